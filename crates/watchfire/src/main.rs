@@ -1,0 +1,3 @@
+//! The `watchfire` program.
+
+fn main() {}
