@@ -1,1 +1,10 @@
-//! Skeleton.
+//! Tests of sans-IO machines: two nodes, a virtual clock and a bad link between them.
+//!
+//! A [`Pair`] moves whichever side is due next, hands octets over the [`Link`]s as these let them through, and writes
+//! down what each side said. The same seed gives the same [`Trace`].
+
+mod link;
+mod pair;
+
+pub use link::{Link, LinkConfig};
+pub use pair::{Node, Pair, Said, Stop, Trace, TraceEntry};

@@ -1,0 +1,296 @@
+//! What a node is told before it starts: limits, timers, what to accept, how to send.
+
+use std::num::NonZeroUsize;
+
+use watchfire_core::Duration;
+
+use crate::compat::Compat;
+use crate::message::{DataRole, Dialect, Host, MediaType, Party};
+
+/// Everything that can grow, and how far. Each is enforced before memory is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Octets in a line of setup or of a content header, CRLF included. Default 8192.
+    pub line: usize,
+    /// Lines in one message. Default 64.
+    pub lines: usize,
+    /// Via lines in one message. Default 16.
+    pub via: usize,
+    /// Octets in a body. Default 1 MiB.
+    pub body: u64,
+    /// Receiver: contents handed out and not answered. From here on [`wants_input`](crate::Receiver::wants_input)
+    /// says no; at twice as many the connection ends. Default 4096.
+    pub unanswered: usize,
+    /// Receiver: octets of bodies handed out and not answered; as above. Default 8 MiB.
+    pub unanswered_octets: usize,
+    /// Sender: octets queued and not polled, from which on `send_alert` says no. Default 1 MiB.
+    pub max_buffered: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            line: 8 * 1024,
+            lines: 64,
+            via: 16,
+            body: 1024 * 1024,
+            unanswered: 4096,
+            unanswered_octets: 8 * 1024 * 1024,
+            max_buffered: 1024 * 1024,
+        }
+    }
+}
+
+/// How long a peer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// From the first octet to the data phase. Default 30 s.
+    pub setup: Duration,
+    /// The TLS handshake, within the set-up. Default 10 s.
+    pub tls_handshake: Duration,
+    /// Sender: from sending a message to its answer. Default 30 s.
+    pub ack: Duration,
+    /// Receiver: from the first octet of a message to its last. Default 60 s.
+    pub message: Duration,
+    /// Receiver: without any octet; zero is for ever. Default zero.
+    pub idle: Duration,
+    /// Proxy: to reach the next hop and to get its answer, each. Default 10 s.
+    pub next_hop: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            setup: Duration::from_secs(30),
+            tls_handshake: Duration::from_secs(10),
+            ack: Duration::from_secs(30),
+            message: Duration::from_secs(60),
+            idle: Duration::ZERO,
+            next_hop: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Hides how long alerts are (draft-ietf-idwg-iap-01 section 7.4) by spaces behind the body, where the media type
+/// [gives them no meaning](MediaType::ignores_trailing_space); other bodies go out as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Padding {
+    /// As long as it is.
+    #[default]
+    None,
+    /// Up to the next multiple of so many octets.
+    Bucket(NonZeroUsize),
+}
+
+impl Padding {
+    /// Octets to add to a body of `len` octets so that the whole stays within `limit`.
+    pub fn octets(self, content_type: &MediaType, len: usize, limit: u64) -> usize {
+        match self {
+            Self::Bucket(bucket) if content_type.ignores_trailing_space() => {
+                let padded = len.checked_next_multiple_of(bucket.get()).unwrap_or(len);
+                if padded as u64 <= limit { padded.saturating_sub(len) } else { 0 }
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// A node's configuration; shared by all its connections. Start from [`Config::analyzer`] or [`Config::manager`] and
+/// change what you need.
+///
+/// ```
+/// use iap_proto::{Compat, Config, Dialect};
+///
+/// let config = Config::manager()
+///     .with_dialects([Dialect::V0_3, Dialect::V0_5])
+///     .with_compat(Compat::strict())
+///     .with_served_names(["manager.example.com".parse()?]);
+/// # Ok::<(), iap_proto::InvalidHost>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// What this node is.
+    pub party: Party,
+    /// Versions spoken: an initiator speaks the first, a responder any of them. Default 0.3 alone.
+    pub dialects: Vec<Dialect>,
+    /// What is read beyond the strict grammar.
+    pub compat: Compat,
+    /// How far things may grow.
+    pub limits: Limits,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// Whether commands from managers to analyzers are implemented (section 2.2 makes them optional). Default no.
+    pub commands: bool,
+    /// Responder: whether TLS is configured. If not, upgrades are answered 500. Default yes.
+    pub tls: bool,
+    /// Responder: names that CONNECT may ask for; any if empty. Default empty.
+    pub served_names: Vec<Host>,
+    /// Receiver: media types taken, by type and subtype; any if empty. Default empty for managers. For analyzers it
+    /// must name the types of the commands they understand: with an empty list every command is answered 415.
+    pub accept: Vec<MediaType>,
+    /// Sender: messages sent and not answered. 1 is the literal reading of the draft and needs a round trip for each
+    /// alert; any peer that answers in order can take more. Default 64.
+    pub window: NonZeroUsize,
+    /// Sender: whether to hide lengths. Default no.
+    pub padding: Padding,
+}
+
+impl Config {
+    fn new(party: Party) -> Self {
+        Self {
+            party,
+            dialects: vec![Dialect::V0_3],
+            compat: Compat::default(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            commands: false,
+            tls: true,
+            served_names: Vec::new(),
+            accept: Vec::new(),
+            window: const { NonZeroUsize::new(64).expect("64 is not zero") },
+            padding: Padding::None,
+        }
+    }
+
+    /// An analyzer's defaults.
+    pub fn analyzer() -> Self {
+        Self::new(Party::Analyzer)
+    }
+
+    /// A manager's defaults.
+    pub fn manager() -> Self {
+        Self::new(Party::Manager)
+    }
+
+    /// Sets [`dialects`](Self::dialects); those that this crate does not know are left out, and none leaves 0.3.
+    #[must_use]
+    pub fn with_dialects(mut self, dialects: impl IntoIterator<Item = Dialect>) -> Self {
+        self.dialects = dialects.into_iter().filter(|dialect| dialect.is_known()).collect();
+        if self.dialects.is_empty() {
+            self.dialects.push(Dialect::V0_3);
+        }
+        self
+    }
+
+    /// Sets [`compat`](Self::compat).
+    #[must_use]
+    pub fn with_compat(mut self, compat: Compat) -> Self {
+        self.compat = compat;
+        self
+    }
+
+    /// Sets [`limits`](Self::limits).
+    #[must_use]
+    pub fn with_limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
+    /// Sets [`timeouts`](Self::timeouts).
+    #[must_use]
+    pub fn with_timeouts(mut self, change: impl FnOnce(&mut Timeouts)) -> Self {
+        change(&mut self.timeouts);
+        self
+    }
+
+    /// Sets [`commands`](Self::commands).
+    #[must_use]
+    pub fn with_commands(mut self, commands: bool) -> Self {
+        self.commands = commands;
+        self
+    }
+
+    /// Sets [`tls`](Self::tls).
+    #[must_use]
+    pub fn with_tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Sets [`served_names`](Self::served_names).
+    #[must_use]
+    pub fn with_served_names(mut self, names: impl IntoIterator<Item = Host>) -> Self {
+        self.served_names = names.into_iter().collect();
+        self
+    }
+
+    /// Sets [`accept`](Self::accept).
+    #[must_use]
+    pub fn with_accept(mut self, types: impl IntoIterator<Item = MediaType>) -> Self {
+        self.accept = types.into_iter().collect();
+        self
+    }
+
+    /// Sets [`window`](Self::window).
+    #[must_use]
+    pub fn with_window(mut self, window: NonZeroUsize) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Sets [`padding`](Self::padding).
+    #[must_use]
+    pub fn with_padding(mut self, padding: Padding) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// The dialect an initiator speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.dialects.first().copied().unwrap_or(Dialect::V0_3)
+    }
+
+    /// Whether this node can play `role` in the data phase: alerts flow from analyzers to managers, and commands
+    /// the other way where they are implemented.
+    pub fn can_play(&self, role: DataRole) -> bool {
+        self.commands
+            || match self.party {
+                Party::Analyzer => role == DataRole::Sender,
+                Party::Manager => role == DataRole::Receiver,
+            }
+    }
+
+    /// Whether a body of this type is taken.
+    pub fn accepts(&self, content_type: &MediaType) -> bool {
+        if self.accept.is_empty() {
+            self.party == Party::Manager
+        } else {
+            self.accept.iter().any(|accepted| accepted.is_same_essence(content_type))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_fills_buckets_where_space_is_harmless() {
+        let bucket = Padding::Bucket(NonZeroUsize::new(1024).unwrap());
+        assert_eq!(bucket.octets(&MediaType::IDEF_ALERT, 1000, 1 << 20), 24);
+        assert_eq!(bucket.octets(&MediaType::IDEF_ALERT, 1024, 1 << 20), 0);
+        assert_eq!(bucket.octets(&MediaType::IDEF_ALERT, 1025, 2000), 0, "stays within the body limit");
+        assert_eq!(bucket.octets(&MediaType::OCTET_STREAM, 1000, 1 << 20), 0);
+        assert_eq!(Padding::None.octets(&MediaType::JSON, 1000, 1 << 20), 0);
+    }
+
+    #[test]
+    fn roles_follow_the_party_unless_commands_are_on() {
+        assert!(Config::analyzer().can_play(DataRole::Sender));
+        assert!(!Config::analyzer().can_play(DataRole::Receiver));
+        assert!(Config::manager().can_play(DataRole::Receiver));
+        assert!(!Config::manager().can_play(DataRole::Sender));
+        assert!(Config::manager().with_commands(true).can_play(DataRole::Sender));
+    }
+
+    #[test]
+    fn analyzers_take_only_the_commands_they_name() {
+        assert!(Config::manager().accepts(&MediaType::OCTET_STREAM));
+        assert!(!Config::analyzer().accepts(&MediaType::IDEF_ALERT));
+        assert!(Config::analyzer().with_accept([MediaType::JSON]).accepts(&MediaType::JSON));
+    }
+}
