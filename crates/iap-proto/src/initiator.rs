@@ -20,6 +20,7 @@ use crate::wire::Syntax;
 /// What an [`Initiator`] reports or asks for.
 #[derive(Debug)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "one Ready a connection; a box would only be in the way")]
 pub enum InitiatorEvent {
     /// The target accepted the connection. For the log.
     Connected {

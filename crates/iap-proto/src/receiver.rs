@@ -340,11 +340,11 @@ impl Receiver {
                 _ => Response::new(self.dialect, status).encode(self.out.buffer()),
             }
         }
-        if let State::Closing(reason) = &self.state {
-            if self.replies.waiting.is_empty() {
-                let reason = reason.clone();
-                self.end(reason);
-            }
+        if let State::Closing(reason) = &self.state
+            && self.replies.waiting.is_empty()
+        {
+            let reason = reason.clone();
+            self.end(reason);
         }
     }
 

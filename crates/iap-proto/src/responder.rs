@@ -20,6 +20,7 @@ use crate::wire::Syntax;
 /// What a [`Responder`] reports or asks for.
 #[derive(Debug)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "one Ready a connection; a box would only be in the way")]
 pub enum ResponderEvent {
     /// Somebody wants a connection. Answer with [`Responder::accept_connect`] or [`Responder::refuse_connect`].
     /// Nothing in it is authenticated.

@@ -183,12 +183,13 @@ impl Sender {
         };
         while !input.is_empty() {
             // Nearly every answer is this one, and many come at once.
-            if !usual.is_empty() && self.head.is_empty() {
-                if let Some(after) = input.strip_prefix(usual) {
-                    self.answer(Status::OK)?;
-                    input = after;
-                    continue;
-                }
+            if !usual.is_empty()
+                && self.head.is_empty()
+                && let Some(after) = input.strip_prefix(usual)
+            {
+                self.answer(Status::OK)?;
+                input = after;
+                continue;
             }
             // No more than about one answer at a time, so that what follows can take the short way again.
             let piece = memchr::memmem::find(input, b"\n\r\n").map_or(input.len(), |at| at.saturating_add(3));

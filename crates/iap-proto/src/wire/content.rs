@@ -24,10 +24,10 @@ impl ContentHeader {
     pub fn decode_with(input: &[u8], dialect: Dialect, syntax: &Syntax) -> Result<(Self, usize), DecodeError> {
         if dialect.form == Form::Prefixed {
             // Nearly every header of the data phase is of this form. It is legal under every `Compat`.
-            if let Some((header, len)) = canonical(input).filter(|(_, len)| *len <= syntax.limits.line) {
-                if syntax.limits.lines >= 2 {
-                    return Ok((header, len));
-                }
+            if let Some((header, len)) = canonical(input).filter(|(_, len)| *len <= syntax.limits.line)
+                && syntax.limits.lines >= 2
+            {
+                return Ok((header, len));
             }
         }
         let len = complete(input, true, syntax)?;
