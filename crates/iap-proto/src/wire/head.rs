@@ -66,7 +66,7 @@ impl HeadFramer {
 pub(super) fn complete(input: &[u8], content: bool, syntax: &Syntax) -> Result<usize, DecodeError> {
     HeadFramer::default()
         .find_end(input, content, syntax)?
-        .ok_or(DecodeError::new(DecodeErrorKind::Incomplete, input.len()))
+        .ok_or_else(|| DecodeError::new(DecodeErrorKind::Incomplete, input.len()))
 }
 
 /// A line without its CRLF, and where it starts.
