@@ -131,9 +131,10 @@ impl Proxy {
     /// When no dialling was asked for.
     pub fn dialled(&mut self, now: Instant) -> Result<(), ApiMisuse> {
         self.now = self.now.max(now);
-        let (State::Dialling, Some(mut connect)) = (self.state, self.connect.take()) else {
+        if self.state != State::Dialling {
             return Err(ApiMisuse::NotNow);
-        };
+        }
+        let Some(mut connect) = self.connect.take() else { return Err(ApiMisuse::NotNow) };
         connect.via.extend(self.names.first().cloned());
         connect.encode(&mut self.next_hop_out);
         self.state = State::WaitResponse;
