@@ -85,6 +85,8 @@ impl FromStr for MediaType {
         let valid =
             essence.trim_end_matches([' ', '\t']).split_once('/').is_some_and(|(main, sub)| token(main) && token(sub))
                 && parameters.bytes().all(printable)
+                // On the wire it would be lost as white space at the end of the line.
+                && !text.ends_with([' ', '\t'])
                 && text.len() <= 255;
         if valid { Ok(Self(Text::Other(text.into()))) } else { Err(InvalidMediaType) }
     }
@@ -138,7 +140,7 @@ mod tests {
         for good in ["application/x-idef-alert", "Text/XML; charset=\"utf-8\"", "a/b;", "application/idmefv2+json"] {
             assert_eq!(media(good).as_str(), good);
         }
-        for bad in ["", "a", "a/", "/b", "a/b/c", "a b/c", "a/b;\0", "ä/b"] {
+        for bad in ["", "a", "a/", "/b", "a/b/c", "a b/c", "a/b;\0", "ä/b", "a/b ", "a/b; ", "a/b;c\t"] {
             assert!(bad.parse::<MediaType>().is_err(), "{bad:?}");
         }
     }
