@@ -44,10 +44,10 @@ impl HeadFramer {
                     }
                     Some(_) => return fail(DecodeErrorKind::BareCarriageReturn),
                 },
-                b'\n' => return fail(DecodeErrorKind::BareLineFeed),
                 _ if at_line_start && blank_line_optional && self.lines >= 2 && !is_token(octet) => {
                     return Ok(Some(self.scanned));
                 }
+                b'\n' => return fail(DecodeErrorKind::BareLineFeed),
                 b' ' | b'\t' if at_line_start => return fail(DecodeErrorKind::FoldedLine),
                 b'\t' | b' '..=b'~' | 0x80.. => {}
                 _ => return fail(DecodeErrorKind::ControlCharacter),

@@ -63,11 +63,11 @@ fn prefixed<'a>(
     first.space()?;
     if first.keyword("CONNECT") {
         first.space()?;
-        let host = if syntax.compat.port_in_connect { first.host_and_port()?.0 } else { first.host()? };
+        let (host, port) = if syntax.compat.port_in_connect { first.host_and_port()? } else { (first.host()?, None) };
         first.end(DecodeErrorKind::UnexpectedText)?;
-        let mut connect = Connect::new(dialect, host);
+        let mut connect = Connect { port, ..Connect::new(dialect, host) };
         for line in rest {
-            connect.via.push(via(line, connect.via.len(), syntax)?);
+            connect.via.push(via(line, version, connect.via.len(), syntax)?);
         }
         return Ok(SetupRequest::Connect(connect));
     }
@@ -78,11 +78,11 @@ fn prefixed<'a>(
         return Ok(SetupRequest::Upgrade(Upgrade { dialect, tls_minor }));
     }
     if first.header("IAP-Version")? {
-        let version = first.dotted()?;
+        let stated = first.dotted()?;
         first.end(DecodeErrorKind::Version)?;
         let line = rest.next().ok_or_else(|| first.error(DecodeErrorKind::MissingRole))?;
         let mut cursor = Cursor::new(line, syntax);
-        if syntax.compat.prefix_on_every_line && cursor.version().is_some() {
+        if syntax.compat.prefix_on_every_line && same_version(&mut cursor, version)? {
             cursor.space()?;
         }
         if !cursor.header("IAP-Role")? {
@@ -90,7 +90,7 @@ fn prefixed<'a>(
         }
         let role = role(&mut cursor)?;
         no_more(rest)?;
-        return Ok(SetupRequest::ChannelSetup(ChannelSetup { dialect, version, role }));
+        return Ok(SetupRequest::ChannelSetup(ChannelSetup { dialect, version: stated, role }));
     }
     Err(first.error(DecodeErrorKind::UnknownRequest))
 }
@@ -114,9 +114,18 @@ pub(super) fn role(cursor: &mut Cursor<'_>) -> Result<DataRole, DecodeError> {
         .ok_or_else(|| at.error(DecodeErrorKind::Role))
 }
 
-fn via(line: Line<'_>, seen: usize, syntax: &Syntax) -> Result<Host, DecodeError> {
+/// Whether the line goes on with a version. If so it must be that of the message: its lines cannot be of two minds.
+fn same_version(cursor: &mut Cursor<'_>, version: Version) -> Result<bool, DecodeError> {
+    let at = *cursor;
+    match cursor.version() {
+        Some(other) if other != version => Err(at.error(DecodeErrorKind::Version)),
+        stated => Ok(stated.is_some()),
+    }
+}
+
+fn via(line: Line<'_>, version: Version, seen: usize, syntax: &Syntax) -> Result<Host, DecodeError> {
     let mut cursor = Cursor::new(line, syntax);
-    if cursor.version().is_none() {
+    if !same_version(&mut cursor, version)? {
         return Err(cursor.error(DecodeErrorKind::UnexpectedLine));
     }
     cursor.space()?;
@@ -168,14 +177,18 @@ impl Response {
             }
             cursor.space()?;
         }
-        // A response looks alike in both forms; the version tells which it is. Only the later drafts have headers.
+        // The first line looks alike in both forms. A Via line tells them apart; without one the version does, since
+        // only the drafts after 0.3 write like HTTP. A later version may still use the 0.3 form: proxies that do not
+        // know it write it back as they got it.
+        let mut lines = lines.peekable();
         let later = version > Dialect::V0_3.version;
-        let dialect = Dialect::new(if later { Form::HttpLike } else { Form::Prefixed }, version);
-        let mut response = Self::new(dialect, status);
+        let prefixed = lines.peek().is_some_and(|line| Cursor::new(*line, syntax).version().is_some());
+        let form = if later && !prefixed { Form::HttpLike } else { Form::Prefixed };
+        let mut response = Self::new(Dialect::new(form, version), status);
         for line in lines {
             let seen = response.via.len();
-            if !later {
-                response.via.push(via(line, seen, syntax)?);
+            if form == Form::Prefixed {
+                response.via.push(via(line, version, seen, syntax)?);
             } else if let Some(host) = http_like::via(line, seen, syntax)? {
                 response.via.push(host);
             }
