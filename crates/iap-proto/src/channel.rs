@@ -57,6 +57,8 @@ pub enum CloseReason {
         /// With which status.
         status: Status,
     },
+    /// The driver said that the TLS handshake failed, or that the peer's certificate is not good; it knows why.
+    TlsFailed,
     /// Something went wrong.
     Failed(Error),
 }
@@ -67,6 +69,7 @@ impl std::fmt::Display for CloseReason {
             Self::Finished => f.write_str("finished"),
             Self::PeerFinished => f.write_str("finished by the peer"),
             Self::Refused { step, status } => write!(f, "{step} refused with status {status}"),
+            Self::TlsFailed => f.write_str("the tls handshake failed"),
             Self::Failed(error) => error.fmt(f),
         }
     }

@@ -52,6 +52,8 @@ pub enum InitiatorEvent {
 #[derive(Debug)]
 pub struct Initiator {
     config: Arc<Config>,
+    /// The first request, until it is sent.
+    connect: Option<Connect>,
     dialect: Dialect,
     syntax: Syntax,
     role: DataRole,
@@ -78,9 +80,9 @@ impl Initiator {
     pub fn new(config: Arc<Config>, target: Host, role: DataRole, now: Instant) -> Self {
         let dialect = config.dialect();
         let deadline = now + config.timeouts.setup;
-        let mut out = OutputQueue::new(config.limits.max_buffered);
-        Connect::new(dialect, target).encode(out.buffer());
+        let out = OutputQueue::new(config.limits.max_buffered);
         Self {
+            connect: Some(Connect::new(dialect, target)),
             dialect,
             syntax: Syntax::new(config.compat, config.limits),
             config,
@@ -102,6 +104,16 @@ impl Initiator {
             DataRole::Receiver
         };
         Self::new(config, target, role, now)
+    }
+
+    /// Adds to CONNECT, before it is polled, the port dialled and who calls. Dialects 0.4 and 0.5 write both; 0.3 has
+    /// neither.
+    #[must_use]
+    pub fn with_port_and_source(mut self, port: Option<u16>, source: Option<Host>) -> Self {
+        if let Some(connect) = &mut self.connect {
+            (connect.port, connect.source) = (port, source);
+        }
+        self
     }
 
     /// The TLS handshake is done, and the peer's certificate is that of somebody this node wants to talk to.
@@ -127,7 +139,7 @@ impl Initiator {
         if self.state != State::TlsHandshake {
             return Err(ApiMisuse::NotNow);
         }
-        self.end(CloseReason::Finished);
+        self.end(CloseReason::TlsFailed);
         Ok(())
     }
 
@@ -217,6 +229,7 @@ impl Initiator {
     fn end(&mut self, reason: CloseReason) {
         if self.state != State::Done {
             self.state = State::Done;
+            self.connect = None;
             self.out.event(InitiatorEvent::Closed { reason });
         }
     }
@@ -249,6 +262,9 @@ impl Machine for Initiator {
     type Error = Error;
 
     fn poll_output(&mut self, _now: Instant) -> Output<Bytes, InitiatorEvent> {
+        if let Some(connect) = self.connect.take() {
+            connect.encode(self.out.buffer());
+        }
         let deadline = self.deadline();
         self.out.poll().unwrap_or(Output::Timeout(deadline))
     }
@@ -284,6 +300,10 @@ impl StreamMachine for Initiator {
         self.now = self.now.max(now);
         if self.state == State::Done {
             return Err(ApiMisuse::Finished.into());
+        }
+        // An answer to a request that has not left yet answers nothing.
+        if self.connect.is_some() && !input.is_empty() {
+            return self.fail(PeerMisbehaved::UnsolicitedResponse.into());
         }
         self.take_input(input).or_else(|error| self.fail(error))
     }

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::{ApiMisuse, Error, PeerIncompatible, PeerMisbehaved};
 use crate::initiator::open;
 use crate::message::{
-    ChannelSetup, Connect, DataRole, Dialect, Response, SetupRequest, Side, Status, TlsRole, Upgrade,
+    ChannelSetup, Connect, DataRole, Dialect, Form, Response, SetupRequest, Side, Status, TlsRole, Upgrade,
 };
 use crate::wire::Syntax;
 
@@ -58,8 +58,10 @@ pub struct Responder {
     deadline: Instant,
     tls_deadline: Instant,
     now: Instant,
-    /// The dialect of CONNECT once it has come, and before that the one to answer nonsense in.
+    /// The one to answer in: that of CONNECT once it has come, or the one of ours that stands for it.
     dialect: Dialect,
+    /// The one that CONNECT was written in; every later request must be in it as well.
+    asked: Dialect,
     state: State,
 }
 
@@ -80,6 +82,7 @@ impl Responder {
         let deadline = now + config.timeouts.setup;
         Self {
             dialect: config.dialect(),
+            asked: config.dialect(),
             syntax: Syntax::new(config.compat, config.limits),
             out: OutputQueue::new(config.limits.max_buffered),
             config,
@@ -130,7 +133,7 @@ impl Responder {
     /// When no handshake was asked for.
     pub fn tls_failed(&mut self) -> Result<(), ApiMisuse> {
         self.decide(State::TlsHandshake)?;
-        self.end(CloseReason::Finished);
+        self.end(CloseReason::TlsFailed);
         Ok(())
     }
 
@@ -213,17 +216,20 @@ impl Responder {
 
     fn take_connect(&mut self, connect: Connect, rest: &[u8]) -> Result<(), Error> {
         let asked = connect.dialect;
-        let spoken = self.config.dialects.iter().copied().find(|ours| {
-            *ours == asked
-                || self.config.compat.higher_minor
-                    && ours.form == asked.form
-                    && ours.version.major == asked.version.major
-                    && ours.version.minor < asked.version.minor
-        });
-        match spoken {
-            Some(dialect) => self.dialect = dialect,
+        // Only the 0.3 form promises that a higher minor version parses the same (section 1.6).
+        let stands_for = |ours: &Dialect| {
+            self.config.compat.higher_minor
+                && ours.form == Form::Prefixed
+                && asked.form == Form::Prefixed
+                && ours.version.major == asked.version.major
+                && ours.version.minor < asked.version.minor
+        };
+        let ours = &self.config.dialects;
+        match ours.iter().find(|ours| **ours == asked).or_else(|| ours.iter().find(|ours| stands_for(ours))) {
+            Some(dialect) => self.dialect = *dialect,
             None => return Err(PeerIncompatible::Version(asked.version).into()),
         }
+        self.asked = asked;
         if !rest.is_empty() {
             return Err(PeerMisbehaved::Impatient.into());
         }
@@ -256,9 +262,8 @@ impl Responder {
 
     fn take_channel_setup(&mut self, setup: ChannelSetup, rest: &[u8]) -> Result<(), Error> {
         self.check_version(setup.dialect)?;
-        let higher = self.config.compat.higher_minor && setup.version == setup.dialect.version;
-        if setup.version != self.dialect.version && !higher {
-            let outside = self.dialect.version;
+        let outside = self.asked.version;
+        if setup.version != outside {
             return Err(PeerMisbehaved::VersionMismatch { outside, inside: setup.version }.into());
         }
         if !rest.is_empty() {
@@ -275,14 +280,10 @@ impl Responder {
 
     /// Every request of a setup is in the dialect of its first.
     fn check_version(&self, dialect: Dialect) -> Result<(), Error> {
-        let higher = self.config.compat.higher_minor
-            && dialect.form == self.dialect.form
-            && dialect.version.major == self.dialect.version.major
-            && dialect.version.minor > self.dialect.version.minor;
-        if dialect == self.dialect || higher {
+        if dialect == self.asked {
             return Ok(());
         }
-        let outside = self.dialect.version;
+        let outside = self.asked.version;
         Err(PeerMisbehaved::VersionMismatch { outside, inside: dialect.version }.into())
     }
 
