@@ -19,12 +19,13 @@ pub struct Limits {
     pub via: usize,
     /// Octets in a body. Default 1 MiB.
     pub body: u64,
-    /// Receiver: contents handed out and not answered. From here on [`wants_input`](crate::Receiver::wants_input)
-    /// says no; at twice as many the connection ends. Default 4096.
+    /// Receiver: contents handed out whose answer has not been written. At so many no more are handed out, and
+    /// [`wants_input`](crate::Receiver::wants_input) says no. Zero is taken as one. Default 4096.
     pub unanswered: usize,
-    /// Receiver: octets of bodies handed out and not answered; as above. Default 8 MiB.
+    /// Receiver: octets of bodies handed out and not answered; as above, though the last body may go beyond it. Also
+    /// how many octets a driver may bring that does not ask `wants_input` before the connection ends. Default 8 MiB.
     pub unanswered_octets: usize,
-    /// Sender: octets queued and not polled, from which on `send_alert` says no. Default 1 MiB.
+    /// Octets queued and not polled, from which on `send_alert` says no, and a receiver takes no more. Default 1 MiB.
     pub max_buffered: usize,
 }
 

@@ -105,7 +105,7 @@ pub enum Limit {
     /// [`Limits::body`](crate::Limits::body).
     #[error("body length")]
     Body,
-    /// [`Limits::unanswered`](crate::Limits::unanswered) was ignored by the driver: see
+    /// [`Limits::unanswered_octets`](crate::Limits::unanswered_octets) was ignored by the driver: see
     /// [`Receiver::wants_input`](crate::Receiver::wants_input).
     #[error("unanswered messages")]
     Unanswered,

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use watchfire_core::{Duration, Eof, Instant, Machine, Output, OutputQueue, StreamMachine};
 
 use crate::channel::CloseReason;
@@ -51,13 +51,18 @@ pub struct Receiver {
     syntax: Syntax,
     out: OutputQueue<ReceiverEvent>,
     reading: Reading,
+    /// Octets that came in the same read as the content that used up the room for unanswered ones.
+    held: BytesMut,
     /// When the message being read began.
     message_start: Option<Instant>,
-    last_input: Instant,
+    /// When the sender last sent something, or was last given an answer.
+    last_active: Instant,
     replies: Replies,
     now: Instant,
     state: State,
 }
+
+const RECEIVING: &str = "receiving a message";
 
 /// Where in the stream the next octet belongs.
 #[derive(Debug)]
@@ -132,8 +137,9 @@ impl Receiver {
             out,
             // The first message has no trailer before it.
             reading: Reading::Header { octets: Vec::new(), framer: HeadFramer::default() },
+            held: BytesMut::new(),
             message_start: None,
-            last_input: now,
+            last_active: now,
             replies: Replies::default(),
             now,
             state: State::Open,
@@ -143,10 +149,17 @@ impl Receiver {
     /// Whether more input is welcome. When not, leave the octets in the socket until answers are given: that is how
     /// a slow manager slows its analyzers down.
     pub fn wants_input(&self) -> bool {
+        self.state == State::Open && self.held.is_empty() && self.has_room()
+    }
+
+    /// Whether another content may be handed out. An answer that waits for the turn of one before it still counts.
+    fn has_room(&self) -> bool {
         let limits = &self.config.limits;
-        self.state == State::Open
-            && self.replies.unanswered < limits.unanswered
-            && self.replies.unanswered_octets < limits.unanswered_octets
+        // Where nothing is waiting there is always room for one, or nothing could ever happen.
+        self.replies.waiting.is_empty() && self.out.is_empty()
+            || self.replies.waiting.len() < limits.unanswered
+                && self.replies.unanswered_octets < limits.unanswered_octets
+                && !self.out.is_full()
     }
 
     /// Contents handed out and not answered.
@@ -195,15 +208,42 @@ impl Receiver {
         Err(error)
     }
 
-    fn take_input(&mut self, mut input: &[u8]) -> Result<(), Error> {
-        while !input.is_empty() {
-            input = match &mut self.reading {
+    /// Reads until the input is used up or there is no room for what it says; gives what is left. The `last` input
+    /// needs no room: there is no later for it.
+    fn take_input<'a>(&mut self, mut input: &'a [u8], last: bool) -> Result<&'a [u8], Error> {
+        while !input.is_empty() && self.state == State::Open {
+            let full = !last && !self.has_room();
+            input = match &self.reading {
                 Reading::Trailer { .. } => self.take_trailer(input)?,
+                Reading::Header { octets, .. } if octets.is_empty() && full => break,
                 Reading::Header { .. } => self.take_header(input)?,
                 Reading::Body { .. } => self.take_body(input)?,
                 Reading::Unwanted { .. } => self.take_unwanted(input),
             };
         }
+        Ok(input)
+    }
+
+    fn take_or_hold(&mut self, input: &[u8]) -> Result<(), Error> {
+        if self.held.is_empty() {
+            let left = self.take_input(input, false)?;
+            self.held.extend_from_slice(left);
+            return Ok(());
+        }
+        // This driver reads on although input is not wanted.
+        if self.held.len().saturating_add(input.len()) > self.config.limits.unanswered_octets {
+            return Err(Error::LimitExceeded(Limit::Unanswered));
+        }
+        self.held.extend_from_slice(input);
+        Ok(())
+    }
+
+    /// Reads what was held back, as far as there is room again.
+    fn take_held(&mut self) -> Result<(), Error> {
+        let mut held = std::mem::take(&mut self.held);
+        let left = self.take_input(&held, false)?.len();
+        held.advance(held.len().saturating_sub(left));
+        self.held = held;
         Ok(())
     }
 
@@ -299,12 +339,6 @@ impl Receiver {
             body.extend_from_slice(now_in);
             Bytes::from(std::mem::take(body))
         };
-        let limits = &self.config.limits;
-        // A driver that keeps on reading although input is not wanted is stopped; the factor leaves room for what
-        // one read can hold.
-        if self.replies.unanswered >= limits.unanswered.saturating_mul(2) {
-            return Err(Error::LimitExceeded(Limit::Unanswered));
-        }
         let id = self.replies.expect(body.len());
         self.message_done();
         self.out.event(ReceiverEvent::Content { id, content_type, body });
@@ -340,6 +374,7 @@ impl Receiver {
                 _ => Response::new(self.dialect, status).encode(self.out.buffer()),
             }
         }
+        self.last_active = self.now;
         if let State::Closing(reason) = &self.state
             && self.replies.waiting.is_empty()
         {
@@ -362,6 +397,7 @@ impl Receiver {
     fn end_after_replies(&mut self, reason: CloseReason) {
         if self.state == State::Open {
             self.state = State::Closing(reason);
+            self.held = BytesMut::new();
             self.write_replies();
         }
     }
@@ -378,9 +414,10 @@ impl Receiver {
         if self.state != State::Open {
             return None;
         }
-        let message = self.message_start.map(|start| (start + timeouts.message, "receiving a message"));
-        let idle =
-            (timeouts.idle != Duration::ZERO).then(|| (self.last_input + timeouts.idle, "waiting for the sender"));
+        let message = self.message_start.map(|start| (start + timeouts.message, RECEIVING));
+        // A sender that waits for us is not idle.
+        let idle = (timeouts.idle != Duration::ZERO && self.replies.waiting.is_empty())
+            .then(|| (self.last_active + timeouts.idle, "waiting for the sender"));
         message.into_iter().chain(idle).min()
     }
 }
@@ -391,6 +428,10 @@ impl Machine for Receiver {
     type Error = Error;
 
     fn poll_output(&mut self, _now: Instant) -> Output<Bytes, ReceiverEvent> {
+        if self.out.is_empty() && !self.held.is_empty() && self.has_room() {
+            // An error was told by the Closed event already; no call of the driver's is to blame for it.
+            let _ = self.take_held().or_else(|error| self.fail(error));
+        }
         let deadline = self.deadline().map(|(at, _)| at);
         self.out.poll().unwrap_or(Output::Timeout(deadline))
     }
@@ -398,7 +439,13 @@ impl Machine for Receiver {
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         self.now = self.now.max(now);
         match self.deadline() {
-            Some((at, reason)) if at <= self.now => self.fail(Error::TimedOut(reason)),
+            Some((at, RECEIVING)) if at <= self.now => self.fail(Error::TimedOut(RECEIVING)),
+            // Nothing was asked, so there is nothing to answer: a status would be taken for that of the next message.
+            Some((at, reason)) if at <= self.now => {
+                let error = Error::TimedOut(reason);
+                self.end(CloseReason::Failed(error.clone()));
+                Err(error)
+            }
             _ => Ok(()),
         }
     }
@@ -420,14 +467,27 @@ impl StreamMachine for Receiver {
             State::Closing(_) => return Ok(()),
             State::Closed => return Err(ApiMisuse::Finished.into()),
         }
-        self.last_input = self.now;
-        self.take_input(input).or_else(|error| self.fail(error))
+        if input.is_empty() {
+            return Ok(());
+        }
+        self.last_active = self.now;
+        self.take_or_hold(input).or_else(|error| self.fail(error))
     }
 
     fn handle_eof(&mut self, now: Instant, eof: Eof) -> Result<(), Error> {
         self.now = self.now.max(now);
-        if self.state != State::Open {
-            return Ok(());
+        match self.state {
+            State::Open => {}
+            // Nobody is left to hear the answers that are still missing.
+            State::Closing(_) if eof == Eof::Truncated => {
+                self.end(CloseReason::Failed(PeerMisbehaved::EarlyEof.into()));
+                return Ok(());
+            }
+            State::Closing(_) | State::Closed => return Ok(()),
+        }
+        let held = std::mem::take(&mut self.held);
+        if let Err(error) = self.take_input(&held, true) {
+            return self.fail(error);
         }
         let between = match &self.reading {
             Reading::Trailer { .. } => true,
@@ -439,7 +499,12 @@ impl StreamMachine for Receiver {
                 self.end_after_replies(CloseReason::PeerFinished);
                 Ok(())
             }
-            Eof::Closed | Eof::Truncated => self.fail(PeerMisbehaved::EarlyEof.into()),
+            Eof::Closed => self.fail(PeerMisbehaved::EarlyEof.into()),
+            Eof::Truncated => {
+                let error: Error = PeerMisbehaved::EarlyEof.into();
+                self.end(CloseReason::Failed(error.clone()));
+                Err(error)
+            }
         }
     }
 }
