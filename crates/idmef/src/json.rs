@@ -65,16 +65,17 @@ struct Root {
     #[serde(rename = "xml:lang")]
     lang: Option<String>,
     #[serde(rename = "Alert", default)]
-    alerts: Vec<Box<Alert>>,
+    alerts: Vec<Alert>,
     #[serde(rename = "Heartbeat", default)]
-    heartbeats: Vec<Box<Heartbeat>>,
+    heartbeats: Vec<Heartbeat>,
 }
 
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Root { lang, alerts, heartbeats } = Root::deserialize(deserializer)?;
-        let items = alerts.into_iter().map(Item::Alert).chain(heartbeats.into_iter().map(Item::Heartbeat));
-        Ok(Self { lang, items: items.collect() })
+        let alerts = alerts.into_iter().map(|alert| Item::Alert(Box::new(alert)));
+        let heartbeats = heartbeats.into_iter().map(|heartbeat| Item::Heartbeat(Box::new(heartbeat)));
+        Ok(Self { lang, items: alerts.chain(heartbeats).collect() })
     }
 }
 

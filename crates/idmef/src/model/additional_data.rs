@@ -73,6 +73,23 @@ impl Data {
         }
     }
 
+    /// The value as XML shows it.
+    pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
+        match self {
+            Self::Boolean(value) => value.text(),
+            Self::Byte(value) => value.text(),
+            Self::Character(value) => value.text(),
+            Self::DateTime(value) => value.text(),
+            Self::Integer(value) => value.text(),
+            Self::NtpStamp(value) => value.text(),
+            Self::Portlist(value) => value.text(),
+            Self::Real(value) => value.text(),
+            Self::String(value) => value.text(),
+            Self::ByteString(value) => value.text(),
+            Self::XmlText(value) => value.as_str().into(),
+        }
+    }
+
     /// Reads the element that the cursor has just opened as data of the type `name`; `None` if there is no such type.
     fn read(cursor: &mut Cursor<'_>, name: &str) -> Result<Option<Self>, Fault> {
         Ok(Some(match name {
@@ -135,6 +152,9 @@ impl Element for AdditionalData {
             }
             data = Data::read(cursor, child)?;
             if data.is_none() {
+                if cursor.is_strict() {
+                    return Err(cursor.fault(InvalidMessage::Unexpected));
+                }
                 // A type that is not known may be a later one: keep what it holds.
                 data = Some(Data::XmlText(XmlText::normalized(&cursor.fragment()?)));
             }
@@ -146,7 +166,7 @@ impl Element for AdditionalData {
             None => {
                 let name = "AdditionalData";
                 let invalid = InvalidMessage::InvalidValue { name, expected: "value of its type" };
-                Data::from_bare(bare, &kind).ok_or(Fault { kind: invalid.into(), ..at })?
+                Data::from_bare(bare, &kind).ok_or_else(|| Fault { kind: invalid.into(), ..at })?
             }
         };
         cursor.leave(outer);
@@ -158,23 +178,12 @@ impl Element for AdditionalData {
         writer.start(name)?;
         writer.raw_attribute("type", kind);
         writer.attribute("meaning", &self.meaning);
+        writer.start(kind)?;
         match &self.data {
-            Data::Boolean(value) => writer.leaf(kind, value)?,
-            Data::Byte(value) => writer.leaf(kind, value)?,
-            Data::Character(value) => writer.leaf(kind, value)?,
-            Data::DateTime(value) => writer.leaf(kind, value)?,
-            Data::Integer(value) => writer.leaf(kind, value)?,
-            Data::NtpStamp(value) => writer.leaf(kind, value)?,
-            Data::Portlist(value) => writer.leaf(kind, value)?,
-            Data::Real(value) => writer.leaf(kind, value)?,
-            Data::String(value) => writer.leaf(kind, value)?,
-            Data::ByteString(value) => writer.leaf(kind, value)?,
-            Data::XmlText(text) => {
-                writer.start(kind)?;
-                writer.fragment(text.as_str());
-                writer.end(kind);
-            }
+            Data::XmlText(text) => writer.fragment(text.as_str()),
+            other => writer.text(&other.to_text()),
         }
+        writer.end(kind);
         writer.end(name);
         Ok(())
     }

@@ -30,7 +30,7 @@ pub struct Analyzer {
     /// The process it is.
     pub process: Option<Process>,
     /// The analyzer that it had the message from.
-    pub analyzer: Option<Box<Analyzer>>,
+    pub analyzer: Option<Box<Self>>,
 }
 
 impl Analyzer {

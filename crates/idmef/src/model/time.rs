@@ -24,7 +24,7 @@ impl Element for Time {
             return stamp.and_then(Self::from_ntpstamp).ok_or(at);
         }
         let invalid = InvalidMessage::InvalidValue { name, expected: DateTime::TYPE };
-        let datetime = DateTime::parse(text, cursor.is_strict()).ok_or(Fault { kind: invalid.into(), ..at })?;
+        let datetime = DateTime::parse(text, cursor.is_strict()).ok_or_else(|| Fault { kind: invalid.into(), ..at })?;
         Ok(stamp.map_or_else(|| Self::new(datetime), |stamp| Self::from_parts(datetime, stamp)))
     }
 

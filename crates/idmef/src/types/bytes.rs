@@ -15,6 +15,7 @@ pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Octets, which XML and JSON carry in base64.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[expect(clippy::exhaustive_structs, reason = "octets and nothing else")]
 pub struct ByteString(pub Vec<u8>);
 
 impl From<Vec<u8>> for ByteString {

@@ -53,6 +53,11 @@ impl DateTime {
         (seconds, nanos as u32)
     }
 
+    /// The same instant in UTC, written with `Z` and the same digits.
+    pub fn to_utc(&self) -> Self {
+        Self::at(self.to_unix().0, self.fraction, self.digits, None).unwrap_or(*self)
+    }
+
     /// Minutes east of UTC; zero both for `Z` and for `+00:00`.
     pub fn offset_minutes(&self) -> i16 {
         self.offset.unwrap_or(0)
@@ -161,7 +166,7 @@ impl Scan<'_> {
 }
 
 fn is_leap(year: u16) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
 fn days_in_month(year: u16, month: u8) -> u8 {

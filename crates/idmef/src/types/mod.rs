@@ -10,6 +10,8 @@ mod time;
 mod value;
 mod xmltext;
 
+#[cfg(feature = "eve")]
+pub(crate) use bytes::BASE64;
 pub use bytes::ByteString;
 pub use datetime::DateTime;
 pub use ident::Ident;

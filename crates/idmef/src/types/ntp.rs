@@ -14,6 +14,7 @@ const ERA: i64 = 1 << 32;
 /// When the highest bit of the seconds is clear they count from 2036-02-07T06:28:16Z instead, so that the stamps span
 /// 1968-01-20T03:14:08Z to 2104-02-26T09:42:23Z. All zero says that the time is not known.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[expect(clippy::exhaustive_structs, reason = "the format of NTP does not change")]
 pub struct NtpStamp {
     /// Seconds since the start of the era.
     pub seconds: u32,

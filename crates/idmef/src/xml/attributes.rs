@@ -90,7 +90,7 @@ pub(crate) fn expand(value: &str, offset: usize) -> Result<Cow<'_, str>, Fault> 
             rest = behind;
         } else {
             out.push(' ');
-            rest = from.strip_prefix("\r\n").unwrap_or(&from[1..]);
+            rest = from.strip_prefix("\r\n").unwrap_or_else(|| &from[1..]);
         }
     }
     out.push_str(rest);

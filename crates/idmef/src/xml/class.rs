@@ -405,13 +405,11 @@ pub(crate) use class;
 pub(crate) fn read_text<T: Attribute>(cursor: &mut Cursor<'_>) -> Result<T, Fault> {
     let at = cursor.fault(InvalidMessage::Missing("text"));
     let text = cursor.content()?;
-    if text.is_empty() {
-        if let Some(absent) = T::missing() {
-            return Ok(absent);
-        }
+    if let Some(absent) = T::missing().filter(|_| text.is_empty()) {
+        return Ok(absent);
     }
     let invalid = InvalidMessage::InvalidValue { name: "text", expected: T::TYPE };
-    T::read(text, cursor.is_strict()).ok_or(Fault { kind: invalid.into(), ..at })
+    T::read(text, cursor.is_strict()).ok_or_else(|| Fault { kind: invalid.into(), ..at })
 }
 
 /// Writes a member that is the element's own text.
