@@ -1,0 +1,191 @@
+//! The command line: one binary, one family of subcommands per protocol.
+//!
+//! Every service's flags are one `Args` struct. A configuration file is read through the same struct
+//! (see [`crate::config`]), so that a key and a flag cannot drift apart.
+
+mod iap;
+mod pki;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use iap::{
+    AlertsArgs, Compat, EkuMode, IapCommand, ManagerArgs, OutputSync, ProxyArgs, SensorArgs, StoreArgs, TlsArgs,
+    TlsVersion,
+};
+pub use pki::{CrlArgs, InitArgs, IssueArgs, PkiCommand, Profile, San};
+
+/// Intrusion alerts delivered, acknowledged and never lost.
+#[derive(Debug, Parser)]
+#[command(name = "watchfire", version, propagate_version = true, arg_required_else_help = true)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+#[allow(clippy::exhaustive_structs)]
+pub struct GlobalArgs {
+    /// How log lines on standard error look; RUST_LOG chooses which
+    #[arg(long, global = true, value_enum, default_value_t, env = "WATCHFIRE_LOG_FORMAT", help_heading = "Global")]
+    pub log_format: LogFormat,
+    /// One JSON object per line on standard output, nothing else
+    #[arg(long, global = true, help_heading = "Global")]
+    pub json: bool,
+}
+
+/// The look of log lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum Command {
+    /// Try everything on loopback, with a throw-away PKI and a bundled Suricata sample
+    Quickstart(QuickstartArgs),
+    /// A small certificate authority for laboratories and closed fleets
+    #[command(subcommand)]
+    Pki(PkiCommand),
+    /// Intrusion Alert Protocol: sensors, managers, proxies, and what they stored
+    #[command(subcommand)]
+    Iap(IapCommand),
+    /// Run a set of services from one file
+    Run(RunArgs),
+    /// Look at configuration files
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Write the manual pages into a folder
+    Man(ManArgs),
+}
+
+/// `quickstart`
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::exhaustive_structs)]
+pub struct QuickstartArgs {
+    /// Where the throw-away files go [default: a new folder among the temporary files]
+    #[arg(long, value_hint = clap::ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// Stop after the last step
+    #[arg(long)]
+    pub exit: bool,
+}
+
+/// `run`
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::exhaustive_structs)]
+pub struct RunArgs {
+    /// TOML: one [[iap.manager]], [[iap.sensor]] or [[iap.proxy]] table per service; keys are the flags' names
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub config: PathBuf,
+}
+
+/// `config`
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum ConfigCommand {
+    /// Validate a file: syntax, keys, values, and that files it names exist and certificates parse
+    Check(ConfigCheckArgs),
+}
+
+/// `config check`
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::exhaustive_structs)]
+pub struct ConfigCheckArgs {
+    /// The file to look at
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub file: PathBuf,
+}
+
+/// `completions`
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::exhaustive_structs)]
+pub struct CompletionsArgs {
+    /// Whose script to print
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::exhaustive_structs)]
+pub struct ManArgs {
+    /// Made when missing
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub dir: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_contract_is_accepted() {
+        for line in [
+            "watchfire quickstart --dir d --exit --json",
+            "watchfire pki init --dir d",
+            "watchfire pki issue --dir d --profile iap-manager --name m --san DNS:localhost --san IP:::1 --days 3 --ou x",
+            "watchfire iap manager --listen 127.0.0.1:0 --dial a:1 --listen [::1]:0 --cert c --key k --ca a --store sqlite:x \
+             --output ndjson:p --output xml:q --output - --allow s1 --allow s2 --crl f --eku ignore --console 127.0.0.1:0 \
+             --metrics 127.0.0.1:0 --json --log-format json",
+            "watchfire iap sensor --connect a:1,b:2 --manager-name m --cert c --key k --ca a --eve f --follow --spool d \
+             --window 64 --exit-when-drained",
+            "watchfire iap sensor --listen a:1 --manager-name m --cert c --key k --ca a --input - --content-type x/y --framed",
+            "watchfire iap proxy --listen a:1 --next-hop b:2 --name p --allow-from 10.0.0.0/8 --allow-target m --metrics a:2",
+            "watchfire iap alerts --store postgres://u@h/d --since 15m --source 192.0.2.0/24 --limit 5 --json",
+            "watchfire run --config f.toml",
+            "watchfire config check f.toml",
+            "watchfire completions bash",
+            "watchfire man d",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let sensor = "watchfire iap sensor --manager-name m --cert c --key k --ca a";
+        for line in [
+            "watchfire iap manager --cert c --key k --ca a".to_owned(),
+            format!("{sensor} --eve f"),
+            format!("{sensor} --connect a:1"),
+            format!("{sensor} --connect a:1 --listen b:1 --eve f"),
+            format!("{sensor} --connect a:1 --eve f --input g"),
+            format!("{sensor} --connect a:1 --eve f --framed"),
+            format!("{sensor} --connect a:1 --eve f --window 0"),
+            "watchfire iap proxy --listen a:1 --name p".to_owned(),
+            "watchfire pki issue --dir d --profile nosuch --name x".to_owned(),
+        ] {
+            assert!(parse(&line).is_err(), "{line} was taken");
+        }
+    }
+}

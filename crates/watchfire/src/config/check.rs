@@ -1,0 +1,185 @@
+//! `config check` beyond the grammar: files exist, certificates parse and are valid today, keys belong to them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use x509_parser::pem::Pem;
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
+
+use super::{Config, ServiceArgs};
+use crate::cli::{ManagerArgs, SensorArgs, TlsArgs};
+use crate::exit::{Failure, file_failure};
+use crate::values::{HostPort, OutputSpec, StoreUrl};
+
+/// Everything that would keep the services of `config` from starting, as far as can be seen without starting them.
+/// An empty list means that nothing was found.
+pub fn check(config: &Config) -> Vec<Failure> {
+    let mut found = Vec::new();
+    let mut taken: BTreeMap<String, String> = BTreeMap::new();
+    let mut claim = |addr: &HostPort, place: &str, found: &mut Vec<Failure>| {
+        if addr.port() != 0
+            && let Some(other) = taken.insert(addr.to_string(), place.to_owned())
+        {
+            let failure = Failure::usage(format!("{addr} is used twice, also at {other}")).at(place);
+            found.push(failure.remedy("give each service its own port"));
+        }
+    };
+    if let Some(metrics) = &config.metrics {
+        claim(metrics, "metrics", &mut found);
+    }
+    for service in &config.services {
+        let place = service.place.as_str();
+        let mut problems = Vec::new();
+        let sockets: Vec<&HostPort> = match &service.args {
+            ServiceArgs::IapManager(args) => {
+                manager(args, &mut problems);
+                args.listen.iter().chain(&args.console).chain(&args.metrics).collect()
+            }
+            ServiceArgs::IapSensor(args) => {
+                sensor(args, &mut problems);
+                args.listen.iter().chain(&args.metrics).collect()
+            }
+            ServiceArgs::IapProxy(args) => args.listen.iter().chain(&args.metrics).collect(),
+        };
+        for addr in sockets {
+            claim(addr, place, &mut problems);
+        }
+        found.extend(problems);
+    }
+    found
+}
+
+fn manager(args: &ManagerArgs, found: &mut Vec<Failure>) {
+    tls(&args.tls, found);
+    match &args.store.store {
+        Some(StoreUrl::Sqlite(path)) => folder_of(path, found),
+        Some(url @ StoreUrl::Postgres(text)) => {
+            if let Err(error) = text.parse::<tokio_postgres::Config>() {
+                found.push(Failure::usage(format!("not a connection string: {error}")).at(url));
+            }
+        }
+        None => {}
+    }
+    if let Some(path) = &args.store.store_password_file {
+        readable(path, found);
+    }
+    for output in &args.output {
+        if let OutputSpec::Ndjson(path) | OutputSpec::Xml(path) = output {
+            folder_of(path, found);
+        }
+    }
+}
+
+fn sensor(args: &SensorArgs, found: &mut Vec<Failure>) {
+    tls(&args.tls, found);
+    if let Some(eve) = &args.eve {
+        // A followed file may appear later; its folder must be there.
+        if args.follow { folder_of(eve, found) } else { readable(eve, found) }
+    }
+    match &args.input {
+        Some(input) if input != Path::new("-") => readable(input, found),
+        _ => {}
+    }
+    if let Some(spool) = &args.spool
+        && !spool.is_dir()
+    {
+        folder_of(spool, found);
+    }
+}
+
+fn tls(args: &TlsArgs, found: &mut Vec<Failure>) {
+    let chain = certificates(&args.cert, found);
+    certificates(&args.ca, found);
+    for path in &args.crl {
+        if let Some(pems) = pems(path, found)
+            && !pems.iter().any(|pem| CertificateRevocationList::from_der(&pem.contents).is_ok())
+        {
+            found.push(Failure::usage("holds no revocation list").at(path.display()).remedy("write one with `pki crl`"));
+        }
+    }
+    if let Some(leaf) = chain {
+        key(&args.key, &leaf, found);
+    }
+}
+
+/// Checks every certificate of a file; gives the public key of the first, as DER of the SubjectPublicKeyInfo.
+fn certificates(path: &Path, found: &mut Vec<Failure>) -> Option<Vec<u8>> {
+    let pems = pems(path, found)?;
+    let mut first = None;
+    let mut count = 0;
+    for pem in pems.iter().filter(|pem| pem.label == "CERTIFICATE") {
+        count += 1;
+        match X509Certificate::from_der(&pem.contents) {
+            Ok((_, certificate)) => {
+                let name = certificate.subject().to_string();
+                if !certificate.validity().is_valid() {
+                    let validity = certificate.validity();
+                    let what = format!("{name} is valid from {} to {} only", validity.not_before, validity.not_after);
+                    found.push(Failure::usage(what).at(path.display()).remedy("issue it again, or set the clock"));
+                }
+                first.get_or_insert_with(|| certificate.public_key().raw.to_vec());
+            }
+            Err(error) => {
+                let what = format!("certificate {count} does not parse: {error}");
+                found.push(Failure::usage(what).at(path.display()).remedy("write it again as PEM"));
+            }
+        }
+    }
+    if count == 0 {
+        found.push(Failure::usage("holds no certificate").at(path.display()).remedy("write it as PEM"));
+    }
+    first
+}
+
+fn key(path: &Path, leaf: &[u8], found: &mut Vec<Failure>) {
+    let Some(pems) = pems(path, found) else { return };
+    let Some(pem) = pems.iter().find(|pem| pem.label.ends_with("PRIVATE KEY")) else {
+        found.push(Failure::usage("holds no private key").at(path.display()).remedy("write it as PEM"));
+        return;
+    };
+    // Older forms than PKCS #8 are for the TLS library to judge.
+    if pem.label == "PRIVATE KEY" {
+        match rcgen::KeyPair::try_from(pem.contents.as_slice()) {
+            Ok(pair) if rcgen::PublicKeyData::subject_public_key_info(&pair) != leaf => {
+                let failure = Failure::usage("is not the key of the certificate").at(path.display());
+                found.push(failure.remedy("name the key that was issued with it"));
+            }
+            Ok(_) => {}
+            Err(error) => found.push(Failure::usage(format!("does not parse: {error}")).at(path.display())),
+        }
+    }
+}
+
+fn pems(path: &Path, found: &mut Vec<Failure>) -> Option<Vec<Pem>> {
+    let octets = match crate::pki::read_bounded(path) {
+        Ok(octets) => octets,
+        Err(error) => {
+            found.push(file_failure("read", path, &error));
+            return None;
+        }
+    };
+    match Pem::iter_from_buffer(&octets).collect::<Result<Vec<_>, _>>() {
+        Ok(pems) => Some(pems),
+        Err(error) => {
+            found.push(Failure::usage(format!("not PEM: {error}")).at(path.display()));
+            None
+        }
+    }
+}
+
+fn readable(path: &Path, found: &mut Vec<Failure>) {
+    // Opening a FIFO would wait for its writer.
+    let opened = std::fs::metadata(path)
+        .and_then(|meta| if meta.is_file() { std::fs::File::open(path).map(drop) } else { Ok(()) });
+    if let Err(error) = opened {
+        found.push(file_failure("read", path, &error));
+    }
+}
+
+fn folder_of(path: &Path, found: &mut Vec<Failure>) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    if !folder.is_dir() {
+        let failure = Failure::usage("no such folder").at(folder.display());
+        found.push(failure.remedy(format!("make it, or choose another place than {}", path.display())));
+    }
+}

@@ -1,0 +1,100 @@
+use super::*;
+
+fn problems(text: &str) -> Vec<String> {
+    match parse(Path::new("/etc/wf/c.toml"), text) {
+        Ok(config) => panic!("taken: {config:?}"),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+const MANAGER: &str = "[iap.manager]\nlisten = \"[::1]:0\"\ncert = \"m.pem\"\nkey = \"/k/m.key\"\nca = \"ca.pem\"\n";
+
+#[test]
+fn a_whole_file() {
+    let text = format!(
+        "log-format = \"json\"\nmetrics = \"127.0.0.1:0\"\n{MANAGER}output = [\"ndjson:a.ndjson\", \"-\"]\nstore = \"sqlite:s.db\"\n\
+         max-connections = 7\neku = \"ignore\"\n\
+         [[iap.sensor]]\nconnect = [\"a:1\", \"b:2\"]\nmanager-name = \"m\"\ncert = \"c\"\nkey = \"k\"\nca = \"a\"\ninput = \"-\"\nfollow = false\n\
+         [[iap.sensor]]\nconnect = \"a:1,b:2\"\nmanager-name = \"m\"\ncert = \"c\"\nkey = \"k\"\nca = \"a\"\neve = \"e.json\"\nfollow = true\n\
+         [[iap.proxy]]\nlisten = [\"a:1\"]\nnext-hop = \"b:2\"\nname = \"p\"\nallow-from = [\"10.1.2.3/8\"]\n"
+    );
+    let config = parse(Path::new("/etc/wf/c.toml"), &text).unwrap();
+    assert_eq!(config.log_format, Some(LogFormat::Json));
+    assert_eq!(config.services.len(), 4);
+    let mut sensors = 0;
+    for service in &config.services {
+        match &service.args {
+            ServiceArgs::IapManager(args) => {
+                assert_eq!(args.tls.cert, Path::new("/etc/wf/m.pem"));
+                assert_eq!(args.tls.key, Path::new("/k/m.key"));
+                assert_eq!(args.store.store.as_ref().unwrap().to_string(), "sqlite:/etc/wf/s.db");
+                assert_eq!(args.output[0].to_string(), "ndjson:/etc/wf/a.ndjson");
+                assert_eq!(args.max_connections, 7);
+                assert_eq!(args.tls.eku, crate::cli::EkuMode::Ignore);
+                assert_eq!(args.body_limit.0, 1 << 20);
+                assert_eq!(service.place, "/etc/wf/c.toml:3");
+            }
+            ServiceArgs::IapSensor(args) => {
+                sensors += 1;
+                assert_eq!(args.connect.len(), 2);
+                assert_eq!(args.follow, args.eve.is_some());
+            }
+            ServiceArgs::IapProxy(args) => {
+                assert!(args.admits("10.200.0.1".parse().unwrap()) && !args.admits("11.0.0.1".parse().unwrap()));
+            }
+        }
+    }
+    assert_eq!(sensors, 2);
+}
+
+#[test]
+fn problems_name_line_column_key_and_remedy() {
+    let cases = [
+        ("x = ", "/etc/wf/c.toml:1:5: "),
+        ("", "/etc/wf/c.toml:1:1: no service; add a table such as [[iap.manager]]"),
+        ("iapp = 1", "/etc/wf/c.toml:1:1: iapp: unknown key; did you mean `iap`?"),
+        ("iap = 1", "/etc/wf/c.toml:1:7: iap: must be a table, not a number; write [[iap.manager]]"),
+        ("[iap.manger]", "/etc/wf/c.toml:1:6: iap.manger: unknown key; did you mean `manager`?"),
+        (
+            "[iap.manager]\nlisten = 1\n",
+            "/etc/wf/c.toml:2:10: iap.manager.listen: `1` is wrong; no port: write HOST:PORT, as in 127.0.0.1:7000 or [::1]:7000",
+        ),
+        ("[iap.proxy]\nlisten = [\"a:1\"]\nname = \"x\"\n", "/etc/wf/c.toml:1:1: iap.proxy: missing: next-hop; add the key"),
+        (
+            "[iap.manager]\ncert=\"c\"\nkey=\"k\"\nca=\"a\"\n",
+            "/etc/wf/c.toml:1:1: iap.manager: missing: listen or dial; add the key",
+        ),
+        (
+            "[iap.manager]\nlisten = [\"a:1\", \"b\"]\ncert=\"c\"\nkey=\"k\"\nca=\"a\"\n",
+            "/etc/wf/c.toml:2:18: iap.manager.listen: `b` is wrong; no port",
+        ),
+        (
+            "[iap.proxy]\nlisten = \"a:1\"\nnext-hop=\"b:2\"\nname=\"x\"\ncompat = \"lax\"",
+            "/etc/wf/c.toml:5:10: iap.proxy.compat: `lax` is wrong; write one of strict, default, liberal",
+        ),
+        ("[iap.sensor]\nfollow = \"yes\"", "/etc/wf/c.toml:2:10: iap.sensor.follow: must be true or false, not a string"),
+        ("[iap.sensor]\nmanager_name = \"m\"", "/etc/wf/c.toml:2:1: iap.sensor.manager_name: unknown key; did you mean `manager-name`?"),
+        ("[[iap.sensor]]\ncert = [\"m\"]", "/etc/wf/c.toml:2:8: iap.sensor.cert: must be a string or number, not an array"),
+    ];
+    for (text, wanted) in cases {
+        let found = problems(text);
+        assert!(found[0].starts_with(wanted), "{text:?}\n  gave   {}\n  wanted {wanted}", found[0]);
+        assert!(!found[0].contains('\n'));
+    }
+}
+
+#[test]
+fn each_service_reports_its_own_problem() {
+    let text = format!("[iap.proxy]\nlisen = \"a:1\"\n{MANAGER}max-connections = 0\n");
+    let found = problems(&text);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[1].contains("max-connections"), "{found:?}");
+}
+
+#[test]
+fn any_text_is_read_without_panic() {
+    use proptest::prelude::*;
+    proptest!(|(text in "(\\[?\\[(iap|x)?\\.?(manager|sensor)?\\]?\\]?|[a-z-]{1,8}|=|\"|\n|[0-9]|\\PC){0,40}")| {
+        let _ = parse(Path::new("c.toml"), &text);
+    });
+}

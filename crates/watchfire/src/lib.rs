@@ -1,0 +1,11 @@
+//! The program's parts, as a library.
+#![allow(missing_docs)]
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod out;
+pub mod pki;
+pub mod tail;
+pub mod values;
+#[cfg(test)]
+mod testing;

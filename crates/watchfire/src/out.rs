@@ -1,0 +1,31 @@
+//! Standard output: results, one line at a time.
+
+use std::io::{self, Write as _};
+
+use crate::exit::Failure;
+
+/// Writes one line. A reader that has gone away (`| head`) ends the program quietly, as it would any filter.
+///
+/// # Errors
+/// When standard output cannot be written to.
+pub fn line(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let outcome = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    outcome.or_else(|error| failed(&error))
+}
+
+/// Writes octets that end in a line feed already.
+///
+/// # Errors
+/// When standard output cannot be written to.
+pub fn octets(octets: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(octets).and_then(|()| out.flush()).or_else(|error| failed(&error))
+}
+
+fn failed(error: &io::Error) -> Result<(), Failure> {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    Err(Failure::usage(format!("cannot write to standard output: {error}")))
+}
