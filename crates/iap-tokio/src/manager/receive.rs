@@ -1,0 +1,193 @@
+//! One open channel at the manager, from the octets to the answers.
+//!
+//! Two tasks share the work of a connection: one moves octets, the other looks into the alerts and hands them over.
+//! While a batch is being handed over the next one gathers, so the slower the store, the larger its transactions.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use iap_proto::{CloseReason, MediaType, MessageId, Receiver, ReceiverEvent, Status};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::handover::{Alert, Handover};
+use super::recent::Seen;
+use crate::tls::{Identity, TlsStream};
+use crate::wire::{Io, Wire};
+
+/// Messages handed over at once, at most.
+const MOST_IN_BATCH: usize = 4096;
+
+/// Answers that may wait in the connection before it reads on.
+const MOST_QUEUED: usize = 256 * 1024;
+
+/// A content as it came from the machine.
+struct Content {
+    id: MessageId,
+    content_type: MediaType,
+    body: Bytes,
+    received: SystemTime,
+}
+
+/// Runs an open channel to its end.
+pub(super) async fn receive<H: Handover>(
+    mut wire: Wire<TlsStream<TcpStream>>,
+    mut receiver: Receiver,
+    peer: Arc<Identity>,
+    shared: Arc<Shared<H>>,
+    stop: CancellationToken,
+) -> CloseReason {
+    let (to_deliver, contents) = mpsc::unbounded_channel();
+    let (answers_in, mut answers) = mpsc::unbounded_channel();
+    let deliver = deliver(contents, answers_in, Arc::clone(&peer), Arc::clone(&shared));
+    let delivering = tokio::spawn(deliver);
+    let mut stopping = false;
+    let reason = 'open: loop {
+        let mut batch = Vec::new();
+        let due = loop {
+            match wire.drain(&mut receiver) {
+                Ok(ReceiverEvent::Content { id, content_type, body }) => {
+                    batch.push(Content { id, content_type, body, received: SystemTime::now() });
+                }
+                Ok(ReceiverEvent::UnknownType { content_type }) => {
+                    shared.counters.refuse("unknown_type");
+                    tracing::warn!(%peer, %content_type, "an alert of a type not taken here was answered 415");
+                }
+                Ok(ReceiverEvent::Closed { reason }) => break 'open reason,
+                Ok(_) => {}
+                Err(due) => break due,
+            }
+        };
+        if !batch.is_empty() {
+            shared.counters.received.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            // Not bounded here, but by the machine: it wants no input while much is unanswered.
+            let _ = to_deliver.send(batch);
+        }
+        let read = receiver.wants_input() && wire.queued() < MOST_QUEUED;
+        tokio::select! {
+            biased;
+            Some(answered) = answers.recv() => {
+                let now = wire.now();
+                for (id, status) in answered {
+                    // Each was handed out once and comes back once, so there is nothing to go wrong.
+                    let _ = receiver.respond(now, id, status);
+                }
+            }
+            io = poll_fn(|cx| wire.poll_io(cx, read, due)) => {
+                if let Io::Read(len) = io {
+                    shared.counters.octets.fetch_add(len as u64, Ordering::Relaxed);
+                }
+                wire.tell(&mut receiver, io);
+            }
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                receiver.finish(wire.now());
+            }
+        }
+    };
+    drop(to_deliver);
+    wire.farewell().await;
+    // What was read is still handed over: its sender will send it again, and then it is known.
+    let _ = delivering.await;
+    reason
+}
+
+/// Looks into contents and hands them over, until there are no more.
+async fn deliver<H: Handover>(
+    mut contents: mpsc::UnboundedReceiver<Vec<Content>>,
+    answers: mpsc::UnboundedSender<Vec<(MessageId, Status)>>,
+    peer: Arc<Identity>,
+    shared: Arc<Shared<H>>,
+) {
+    while let Some(mut batch) = contents.recv().await {
+        while batch.len() < MOST_IN_BATCH {
+            match contents.try_recv() {
+                Ok(more) => batch.extend(more),
+                Err(_) => break,
+            }
+        }
+        let answered = hand_over(batch, &peer, &shared).await;
+        // The connection may be gone; its sender will ask again.
+        let _ = answers.send(answered);
+    }
+}
+
+/// Hands one batch over. Every content in it gets an answer.
+async fn hand_over<H: Handover>(
+    batch: Vec<Content>,
+    peer: &Arc<Identity>,
+    shared: &Shared<H>,
+) -> Vec<(MessageId, Status)> {
+    let mut answers = Vec::with_capacity(batch.len());
+    let mut alerts = Vec::with_capacity(batch.len());
+    let mut ids = Vec::with_capacity(batch.len());
+    for Content { id, content_type, body, received } in batch {
+        match shared.validation.look(&content_type, &body) {
+            Ok(valid) => {
+                ids.push(id);
+                alerts.push(Alert {
+                    received,
+                    peer: Arc::clone(peer),
+                    content_type,
+                    body,
+                    key: valid.key,
+                    #[cfg(feature = "idmef")]
+                    message: valid.message,
+                });
+            }
+            Err((status, problem)) => {
+                shared.counters.refuse("invalid_body");
+                tracing::warn!(%peer, %content_type, %status, "alert refused: {problem}");
+                answers.push((id, status));
+            }
+        }
+    }
+    let name = peer.display();
+    let seen = shared.recent.ask(name, alerts.iter().map(|alert| &alert.key));
+    let mut fresh = Vec::with_capacity(alerts.len());
+    let mut tickets = Vec::with_capacity(alerts.len());
+    // Twins of an alert in the same batch share its fate.
+    let mut twins = Vec::new();
+    for ((id, alert), seen) in ids.into_iter().zip(alerts).zip(seen) {
+        match seen {
+            Seen::New(ticket) => {
+                tickets.push((id, ticket));
+                fresh.push(alert);
+            }
+            Seen::Accepted => {
+                shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+                answers.push((id, Status::OK));
+            }
+            Seen::UnderWay(ticket) => {
+                shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+                twins.push((id, ticket));
+            }
+        }
+    }
+    let statuses = if fresh.is_empty() { Vec::new() } else { shared.handover.hand_over(fresh).await };
+    let statuses = statuses.into_iter().chain(std::iter::repeat(Status::SERVICE_UNAVAILABLE));
+    let mut outcomes = std::collections::HashMap::new();
+    let mut accepted = 0;
+    for ((id, ticket), status) in tickets.iter().zip(statuses) {
+        // Whatever is no answer is no promise either.
+        let status = if status.verdict().is_some() { status } else { Status::INTERNAL_ERROR };
+        accepted += u64::from(status.is_success());
+        if !twins.is_empty() {
+            outcomes.insert(*ticket, status);
+        }
+        answers.push((*id, status));
+    }
+    let settled = tickets.iter().zip(answers.iter().rev().take(tickets.len()).rev());
+    shared.recent.settle(name, settled.map(|((_, ticket), (_, status))| (*ticket, status.is_success())));
+    for (id, ticket) in twins {
+        // Under way on another connection: by the time the sender tries again it will be decided.
+        answers.push((id, outcomes.get(&ticket).copied().unwrap_or(Status::SERVICE_UNAVAILABLE)));
+    }
+    shared.counters.accepted.fetch_add(accepted, Ordering::Relaxed);
+    answers
+}

@@ -1,0 +1,81 @@
+//! Connections that the sensor dials: ordered fail-over, and back-off. draft-ietf-idwg-iap-01 sections 5.1 and 5.2.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use iap_proto::{CloseReason, DataRole, Sender};
+use tokio_util::sync::CancellationToken;
+use watchfire_core::Backoff;
+
+use super::Shared;
+use super::deliver::{Ended, deliver};
+use crate::setup::{Endpoint, Open, SetupError, error_label};
+
+/// A channel that held so long, or delivered something, makes the next wait short again.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// Dials the managers in their order until one works, uses it until it ends, and begins again.
+pub(super) async fn keep_dialling(managers: Vec<Endpoint>, shared: Arc<Shared>) {
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(60), crate::random_seed());
+    // Where the next round starts: at the first, unless that one asked for somebody else.
+    let mut first = 0;
+    loop {
+        let mut next_first = 0;
+        for (index, manager) in managers.iter().enumerate().skip(first) {
+            let open = tokio::select! {
+                open = open(manager, &shared) => open,
+                () = shared.stop.cancelled() => return,
+            };
+            match open {
+                Ok(open) => {
+                    let began = tokio::time::Instant::now();
+                    let ended = run(&manager.address, open, &shared, CancellationToken::new()).await;
+                    if ended.progress || began.elapsed() >= STABLE {
+                        backoff.reset();
+                    }
+                    if ended.try_next {
+                        next_first = (index + 1) % managers.len();
+                    }
+                    break;
+                }
+                Err(error) => {
+                    shared.counters.fail(error.label(), format!("{}: {error}", manager.address));
+                    tracing::warn!(manager = %manager.address, %error, "no channel");
+                }
+            }
+        }
+        first = next_first;
+        if shared.stop.is_cancelled() {
+            return;
+        }
+        let wait = backoff.next_delay();
+        tracing::debug!(?wait, "dialling again later");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shared.stop.cancelled() => return,
+        }
+    }
+}
+
+async fn open(manager: &Endpoint, shared: &Shared) -> Result<Open<Sender>, SetupError> {
+    let tcp = manager.dial(shared.node.config.timeouts.next_hop).await?;
+    shared.node.initiate(tcp, manager.target.clone(), DataRole::Sender).await?.into_sending()
+}
+
+/// Runs an open channel to its end, with its entries in the log and the counters.
+pub(super) async fn run(address: &str, open: Open<Sender>, shared: &Shared, superseded: CancellationToken) -> Ended {
+    let Open { channel: sender, wire, peer, handshake } = open;
+    shared.counters.open(handshake.resumed);
+    tracing::info!(manager = %peer, address, version = %handshake.version, resumed = handshake.resumed, "channel open");
+    let ended = deliver(wire, sender, shared, superseded).await;
+    shared.counters.connected.store(false, Ordering::Relaxed);
+    match &ended.reason {
+        CloseReason::Failed(error) => {
+            shared.counters.fail(error_label(error), format!("{address}: {error}"));
+            tracing::warn!(manager = %peer, address, %error, "channel closed");
+        }
+        reason => tracing::info!(manager = %peer, address, %reason, "channel closed"),
+    }
+    ended
+}
