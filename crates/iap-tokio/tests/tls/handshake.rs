@@ -158,6 +158,24 @@ async fn the_data_role_decides_about_the_manager() {
     manager_refuses(&site, &commands, site.manager(), Reason::MissingEku, "unsupported_certificate").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reload_during_the_handshake_applies_to_it() {
+    let site = Site::new();
+    let name = manager_name("manager.example.org").unwrap();
+    let forbid = |config: iap_tokio::tls::TlsConfig| config.with_allow_list(["cn:nobody".parse().unwrap()]);
+    let (analyzer, manager) = (tls(site.analyzer()), tls(site.manager()));
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let accept = manager.accept(far, Bytes::new(), Claim::ANALYZER);
+    let change_then_connect = async {
+        // The manager is waiting for the ClientHello by now.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        manager.replace(forbid(site.manager())).unwrap();
+        analyzer.connect(near, &name, Claim::MANAGER).await
+    };
+    let (m, _) = tokio::join!(accept, change_then_connect);
+    assert_eq!(m.unwrap_err().reason(), Reason::NotAllowed);
+}
+
 /// Two ends `delay` apart, each way. Order is kept; nothing else is delayed.
 fn far_apart(delay: Duration) -> (DuplexStream, DuplexStream) {
     let (near, near_wire) = tokio::io::duplex(1 << 16);

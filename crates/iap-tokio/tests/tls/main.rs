@@ -1,8 +1,10 @@
 //! TLS and peer identity, over in-memory links with certificates made on the spot.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod dir;
 mod handshake;
 mod hostile;
+mod openssl;
 mod pki;
 mod policy;
 mod reload;

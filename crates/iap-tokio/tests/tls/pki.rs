@@ -119,7 +119,10 @@ impl Ca {
     }
 
     pub(crate) fn issue(&self, spec: Spec) -> Leaf {
-        let key = KeyPair::generate().unwrap();
+        self.issue_to(KeyPair::generate().unwrap(), spec)
+    }
+
+    pub(crate) fn issue_to(&self, key: KeyPair, spec: Spec) -> Leaf {
         let mut params = CertificateParams::default();
         params.distinguished_name.remove(DnType::CommonName);
         if let Some(name) = spec.common_name {

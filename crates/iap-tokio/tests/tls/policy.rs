@@ -259,6 +259,23 @@ async fn the_allow_list_decides_among_certificates_of_the_ca() {
     .await;
 }
 
+#[test]
+fn a_subject_with_two_common_names_has_none() {
+    let site = Site::new();
+    let leaf = site.ca.issue(Spec { unit: Some("sensor-2".to_owned()), ..analyzer("sensor-1") });
+    let read = |der: &[u8]| Identity::from_certificate(der, &IapOids::default()).unwrap();
+    assert_eq!(read(&leaf.der).common_name(), Some("sensor-1"));
+    // Turn the unit (2.5.4.11) into a common name (2.5.4.3). The signature breaks, which is not looked at here.
+    let mut der = leaf.der;
+    let unit = der.windows(5).position(|window| window == [6, 3, 0x55, 4, 11]).unwrap();
+    der[unit + 4] = 3;
+    let peer = read(&der);
+    assert_eq!((peer.common_name(), peer.display()), (None, "sensor-1.sensors.example.org"));
+    for (rule, good) in [("cn:sensor-1", false), ("cn:sensor-2", false), ("san:sensor-1.sensors.example.org", true)] {
+        assert_eq!(rule.parse::<AllowRule>().unwrap().matches(&peer), good, "{rule}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn names_for_logs_are_harmless_and_never_empty() {
     let site = Site::new();

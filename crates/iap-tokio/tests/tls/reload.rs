@@ -1,57 +1,13 @@
 //! Reloading files: a good change is in force at once, a bad one changes nothing.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use iap_tokio::tls::{ConfigError, Reason, Source, Tls, TlsConfig, Warning};
 
-use crate::pki::{Leaf, Spec, analyzer, client_auth};
+use crate::dir::Dir;
+use crate::pki::{Spec, analyzer, client_auth};
 use crate::{Site, meet, reason, talk, tls};
-
-/// A directory that is removed in the end.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(name: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        // By renaming, as careful programs do: nobody sees half a file.
-        let draft = self.0.join(format!("{name}.new"));
-        fs::write(&draft, text).unwrap();
-        #[cfg(unix)]
-        fs::set_permissions(&draft, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        fs::rename(draft, &path).unwrap();
-        path
-    }
-
-    fn node(&self, leaf: &Leaf) {
-        self.write("node.pem", &leaf.chain);
-        self.write("node.key", &leaf.key);
-    }
-
-    /// A manager's files and configuration.
-    fn manager(&self, site: &Site) -> TlsConfig {
-        self.node(&site.manager);
-        self.write("ca.pem", &site.ca.pem);
-        self.write("ca.crl", &site.ca.crl(&[]));
-        let file = |name: &str| Source::file(self.0.join(name));
-        TlsConfig::new(file("node.pem"), file("node.key"), file("ca.pem"))
-            .with_crl(file("ca.crl"))
-            .with_clock(site.clock.clone())
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 #[tokio::test]
 async fn a_good_change_is_in_force_at_once_and_connections_stay_up() {
@@ -171,7 +127,28 @@ fn warnings_name_what_to_look_at() {
 }
 
 #[test]
-fn keys_of_all_forms_load() {
+fn rsa_keys_of_all_forms_load() {
+    let site = Site::new();
+    let vector = |form: &str| {
+        let name = format!("{}/../../tests/vectors/tls/rsa-2048.{form}.pem", env!("CARGO_MANIFEST_DIR"));
+        fs::read_to_string(name).unwrap()
+    };
+    let leaf = site.ca.issue_to(rcgen::KeyPair::from_pem(&vector("pkcs8")).unwrap(), analyzer("sensor-1"));
+    let node = |form| {
+        TlsConfig::new(
+            Source::inline("node.pem", leaf.chain.clone()),
+            Source::inline("node.key", vector(form)),
+            Source::inline("ca.pem", site.ca.pem.clone()),
+        )
+    };
+    Tls::new(node("pkcs8")).unwrap();
+    Tls::new(node("pkcs1")).unwrap();
+    let error = Tls::new(node("encrypted")).unwrap_err().to_string();
+    assert!(error.starts_with("key node.key line 1: the key is encrypted"), "{error}");
+}
+
+#[test]
+fn elliptic_keys_of_all_forms_load() {
     use rcgen::PublicKeyData;
     let site = Site::new();
     let pkcs8 = site.analyzer.key.clone();
