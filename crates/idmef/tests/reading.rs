@@ -51,7 +51,7 @@ fn children_in_any_order() {
     assert_eq!((alert.source.len(), alert.target.len()), (1, 1));
     let strict_text = text
         .replace("<IDMEF-Message>", "<?xml version='1.0'?><IDMEF-Message version='1.0' xmlns='http://iana.org/idmef'>");
-    assert_eq!(kind(strict(&strict_text)), InvalidMessage::OutOfOrder("CreateTime").into());
+    assert_eq!(kind(strict(&strict_text)), InvalidMessage::OutOfOrder("Target").into());
 }
 
 #[test]

@@ -39,8 +39,11 @@ impl<'a> Line<'a> {
         Ok(Some(Self { octets, members }))
     }
 
-    /// An error about a member, with the offset of its name.
+    /// An error about a member, with the offset of its name, if it is there.
     pub(super) fn error(&self, kind: EveErrorKind, member: &str) -> EveError {
+        if let EveErrorKind::Missing(_) = kind {
+            return EveError { kind, offset: 0 };
+        }
         let name = format!("\"{member}\"");
         let found = self.octets.windows(name.len()).position(|window| window == name.as_bytes());
         EveError { kind, offset: found.unwrap_or(0) }

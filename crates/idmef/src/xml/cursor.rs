@@ -45,6 +45,8 @@ pub(crate) struct Cursor<'a> {
     strict: bool,
     /// Elements that are open.
     depth: usize,
+    /// Whether text may stand outside of any element.
+    is_fragment: bool,
     elements: usize,
     /// Where the current event starts.
     at: usize,
@@ -73,6 +75,7 @@ impl<'a> Cursor<'a> {
             limits,
             strict,
             depth: 0,
+            is_fragment: false,
             elements: 0,
             at: 0,
             name: "",
@@ -264,6 +267,7 @@ impl<'a> Cursor<'a> {
 
     /// Passes over a fragment to its end; all that was opened must be closed.
     pub(crate) fn skip_fragment(&mut self) -> Result<(), Fault> {
+        self.is_fragment = true;
         loop {
             if let Step::Done = self.step()? {
                 return if self.depth == 0 { Ok(()) } else { Err(self.unclosed()) };
@@ -344,13 +348,13 @@ impl<'a> Cursor<'a> {
                     return self.text(text);
                 }
                 Event::CData(text) => {
-                    if self.depth == 0 {
+                    if self.depth == 0 && !self.is_fragment {
                         return Err(self.fault(InvalidMessage::IllFormed("CDATA outside of the root")));
                     }
                     return self.text(text.into_inner());
                 }
                 Event::GeneralRef(reference) => {
-                    if self.depth == 0 {
+                    if self.depth == 0 && !self.is_fragment {
                         return Err(self.fault(InvalidMessage::IllFormed("reference outside of the root")));
                     }
                     let c = attributes::resolve(&reference, self.at)?;

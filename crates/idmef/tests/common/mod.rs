@@ -4,17 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub fn vectors() -> PathBuf {
+pub(crate) fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors")
 }
 
-pub fn read(path: &str) -> Vec<u8> {
+pub(crate) fn read(path: &str) -> Vec<u8> {
     let path = vectors().join(path);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Name and content of every document in a folder of vectors, by name.
-pub fn documents(folder: &str) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn documents(folder: &str) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(vectors().join(folder)).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "xml"));
@@ -24,7 +24,7 @@ pub fn documents(folder: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Every IDMEF document among the vectors.
-pub fn all_documents() -> Vec<(String, Vec<u8>)> {
+pub(crate) fn all_documents() -> Vec<(String, Vec<u8>)> {
     ["idmef/idmef-rfc4765", "idmef/idmef-prelude/split", "idmef/idmef-from-eve"]
         .into_iter()
         .flat_map(documents)
@@ -32,7 +32,7 @@ pub fn all_documents() -> Vec<(String, Vec<u8>)> {
 }
 
 /// Whether all of `documents` are valid against the DTD of the RFC, told by xmllint; `None` without xmllint.
-pub fn dtd_valid<'a>(documents: impl IntoIterator<Item = &'a str>) -> Option<Result<usize, String>> {
+pub(crate) fn dtd_valid<'a>(documents: impl IntoIterator<Item = &'a str>) -> Option<Result<usize, String>> {
     let found = Command::new("xmllint").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: xmllint is not installed, so that nothing was validated against the DTD");
