@@ -20,17 +20,17 @@ pub(super) struct Leg {
     pub(super) offset: u64,
 }
 
-/// The way from a position to today's file.
+/// Where to go on from a position.
 #[derive(Debug)]
 pub(super) struct Route {
-    /// At least empty; the last leg is the one to stay with.
-    pub(super) legs: Vec<Leg>,
+    /// The file; what follows it is asked for at its end, since much may happen until then.
+    pub(super) leg: Option<Leg>,
     /// Whether the file of the position was found, so that nothing between was lost.
     pub(super) found: bool,
 }
 
-/// Finds the position again after a restart, or after the file was `truncated` under the reader: then today's file is
-/// read from its start, after what its copy holds.
+/// Finds the position again after a restart, or after the file was `truncated` under the reader: then what its copy
+/// holds comes before what it holds now.
 pub(super) fn resume(path: &Path, position: &Position, truncated: bool) -> io::Result<Route> {
     let today = open(path)?;
     if let Some((file, meta)) = &today
@@ -39,55 +39,42 @@ pub(super) fn resume(path: &Path, position: &Position, truncated: bool) -> io::R
         && position.matches(file)?
     {
         let leg = Leg { file: file.try_clone()?, path: path.to_owned(), offset: position.offset };
-        return Ok(Route { legs: vec![leg], found: true });
+        return Ok(Route { leg: Some(leg), found: true });
     }
     let entries = entries(path);
     let emptied = truncated.then_some((position.device, position.inode));
-    let anchor = find(&entries, position, emptied)?;
-    let found = anchor.is_some();
-    let mut legs = Vec::new();
-    let after = match anchor {
-        Some((file, entry)) => {
-            let key = entry.key.clone();
-            legs.push(Leg { file, path: entry.path.clone(), offset: position.offset });
-            key
-        }
-        // Unknown what the file was called: of the same age counts as read.
-        None => Key { modified: position.modified, rank: Rank::Newest },
-    };
-    let skip = legs.first().and_then(|leg| leg.file.metadata().ok()).map(|meta| (meta.dev(), meta.ino()));
-    legs.extend(between(&entries, &after, skip, today.as_ref().map(|(_, meta)| (meta.dev(), meta.ino()))));
-    if let Some((file, meta)) = today
-        && (meta.len() > 0 || legs.is_empty() || position.same_file(&meta))
-    {
-        legs.push(Leg { file, path: path.to_owned(), offset: 0 });
+    if let Some((file, entry)) = find(&entries, position, emptied)? {
+        let leg = Leg { file, path: entry.path.clone(), offset: position.offset };
+        return Ok(Route { leg: Some(leg), found: true });
     }
-    Ok(Route { legs, found })
+    // Unknown what the file was called: of the same age counts as read.
+    let after = Key { modified: position.modified, rank: Rank::Newest };
+    let younger = first_younger(&entries, &after, today.as_ref().map(|(_, meta)| meta));
+    let today = today.map(|(file, _)| Leg { file, path: path.to_owned(), offset: 0 });
+    // Of a file that nothing was taken from, the copy is a younger file and nothing is missing.
+    let found = position.offset == 0 && younger.is_some();
+    Ok(Route { leg: younger.or(today), found })
 }
 
-/// What follows a file that was read to its end and is no longer the one at `path`. Empty while nothing has been
-/// written to its successor: until then the writer may still hold the old one.
-pub(super) fn successors(path: &Path, current: &File) -> io::Result<Vec<Leg>> {
-    let Some((file, meta)) = open(path)? else { return Ok(Vec::new()) };
+/// What follows a file that was read to its end and is no longer the one at `path`. `None` while nothing has been
+/// written to a successor: until then the writer may still hold the old one.
+pub(super) fn successor(path: &Path, current: &File) -> io::Result<Option<Leg>> {
+    let Some((file, meta)) = open(path)? else { return Ok(None) };
     let own = current.metadata()?;
     if (own.dev(), own.ino()) == (meta.dev(), meta.ino()) {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let entries = entries(path);
     let rank = entries.iter().find(|entry| entry.is(&own)).map_or(Rank::Newest, |entry| entry.key.rank.clone());
     let after = Key { modified: modified(&own), rank };
-    let mut legs = between(&entries, &after, Some((own.dev(), own.ino())), Some((meta.dev(), meta.ino())));
-    if meta.len() > 0 {
-        legs.push(Leg { file, path: path.to_owned(), offset: 0 });
-    }
-    Ok(legs)
+    let younger = first_younger(&entries, &after, Some(&meta));
+    Ok(younger.or_else(|| (meta.len() > 0).then(|| Leg { file, path: path.to_owned(), offset: 0 })))
 }
 
 /// Whether a rotated file beside `path` was written to after the position was taken.
 pub(super) fn has_younger(path: &Path, position: &Position) -> bool {
     let after = Key { modified: position.modified, rank: Rank::Newest };
-    let own = Some((position.device, position.inode));
-    !between(&entries(path), &after, None, own).is_empty()
+    first_younger(&entries(path), &after, None).is_some()
 }
 
 /// Opens a regular file; `None` when there is none.
@@ -189,21 +176,18 @@ fn find<'e>(
     Ok(None)
 }
 
-/// Rotated files that are younger than `after`, oldest first.
-fn between(entries: &[Entry], after: &Key, anchor: Option<(u64, u64)>, today: Option<(u64, u64)>) -> Vec<Leg> {
+/// The oldest rotated file that is younger than `after` and not empty.
+fn first_younger(entries: &[Entry], after: &Key, today: Option<&Metadata>) -> Option<Leg> {
     let mut younger: Vec<&Entry> = entries
         .iter()
-        .filter(|entry| {
-            let own = Some((entry.meta.dev(), entry.meta.ino()));
-            entry.rotated && entry.key > *after && own != anchor && own != today && entry.meta.len() > 0
-        })
+        .filter(|entry| entry.rotated && entry.key > *after && entry.meta.len() > 0)
+        .filter(|entry| today.is_none_or(|today| !entry.is(today)))
         .collect();
     younger.sort_by(|a, b| a.key.cmp(&b.key));
-    let legs = younger.into_iter().filter_map(|entry| {
+    younger.into_iter().find_map(|entry| {
         let (file, _) = open(&entry.path).ok()??;
         Some(Leg { file, path: entry.path.clone(), offset: 0 })
-    });
-    legs.collect()
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The reader itself.
 
-use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -41,8 +40,8 @@ pub struct Tail {
 enum Input {
     /// A file that is not there yet; the position it should be looked for at.
     Waiting,
-    /// A file, what follows it, and whether its end was seen since something was read.
-    File { file: File, path: PathBuf, next: VecDeque<Leg>, at_end: bool },
+    /// A file, and whether time has passed since it was known to be what it was.
+    File { file: File, path: PathBuf, stale: bool },
     Stream(Stream),
     Over,
 }
@@ -129,6 +128,9 @@ impl Tail {
 
     fn step_file(&mut self) -> Result<Step, TailError> {
         let mut batch = Batch { lines: Vec::new(), skipped: Vec::new(), position: None };
+        if let Input::File { stale, .. } = &mut self.input {
+            *stale = true;
+        }
         loop {
             let full = self.cut_into(&mut batch)?;
             if full {
@@ -177,11 +179,11 @@ impl Tail {
 
     /// Reads the next octets of the file, unless it is no longer the file it was.
     fn read_chunk(&mut self) -> io::Result<bool> {
-        let Input::File { file, at_end, .. } = &mut self.input else { return Ok(false) };
-        if *at_end {
-            // Since the end was seen the file may have been truncated and have grown beyond the old end again.
+        let Input::File { file, stale, .. } = &mut self.input else { return Ok(false) };
+        if *stale {
+            // Meanwhile the file may have been truncated and have grown beyond the old end again.
             let grown = file.metadata()?.len() > self.cutter.next_read();
-            if !grown || !self.last.as_ref().is_none_or(|last| last.matches(file).unwrap_or(false)) {
+            if !grown || !is_same(file, self.last.as_ref(), &self.cutter) {
                 return Ok(false);
             }
         }
@@ -194,7 +196,7 @@ impl Tail {
                 outcome => break outcome?,
             }
         };
-        *at_end = count == 0;
+        *stale = count == 0;
         self.cutter.push(&self.chunk[..count]);
         Ok(count > 0)
     }
@@ -205,13 +207,8 @@ impl Tail {
         if meta.len() < self.cutter.next_read() {
             return Ok(true);
         }
-        match &self.last {
-            Some(last) if last.offset == 0 => {
-                Ok(self.cutter.next_read() == 0 && missed_one(&self.options.path, Some(last), &meta))
-            }
-            Some(last) => Ok(!last.matches(file)?),
-            None => Ok(false),
-        }
+        let missed = self.cutter.next_read() == 0 && missed_one(&self.options.path, self.last.as_ref(), &meta);
+        Ok(missed || !is_same(file, self.last.as_ref(), &self.cutter))
     }
 
     /// The file was emptied under us: what we had not read lies in a copy, when there is one.
@@ -221,7 +218,7 @@ impl Tail {
         let unread = self.cutter.next_read() > last.offset;
         let tail = if route.found { None } else { self.end_of_input(batch)? };
         self.lost += u64::from(!route.found && unread);
-        self.take(route.legs).map_err(|error| self.failed(&error))?;
+        self.take(route.leg).map_err(|error| self.failed(&error))?;
         match tail {
             Some(mut batch) => {
                 batch.position = self.position().map_err(|error| self.failed(&error))?;
@@ -233,18 +230,14 @@ impl Tail {
 
     /// Goes on to the next file when this one is done.
     fn rotate(&mut self) -> Result<Rotation, TailError> {
-        let Input::File { file, next, .. } = &mut self.input else { return Ok(Rotation::None) };
-        if next.is_empty() {
-            let found = chain::successors(&self.options.path, file);
-            let found = found.map_err(|error| TailError::io(&self.options.path, &error))?;
-            if found.is_empty() {
-                return Ok(Rotation::None);
-            }
-            // Whatever was written here before its successor was written to is there by now.
-            *next = found.into();
-            if self.read_chunk().map_err(|error| self.failed(&error))? {
-                return Ok(Rotation::Grew);
-            }
+        let Input::File { file, .. } = &self.input else { return Ok(Rotation::None) };
+        let next = chain::successor(&self.options.path, file).map_err(|error| self.failed(&error))?;
+        if next.is_none() {
+            return Ok(Rotation::None);
+        }
+        // Whatever was written here before its successor was written to is there by now.
+        if self.read_chunk().map_err(|error| self.failed(&error))? {
+            return Ok(Rotation::Grew);
         }
         let tail = self.end_of_input(Batch { lines: Vec::new(), skipped: Vec::new(), position: None })?;
         // The position is that of the finished file: the next one has given nothing yet.
@@ -255,40 +248,34 @@ impl Tail {
             }
             None => None,
         };
-        if let Input::File { next, .. } = &mut self.input {
-            let legs = std::mem::take(next).into();
-            self.take(legs).map_err(|error| self.failed(&error))?;
-        }
+        self.take(next).map_err(|error| self.failed(&error))?;
         Ok(Rotation::Moved(tail))
     }
 
     /// Looks for the file, or for the way from the position to it.
     fn find(&mut self) -> io::Result<bool> {
-        let legs = match &self.last {
+        let leg = match &self.last {
             Some(position) => {
                 let route = chain::resume(&self.options.path, position, false)?;
-                self.lost += u64::from(!route.found && position.offset > 0 && !route.legs.is_empty());
-                route.legs
+                self.lost += u64::from(!route.found && position.offset > 0 && route.leg.is_some());
+                route.leg
             }
             None => chain::open(&self.options.path)?
-                .map(|(file, _)| Leg { file, path: self.options.path.clone(), offset: 0 })
-                .into_iter()
-                .collect(),
+                .map(|(file, _)| Leg { file, path: self.options.path.clone(), offset: 0 }),
         };
-        self.take(legs)
+        self.take(leg)
     }
 
-    /// Reads the first of the legs from now on, then the others.
-    fn take(&mut self, legs: Vec<Leg>) -> io::Result<bool> {
-        let mut legs = VecDeque::from(legs);
-        let Some(Leg { file, path, offset }) = legs.pop_front() else {
+    /// Reads this file from now on.
+    fn take(&mut self, leg: Option<Leg>) -> io::Result<bool> {
+        let Some(Leg { file, path, offset }) = leg else {
             self.input = Input::Waiting;
             return Ok(false);
         };
         let trace = Trace::read(&file, offset)?.unwrap_or_default();
         self.last = Some(Position::of(&file, offset, &trace)?);
         self.cutter = Cutter::new(self.options.framing, self.options.limit, offset, trace);
-        self.input = Input::File { file, path, next: legs, at_end: false };
+        self.input = Input::File { file, path, stale: true };
         Ok(true)
     }
 
@@ -370,6 +357,16 @@ enum Rotation {
     Grew,
     /// Reading the next one, after a last line without line feed perhaps.
     Moved(Option<Batch>),
+}
+
+/// Whether the file still holds what was read from it, as far as the samples show.
+fn is_same(file: &File, last: Option<&Position>, cutter: &Cutter) -> bool {
+    let (at, begun) = cutter.begun();
+    let mut found = [0; 64];
+    let found = &mut found[..begun.len()];
+    last.is_none_or(|last| last.matches(file).unwrap_or(false))
+        && file.read_exact_at(found, at).is_ok()
+        && found == begun
 }
 
 /// Whether the file was filled, copied and emptied while its reader still was at its start.

@@ -63,6 +63,12 @@ impl Cutter {
         self.start + self.buffer.len() as u64
     }
 
+    /// The last octets (up to 64) of the line that has begun, and where they stand.
+    pub(super) fn begun(&self) -> (u64, &[u8]) {
+        let octets = self.buffer.get(self.buffer.len().saturating_sub(64)..).unwrap_or_default();
+        (self.next_read() - octets.len() as u64, octets)
+    }
+
     pub(super) fn push(&mut self, octets: &[u8]) {
         self.buffer.extend_from_slice(octets);
     }

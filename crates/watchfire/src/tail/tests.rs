@@ -348,7 +348,7 @@ impl Log {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn every_line_exactly_once_whatever_happens(acts in acts(), batch_lines in 1..5usize) {
