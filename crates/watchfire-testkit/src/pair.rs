@@ -80,7 +80,12 @@ pub struct Pair<A, B> {
 impl<A: Node, B: Node> Pair<A, B> {
     /// Joins `a` and `b` by two links of this kind, at instant zero.
     pub fn new(a: A, b: B, link: LinkConfig, seed: u64) -> Self {
-        let links = [Link::new(link.clone(), seed), Link::new(link, !seed)];
+        Self::with_links(a, b, [link.clone(), link], seed)
+    }
+
+    /// Joins `a` and `b` by two links, the first for what side 0 says.
+    pub fn with_links(a: A, b: B, [forth, back]: [LinkConfig; 2], seed: u64) -> Self {
+        let links = [Link::new(forth, seed), Link::new(back, !seed)];
         Self {
             a,
             b,

@@ -82,8 +82,7 @@ impl FromStr for MediaType {
         let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
         let token = |t: &str| !t.is_empty() && t.bytes().all(is_token);
         let printable = |c: u8| matches!(c, b'\t' | 0x20..=0x7e);
-        let valid =
-            essence.trim_end_matches([' ', '\t']).split_once('/').is_some_and(|(main, sub)| token(main) && token(sub))
+        let valid = essence.trim_end_matches([' ', '\t']).split_once('/').is_some_and(|(main, sub)| token(main) && token(sub))
                 && parameters.bytes().all(printable)
                 // On the wire it would be lost as white space at the end of the line.
                 && !text.ends_with([' ', '\t'])

@@ -27,7 +27,11 @@ pub(super) fn request<'a>(
             if name.eq_ignore_ascii_case(b"Via") {
                 connect.via.push(via_value(cursor, connect.via.len(), syntax)?);
             } else if name.eq_ignore_ascii_case(b"Source") {
-                connect.source = Some(cursor.host_and_port()?.0);
+                let at = cursor;
+                if connect.source.replace(cursor.host_and_port()?.0).is_some() {
+                    return Err(at.error(DecodeErrorKind::RepeatedHeader));
+                }
+                cursor.end(DecodeErrorKind::UnexpectedText)?;
             }
         }
         return Ok(SetupRequest::Connect(connect));
@@ -94,6 +98,9 @@ pub(super) fn put_line(cursor: &mut Cursor<'_>, targets: &[&str]) -> Result<Dial
 }
 
 fn version_at_end(cursor: &mut Cursor<'_>) -> Result<Dialect, DecodeError> {
+    if cursor.is_at_end() {
+        return Err(cursor.error(DecodeErrorKind::Version));
+    }
     cursor.space()?;
     let version = cursor.version().ok_or_else(|| cursor.error(DecodeErrorKind::Version))?;
     cursor.end(DecodeErrorKind::UnexpectedText)?;
