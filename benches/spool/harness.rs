@@ -212,7 +212,7 @@ pub(crate) fn full(name: &str, dir: &Path) -> Outcome {
             Err(error) => break error,
         }
     };
-    println!("full after {} MiB: {error}", alerts.next_key as usize * BODY >> 20);
+    println!("full after {} MiB: {error}", (alerts.next_key as usize * BODY) >> 20);
     println!("- read while full: {}", compare(&mut *store, &accepted));
     let half = accepted[accepted.len() / 2];
     println!("- delete while full: {:?}", store.delete_below(half).map(|()| accepted.retain(|key| *key >= half)));
