@@ -5,6 +5,7 @@ pub mod config;
 pub mod exit;
 pub mod out;
 pub mod pki;
+pub mod store;
 pub mod tail;
 pub mod values;
 #[cfg(test)]

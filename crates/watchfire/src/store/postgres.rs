@@ -1,0 +1,459 @@
+//! PostgreSQL: one connection that writes, one more per query.
+//!
+//! As with SQLite, the writer inserts all batches that wait by one statement. A connection that breaks is made again
+//! with growing pauses; until then every batch is answered [`StoreError::Unavailable`] at once, so that senders are
+//! told to come again instead of waiting.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use watchfire_core::Backoff;
+
+use super::{Access, AlertRecord, AlertStore, AlertStream, BoxFuture, Filter, Insertion, Retention, StoreError};
+
+/// What makes each version of the schema from the one before.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE alert (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        received bigint NOT NULL,
+        peer text NOT NULL,
+        content_type text NOT NULL,
+        sha256 bytea NOT NULL,
+        key bytea NOT NULL,
+        parsed boolean NOT NULL,
+        body bytea NOT NULL
+    );
+    CREATE UNIQUE INDEX alert_key ON alert (key);
+    CREATE INDEX alert_received ON alert (received, id);
+    CREATE TABLE alert_source (
+        addr inet NOT NULL,
+        alert bigint NOT NULL,
+        PRIMARY KEY (addr, alert)
+    );
+    CREATE INDEX alert_source_alert ON alert_source (alert);
+    COMMENT ON COLUMN alert.received IS 'microseconds since 1970';
+"];
+
+const INSERT: &str = "
+    WITH fresh AS (
+        INSERT INTO alert (received, peer, content_type, sha256, key, parsed, body)
+        SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::boolean[], $7::bytea[])
+        ON CONFLICT (key) DO NOTHING
+        RETURNING id, key
+    ), sources AS (
+        INSERT INTO alert_source (addr, alert)
+        SELECT source.addr, fresh.id
+        FROM unnest($8::bytea[], $9::inet[]) AS source (key, addr) JOIN fresh USING (key)
+    )
+    SELECT key FROM fresh";
+
+/// Taken while the schema is made, so that two programs that start together do not both make it.
+const LOCK: i64 = 0x7761_7463_6866_6972;
+/// So many alerts, or octets of them, are inserted together at most, one batch more or less.
+const GROUP: (usize, usize) = (4096, 16 << 20);
+/// So many batches may wait for the writer.
+const QUEUE: usize = 1024;
+/// So many rows are fetched, or dropped, at a time.
+const CHUNK: i32 = 500;
+/// The longest time for one statement.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A store in a database.
+pub struct PostgresStore {
+    server: Arc<Server>,
+    writer: Option<mpsc::Sender<Job>>,
+}
+
+type Answer = oneshot::Sender<Result<Vec<Insertion>, StoreError>>;
+type Job = (Vec<Arc<AlertRecord>>, Answer);
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("server", &self.server.name).finish_non_exhaustive()
+    }
+}
+
+impl PostgresStore {
+    /// Connects; `name` stands for the store in errors and must not hold a password. With [`Access::Write`] the
+    /// tables are made when missing.
+    ///
+    /// # Errors
+    /// No connection, TLS demanded, no rights, a newer schema.
+    pub async fn open(mut config: Config, name: String, access: Access) -> Result<Self, StoreError> {
+        if config.get_ssl_mode() == SslMode::Require {
+            let what = "sslmode=require: this program speaks to PostgreSQL without TLS; use a unix socket, or a tunnel \
+                        and sslmode=disable";
+            return Err(StoreError::Unusable { store: name, what: what.into() });
+        }
+        let far = config.get_hosts().iter().any(|host| match host {
+            Host::Tcp(host) => host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|addr| addr.is_loopback()),
+            Host::Unix(_) => false,
+        });
+        if far {
+            tracing::warn!(store = %name, "alerts and the password's proof travel to PostgreSQL without TLS");
+        }
+        config.ssl_mode(SslMode::Disable).application_name("watchfire");
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(10));
+        }
+        let server = Arc::new(Server { config, name });
+        let mut client = server.connect().await?;
+        if access == Access::Read {
+            server.check_schema(&client).await?;
+            return Ok(Self { server, writer: None });
+        }
+        server.migrate(&mut client).await?;
+        let (writer, jobs) = mpsc::channel(QUEUE);
+        let seed = std::array::from_fn(|i| (std::process::id() >> (i % 4 * 8)) as u8);
+        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15), seed);
+        tokio::spawn(Writer { server: server.clone(), session: None, retry_at: None, backoff }.run(client, jobs));
+        Ok(Self { server, writer: Some(writer) })
+    }
+}
+
+impl AlertStore for PostgresStore {
+    fn insert_batch(&self, batch: Vec<Arc<AlertRecord>>) -> BoxFuture<'_, Result<Vec<Insertion>, StoreError>> {
+        Box::pin(async move {
+            let closed = || StoreError::Failed {
+                store: self.server.name.clone(),
+                what: if self.writer.is_some() { "the writer has ended" } else { "opened for reading only" }.into(),
+            };
+            let (answer, answered) = oneshot::channel();
+            let writer = self.writer.as_ref().ok_or_else(closed)?;
+            writer.send((batch, answer)).await.map_err(|_| closed())?;
+            answered.await.map_err(|_| closed())?
+        })
+    }
+
+    fn query(&self, filter: Filter) -> BoxFuture<'_, Result<AlertStream, StoreError>> {
+        Box::pin(async move {
+            let client = self.server.connect().await?;
+            self.server.check_schema(&client).await?;
+            let (sender, rows) = mpsc::channel(256);
+            let server = self.server.clone();
+            tokio::spawn(async move {
+                if let Err(error) = stream(client, &filter, &sender).await {
+                    let _ = sender.send(Err(server.failed(&error))).await;
+                }
+            });
+            Ok(AlertStream { rows })
+        })
+    }
+
+    fn prune(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let client = self.server.connect().await?;
+            prune(&client, &retention).await.map_err(|error| self.server.failed(&error))
+        })
+    }
+}
+
+struct Server {
+    config: Config,
+    name: String,
+}
+
+impl Server {
+    fn failed(&self, error: &tokio_postgres::Error) -> StoreError {
+        let store = self.name.clone();
+        let Some(server) = error.as_db_error() else {
+            // The library's own words lack the cause.
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            return StoreError::Unavailable { store, what: format!("{error}{cause}") };
+        };
+        let what = format!("{} ({})", server.message(), server.code().code());
+        match server.code() {
+            code if *code == SqlState::DISK_FULL => StoreError::Full { store, what },
+            code => match code.code().get(..2) {
+                // Connection, transaction rolled back, resources, operator, system.
+                Some("08" | "40" | "53" | "55" | "57" | "58") => StoreError::Unavailable { store, what },
+                // Authentication, unknown database, no rights or tables.
+                Some("28" | "3D" | "42") => StoreError::Unusable { store, what },
+                _ => StoreError::Failed { store, what },
+            },
+        }
+    }
+
+    async fn connect(&self) -> Result<Client, StoreError> {
+        let timed_out = || StoreError::Unavailable { store: self.name.clone(), what: "no answer in time".into() };
+        let connecting = tokio::time::timeout(PATIENCE, self.config.connect(NoTls));
+        let (client, connection) = connecting.await.map_err(|_| timed_out())?.map_err(|error| self.failed(&error))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection to PostgreSQL ended");
+            }
+        });
+        // What is committed must be on disk, whatever the server's default is.
+        client
+            .batch_execute(
+                "SET statement_timeout = '30s'; \
+                 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+            )
+            .await
+            .map_err(|error| self.failed(&error))?;
+        Ok(client)
+    }
+
+    async fn migrate(&self, client: &mut Client) -> Result<(), StoreError> {
+        let known = MIGRATIONS.len() as i64;
+        let migrated = async {
+            let transaction = client.transaction().await?;
+            transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+            transaction.batch_execute("CREATE TABLE IF NOT EXISTS watchfire_schema (version bigint NOT NULL)").await?;
+            let version: i64 =
+                transaction.query_one("SELECT coalesce(max(version), 0) FROM watchfire_schema", &[]).await?.get(0);
+            if version < known {
+                for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+                    transaction.batch_execute(migration).await?;
+                }
+                transaction.execute("DELETE FROM watchfire_schema", &[]).await?;
+                transaction.execute("INSERT INTO watchfire_schema VALUES ($1)", &[&known]).await?;
+                transaction.commit().await?;
+            }
+            Ok(version)
+        };
+        match migrated.await.map_err(|error| self.failed(&error))? {
+            found if found > known => Err(StoreError::NewerSchema { store: self.name.clone(), found, known }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn check_schema(&self, client: &Client) -> Result<(), StoreError> {
+        let known = MIGRATIONS.len() as i64;
+        let row = client.query_one("SELECT coalesce(max(version), 0) FROM watchfire_schema", &[]).await;
+        let found: i64 = row.map_err(|error| self.failed(&error))?.get(0);
+        match found {
+            found if found > known => Err(StoreError::NewerSchema { store: self.name.clone(), found, known }),
+            found if found < known => {
+                let what = format!("has schema version {found}; start the manager once to bring it to {known}");
+                Err(StoreError::Unusable { store: self.name.clone(), what })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Writer {
+    server: Arc<Server>,
+    session: Option<(Client, Statement)>,
+    retry_at: Option<(Instant, StoreError)>,
+    backoff: Backoff,
+}
+
+impl Writer {
+    async fn run(mut self, client: Client, mut jobs: mpsc::Receiver<Job>) {
+        if let Ok(statement) = client.prepare(INSERT).await {
+            self.session = Some((client, statement));
+        }
+        while let Some(job) = jobs.recv().await {
+            let weigh = |job: &Job| job.0.iter().map(|record| record.body.len()).sum::<usize>();
+            let (mut count, mut octets) = (job.0.len(), weigh(&job));
+            let mut group = vec![job];
+            while count < GROUP.0 && octets < GROUP.1 {
+                let Ok(job) = jobs.try_recv() else { break };
+                count += job.0.len();
+                octets += weigh(&job);
+                group.push(job);
+            }
+            let outcome = self.insert(&group).await;
+            for (at, (batch, answer)) in group.into_iter().enumerate() {
+                // A caller that has gone away does not want to know.
+                let _ = answer.send(match &outcome {
+                    Ok(insertions) => Ok(insertions.get(at).cloned().unwrap_or_default()),
+                    Err(error) => Err(error.clone()),
+                });
+                drop(batch);
+            }
+        }
+    }
+
+    async fn insert(&mut self, group: &[Job]) -> Result<Vec<Vec<Insertion>>, StoreError> {
+        self.reconnect().await?;
+        let Some((client, statement)) = &self.session else {
+            return Err(StoreError::Unavailable { store: self.server.name.clone(), what: "not connected".into() });
+        };
+        let outcome = match tokio::time::timeout(PATIENCE + Duration::from_secs(5), insert(client, statement, group)).await {
+            Ok(outcome) => outcome.map_err(|error| self.server.failed(&error)),
+            Err(_) => {
+                let what = "no answer in time".to_owned();
+                self.session = None;
+                return Err(StoreError::Unavailable { store: self.server.name.clone(), what });
+            }
+        };
+        if outcome.is_err() && client.is_closed() {
+            self.session = None;
+        }
+        outcome
+    }
+
+    /// Connects again when that is due.
+    async fn reconnect(&mut self) -> Result<(), StoreError> {
+        if self.session.as_ref().is_some_and(|(client, _)| !client.is_closed()) {
+            return Ok(());
+        }
+        self.session = None;
+        if let Some((at, error)) = &self.retry_at
+            && Instant::now() < *at
+        {
+            return Err(error.clone());
+        }
+        let connected = async {
+            let client = self.server.connect().await?;
+            let statement = client.prepare(INSERT).await.map_err(|error| self.server.failed(&error))?;
+            Ok((client, statement))
+        };
+        match connected.await {
+            Ok(session) => {
+                tracing::info!(store = %self.server.name, "connected again");
+                self.session = Some(session);
+                self.retry_at = None;
+                self.backoff.reset();
+                Ok(())
+            }
+            Err(error) => {
+                let error: StoreError = error;
+                tracing::warn!(%error, "cannot reach the store; senders are told to come again");
+                self.retry_at = Some((Instant::now() + self.backoff.next_delay(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn insert(
+    client: &Client,
+    statement: &Statement,
+    group: &[Job],
+) -> Result<Vec<Vec<Insertion>>, tokio_postgres::Error> {
+    let records: Vec<&AlertRecord> = group.iter().flat_map(|(batch, _)| batch).map(AsRef::as_ref).collect();
+    macro_rules! column {
+        ($record:ident => $value:expr) => {
+            records.iter().map(|$record| $value).collect::<Vec<_>>()
+        };
+    }
+    let received = column!(record => record.received);
+    let peer = column!(record => record.peer.as_str());
+    let content_type = column!(record => record.content_type.as_str());
+    let sha256 = column!(record => record.sha256.as_slice());
+    let key = column!(record => record.key.as_slice());
+    let parsed = column!(record => record.message.is_some());
+    let body = column!(record => record.body.as_ref());
+    // One alert twice in a group must not bring its sources twice.
+    let mut seen = HashSet::new();
+    let sources = records.iter().filter(|record| seen.insert(record.key));
+    let (source_key, source_addr): (Vec<&[u8]>, Vec<IpAddr>) = sources
+        .flat_map(|record| record.sources.iter().map(|addr| (record.key.as_slice(), *addr)))
+        .unzip();
+    let values: [&(dyn ToSql + Sync); 9] =
+        [&received, &peer, &content_type, &sha256, &key, &parsed, &body, &source_key, &source_addr];
+    let rows = client.query(statement, &values).await?;
+    let mut fresh: HashSet<&[u8]> = rows.iter().map(|row| row.get::<_, &[u8]>(0)).collect();
+    let insertions = group.iter().map(|(batch, _)| {
+        let insertion = |record: &Arc<AlertRecord>| {
+            if fresh.remove(record.key.as_slice()) { Insertion::Inserted } else { Insertion::Duplicate }
+        };
+        batch.iter().map(insertion).collect()
+    });
+    Ok(insertions.collect())
+}
+
+async fn stream(
+    mut client: Client,
+    filter: &Filter,
+    rows: &mpsc::Sender<Result<AlertRecord, StoreError>>,
+) -> Result<(), tokio_postgres::Error> {
+    let transaction = client
+        .build_transaction()
+        .read_only(true)
+        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+        .start()
+        .await?;
+    let since = filter.since.unwrap_or(i64::MIN);
+    let source = filter.source.map(|net| net.to_string());
+    let mut conditions = vec!["received >= $1"];
+    let mut values: Vec<&(dyn ToSql + Sync)> = vec![&since];
+    if let Some(source) = &source {
+        conditions.push("id IN (SELECT alert FROM alert_source WHERE addr <<= $2::text::inet)");
+        values.push(source);
+    }
+    let matching = conditions.join(" AND ");
+    let cutoff: Option<Row>;
+    let (first_received, first_id): (i64, i64);
+    let mut after = String::new();
+    if let Some(limit) = filter.limit {
+        if limit == 0 {
+            return Ok(());
+        }
+        let skip = i64::try_from(limit - 1).unwrap_or(i64::MAX);
+        let sql = format!(
+            "SELECT received, id FROM alert WHERE {matching} ORDER BY received DESC, id DESC OFFSET {skip} LIMIT 1"
+        );
+        cutoff = transaction.query_opt(&sql, &values).await?;
+        if let Some(row) = &cutoff {
+            (first_received, first_id) = (row.get(0), row.get(1));
+            let at = values.len();
+            after = format!(" AND (received, id) >= (${}, ${})", at + 1, at + 2);
+            values.extend([&first_received as &(dyn ToSql + Sync), &first_id]);
+        }
+    }
+    let sql = format!(
+        "SELECT received, peer, content_type, parsed, body FROM alert WHERE {matching}{after} ORDER BY received, id"
+    );
+    let statement = transaction.prepare(&sql).await?;
+    let portal = transaction.bind(&statement, &values).await?;
+    loop {
+        let piece = transaction.query_portal(&portal, CHUNK).await?;
+        let last = piece.len() < CHUNK as usize;
+        for row in piece {
+            let body = Bytes::from(row.get::<_, Vec<u8>>(4));
+            let message = row.get::<_, bool>(3).then(|| AlertRecord::parse(&body)).flatten().map(Arc::new);
+            let (peer, content_type): (String, String) = (row.get(1), row.get(2));
+            if rows.send(Ok(AlertRecord::new(row.get(0), peer, content_type, body, message))).await.is_err() {
+                return Ok(());
+            }
+        }
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+async fn prune(client: &Client, retention: &Retention) -> Result<u64, tokio_postgres::Error> {
+    let mut surplus = match retention.octets {
+        Some(allowed) => {
+            let row = client.query_one("SELECT coalesce(sum(length(body)), 0)::bigint FROM alert", &[]).await?;
+            u64::try_from(row.get::<_, i64>(0)).unwrap_or(0).saturating_sub(allowed)
+        }
+        None => 0,
+    };
+    let before = retention.before.unwrap_or(i64::MIN);
+    let mut dropped = 0;
+    loop {
+        let sql = "SELECT id, received, length(body) FROM alert ORDER BY received, id LIMIT $1";
+        let oldest = client.query(sql, &[&i64::from(CHUNK)]).await?;
+        let mut victims: Vec<i64> = Vec::new();
+        for row in &oldest {
+            if row.get::<_, i64>(1) >= before && surplus == 0 {
+                break;
+            }
+            surplus = surplus.saturating_sub(u64::try_from(row.get::<_, i32>(2)).unwrap_or(0));
+            victims.push(row.get(0));
+        }
+        if !victims.is_empty() {
+            let sql = "WITH gone AS (DELETE FROM alert_source WHERE alert = ANY($1)) DELETE FROM alert WHERE id = ANY($1)";
+            dropped += client.execute(sql, &[&victims]).await?;
+        }
+        if victims.len() < CHUNK as usize {
+            return Ok(dropped);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! One alert as it was received, and the line of JSON it is shown as.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+/// No more source addresses of one alert than this are indexed.
+const SOURCES_LIMIT: usize = 256;
+
+/// An alert as it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AlertRecord {
+    /// When, in microseconds since 1970.
+    pub received: i64,
+    /// Who sent it: the name in the certificate.
+    pub peer: String,
+    /// The media type that the sender gave.
+    pub content_type: String,
+    /// SHA-256 of the body.
+    pub sha256: [u8; 32],
+    /// What makes it the same alert when it comes again; see [`AlertRecord::new`].
+    pub key: [u8; 32],
+    /// The octets as they came.
+    pub body: Bytes,
+    /// The body as IDMEF, when it is.
+    pub message: Option<Arc<idmef::Message>>,
+    /// The addresses of its sources, in canonical form, sorted, without repetition, at most 256.
+    pub sources: Vec<IpAddr>,
+}
+
+impl AlertRecord {
+    /// Takes what was received now and reads it as IDMEF when it looks like XML.
+    pub fn now(peer: impl Into<String>, content_type: impl Into<String>, body: Bytes) -> Self {
+        let message = Self::parse(&body).map(Arc::new);
+        Self::new(jiff::Timestamp::now().as_microsecond(), peer, content_type, body, message)
+    }
+
+    /// Takes what was received at `received` (microseconds since 1970) and had been read as `message` already.
+    ///
+    /// The key is a SHA-256 over the peer, and over analyzerid and messageid when the body is one alert or heartbeat
+    /// that has both, else over the body.
+    pub fn new(
+        received: i64,
+        peer: impl Into<String>,
+        content_type: impl Into<String>,
+        body: Bytes,
+        message: Option<Arc<idmef::Message>>,
+    ) -> Self {
+        // U+0000 cannot be stored as text everywhere; a name that has it is hostile anyway.
+        let clean = |text: String| if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
+        let (peer, content_type) = (clean(peer.into()), clean(content_type.into()));
+        let sha256: [u8; 32] = Sha256::digest(&body).into();
+        let key = key(&peer, &sha256, message.as_deref());
+        let sources = message.as_deref().map(sources).unwrap_or_default();
+        Self { received, peer, content_type, sha256, key, body, message, sources }
+    }
+
+    /// Reads a body as IDMEF, within idmef's default limits.
+    pub fn parse(body: &[u8]) -> Option<idmef::Message> {
+        let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+        if text.first() != Some(&b'<') {
+            return None;
+        }
+        idmef::Message::decode(body).ok()
+    }
+
+    /// When it was received, as RFC 3339 in UTC with microseconds.
+    pub fn received_text(&self) -> String {
+        jiff::Timestamp::from_microsecond(self.received)
+            .map_or_else(|_| self.received.to_string(), |time| format!("{time:.6}"))
+    }
+
+    /// The line of `--output ndjson:` and of `iap alerts --json`, with its line feed.
+    pub fn write_json_line(&self, into: &mut Vec<u8>) {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            received: &'a str,
+            peer: &'a str,
+            content_type: &'a str,
+            sha256: &'a str,
+            alert: Option<&'a idmef::Message>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            body: Option<String>,
+        }
+        let message = self.message.as_deref();
+        let line = Line {
+            received: &self.received_text(),
+            peer: &self.peer,
+            content_type: &self.content_type,
+            sha256: &crate::pki::hex(&self.sha256),
+            alert: message,
+            body: message.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(&self.body)),
+        };
+        let start = into.len();
+        if serde_json::to_writer(&mut *into, &line).is_err() {
+            // Only a message that has no JSON form (none is known) comes here: its octets then.
+            into.truncate(start);
+            let body = base64::engine::general_purpose::STANDARD.encode(&self.body);
+            let plain = Line { alert: None, body: Some(body), ..line };
+            serde_json::to_writer(&mut *into, &plain).expect("strings always have a JSON form");
+        }
+        into.push(b'\n');
+    }
+}
+
+fn key(peer: &str, sha256: &[u8; 32], message: Option<&idmef::Message>) -> [u8; 32] {
+    let ids = match message.map(|message| message.items.as_slice()) {
+        Some([item]) => {
+            let (analyzer, id) = (&item.analyzer().analyzerid, item.messageid());
+            (!analyzer.is_unset() && !id.is_unset()).then(|| (analyzer.as_str(), id.as_str()))
+        }
+        _ => None,
+    };
+    let mut hash = Sha256::new();
+    let mut part = |octets: &[u8]| {
+        // Lengths first, so that no two different lists of parts give the same octets.
+        hash.update((octets.len() as u64).to_be_bytes());
+        hash.update(octets);
+    };
+    part(peer.as_bytes());
+    match ids {
+        Some((analyzer, id)) => {
+            part(b"id");
+            part(analyzer.as_bytes());
+            part(id.as_bytes());
+        }
+        None => {
+            part(b"sha256");
+            part(sha256);
+        }
+    }
+    hash.finalize().into()
+}
+
+fn sources(message: &idmef::Message) -> Vec<IpAddr> {
+    let mut found: Vec<IpAddr> = message
+        .alerts()
+        .flat_map(|alert| &alert.source)
+        .filter_map(|source| source.node.as_ref())
+        .flat_map(|node| &node.address)
+        .filter_map(|address| ip(address.address.trim()))
+        .collect();
+    found.sort();
+    found.dedup();
+    found.truncate(SOURCES_LIMIT);
+    found
+}
+
+/// An address as text, or in the hexadecimal forms of RFC 4765; not networks.
+fn ip(text: &str) -> Option<IpAddr> {
+    if let Ok(addr) = text.parse::<IpAddr>() {
+        return Some(addr.to_canonical());
+    }
+    let digits = text.strip_prefix("0x")?;
+    match digits.len() {
+        8 => u32::from_str_radix(digits, 16).ok().map(|bits| IpAddr::V4(bits.into())),
+        32 => u128::from_str_radix(digits, 16).ok().map(|bits| IpAddr::V6(bits.into()).to_canonical()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// An alert as a sensor would send it.
+    pub(crate) fn xml(id: usize, source: &str) -> String {
+        format!(
+            "<IDMEF-Message xmlns=\"http://iana.org/idmef\" version=\"1.0\"><Alert messageid=\"m{id}\">\
+             <Analyzer analyzerid=\"sensor-1\"/><CreateTime ntpstamp=\"0xbc722ebe.0x00000000\">2000-03-09T14:07:58Z</CreateTime>\
+             <Source><Node><Address category=\"ipv4-addr\"><address>{source}</address></Address></Node></Source>\
+             <Classification text=\"scan\"/><Assessment><Impact severity=\"high\">x</Impact></Assessment></Alert></IDMEF-Message>"
+        )
+    }
+
+    #[test]
+    fn idmef_is_known_by_its_ids_and_anything_else_by_its_octets() {
+        let body = xml(7, "192.0.2.1");
+        let a = AlertRecord::now("s", "application/x-idef-alert", Bytes::from(body.clone()));
+        let b = AlertRecord::now("s", "text/xml", Bytes::from(body.replace("high", "low")));
+        assert!(a.message.is_some());
+        assert_eq!(a.key, b.key);
+        assert_ne!(a.sha256, b.sha256);
+        assert_ne!(a.key, AlertRecord::now("t", "text/xml", Bytes::from(body)).key);
+        assert_ne!(a.key, AlertRecord::now("s", "text/xml", Bytes::from(xml(8, "192.0.2.1"))).key);
+        let opaque = |peer: &str, body: &'static [u8]| AlertRecord::now(peer, "x/y", Bytes::from_static(body));
+        assert_eq!(opaque("s", b"a").key, opaque("s", b"a").key);
+        assert_ne!(opaque("s", b"a").key, opaque("s", b"b").key);
+        // Parts cannot be moved from one to the other.
+        assert_ne!(opaque("sx", b"a").key, opaque("s", b"xa").key);
+    }
+
+    #[test]
+    fn lines_are_the_contract() {
+        let mut line = Vec::new();
+        let body = Bytes::from_static(b"\xff\0");
+        AlertRecord::new(1_700_000_000_000_001, "s\n", "x/y", body, None).write_json_line(&mut line);
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "{\"received\":\"2023-11-14T22:13:20.000001Z\",\"peer\":\"s\\n\",\"content_type\":\"x/y\",\
+             \"sha256\":\"ea5dbf9596d187e9500f23e9a680109475341cf4e81f7e043f7d97152c10772f\",\"alert\":null,\"body\":\"/wA=\"}\n"
+        );
+        let mut line = Vec::new();
+        AlertRecord::now("s", "x/y", Bytes::from(xml(1, "192.0.2.1"))).write_json_line(&mut line);
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value["alert"]["Alert"][0]["messageid"], "m1");
+        assert!(value.get("body").is_none());
+    }
+
+    #[test]
+    fn addresses_in_every_form() {
+        let record = |source: &str| AlertRecord::now("s", "x/y", Bytes::from(xml(1, source))).sources;
+        let wanted: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap()];
+        for form in ["192.0.2.1", " 192.0.2.1\n", "0xc0000201", "::ffff:192.0.2.1"] {
+            assert_eq!(record(form), wanted, "{form}");
+        }
+        assert_eq!(record("2001:0db8:0000::0bad"), ["2001:db8::bad".parse::<IpAddr>().unwrap()]);
+        assert!(record("192.0.2.0/24").is_empty() && record("example.com").is_empty());
+    }
+}
