@@ -169,7 +169,13 @@ impl Node {
         loop {
             match wire.next_event(&mut machine).await {
                 InitiatorEvent::Ready(channel) => return Ok(Open { channel, wire, peer, handshake }),
-                InitiatorEvent::Closed { reason } => return Err(closed(wire, reason).await),
+                InitiatorEvent::Closed { reason } => {
+                    if let (true, Some(manager)) = (handshake.resumed, &self.manager) {
+                        // What was remembered may be what the peer does not like.
+                        self.tls.forget_sessions(manager);
+                    }
+                    return Err(closed_inside(wire, reason).await);
+                }
                 _ => {}
             }
         }
@@ -232,7 +238,7 @@ impl Node {
                 }
                 ResponderEvent::Ready(channel) => return Ok(Open { channel, wire, peer, handshake }),
                 ResponderEvent::Closed { reason } => {
-                    let error = closed(wire, reason).await;
+                    let error = closed_inside(wire, reason).await;
                     return Err(refused.unwrap_or(error));
                 }
                 _ => {}
@@ -267,6 +273,17 @@ where
         CloseReason::Refused { step, status } => SetupError::Refused { step, status },
         CloseReason::Failed(error) => SetupError::Protocol(error),
         _ => SetupError::GivenUp,
+    }
+}
+
+/// As [`closed`], inside TLS: under TLS 1.3 a peer refuses our certificate only after the handshake, by an alert that
+/// comes out of the next read.
+async fn closed_inside(mut wire: Wire<TlsStream<TcpStream>>, reason: CloseReason) -> SetupError {
+    let alert = wire.take_trouble().map(|error| TlsError::from_io(&error));
+    let error = closed(wire, reason).await;
+    match alert {
+        Some(alert @ TlsError::RefusedByPeer { .. }) => alert.into(),
+        _ => error,
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Wire<S> {
     urgent: Option<Urgent>,
     clock: Clock,
     alarm: Alarm,
+    /// What the system or TLS said when reading or writing failed.
+    trouble: Option<io::Error>,
 }
 
 /// What happened on a [`Wire`].
@@ -75,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             urgent,
             clock,
             alarm: Alarm::new(clock),
+            trouble: None,
         }
     }
 
@@ -142,7 +145,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         match self.poll_write(cx) {
             Poll::Ready(Ok(true)) => return Poll::Ready(Io::Written),
-            Poll::Ready(Err(_)) => return Poll::Ready(Io::Eof(Eof::Truncated)),
+            Poll::Ready(Err(error)) => {
+                self.trouble = Some(error);
+                return Poll::Ready(Io::Eof(Eof::Truncated));
+            }
             Poll::Ready(Ok(false)) | Poll::Pending => {}
         }
         if read {
@@ -152,7 +158,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     let len = buffer.filled().len();
                     return Poll::Ready(if len == 0 { Io::Eof(Eof::Closed) } else { Io::Read(len) });
                 }
-                Poll::Ready(Err(_)) => return Poll::Ready(Io::Eof(Eof::Truncated)),
+                Poll::Ready(Err(error)) => {
+                    self.trouble = Some(error);
+                    return Poll::Ready(Io::Eof(Eof::Truncated));
+                }
                 Poll::Pending => {}
             }
         }
@@ -180,6 +189,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         std::task::ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.flushed = true;
         Poll::Ready(Ok(true))
+    }
+
+    /// Why the last read or write failed, if one did.
+    pub(crate) fn take_trouble(&mut self) -> Option<io::Error> {
+        self.trouble.take()
     }
 
     /// Writes everything that is queued.

@@ -16,8 +16,8 @@ use crate::setup::{Endpoint, Open, SetupError, error_label};
 const STABLE: Duration = Duration::from_secs(60);
 
 /// Dials the managers in their order until one works, uses it until it ends, and begins again.
-pub(super) async fn keep_dialling(managers: Vec<Endpoint>, shared: Arc<Shared>) {
-    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(60), crate::random_seed());
+pub(super) async fn keep_dialling(managers: Vec<Endpoint>, (min, max): (Duration, Duration), shared: Arc<Shared>) {
+    let mut backoff = Backoff::new(min, max, crate::random_seed());
     // Where the next round starts: at the first, unless that one asked for somebody else.
     let mut first = 0;
     loop {

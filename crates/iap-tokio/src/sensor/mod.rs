@@ -126,6 +126,7 @@ pub struct SensorBuilder {
     listeners: Vec<TcpListener>,
     heartbeat: Option<(Duration, MakeHeartbeat)>,
     allow_from: Vec<IpNet>,
+    retry: (Duration, Duration),
 }
 
 impl std::fmt::Debug for SensorBuilder {
@@ -151,6 +152,13 @@ impl SensorBuilder {
     /// Networks that may dial; any if none are given. Looked at before anything else is done for a connection.
     pub fn allow_from(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
         self.allow_from = networks.into_iter().collect();
+        self
+    }
+
+    /// Waits at least `min` and at most `max` between attempts to connect; 0.5 s and 60 s by default. The waits double
+    /// from `min`, and half of `min` is the least after chance has spread them.
+    pub fn retry(mut self, min: Duration, max: Duration) -> Self {
+        self.retry = (min, max);
         self
     }
 
@@ -192,7 +200,7 @@ impl SensorBuilder {
         if self.connect.is_empty() {
             tasks.spawn(listen::serve(self.listeners, Arc::clone(&shared), tasks.clone()));
         } else {
-            tasks.spawn(dial::keep_dialling(self.connect, Arc::clone(&shared)));
+            tasks.spawn(dial::keep_dialling(self.connect, self.retry, Arc::clone(&shared)));
         }
         Ok(Sensor { local, shared, stop, tasks })
     }
@@ -227,6 +235,7 @@ impl Sensor {
             listeners: Vec::new(),
             heartbeat: None,
             allow_from: Vec::new(),
+            retry: (Duration::from_millis(500), Duration::from_secs(60)),
         })
     }
 
