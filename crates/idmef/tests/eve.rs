@@ -1,4 +1,5 @@
 //! Suricata's lines become messages.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(feature = "eve")]
 
 mod common;

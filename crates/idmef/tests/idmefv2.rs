@@ -1,4 +1,5 @@
 //! What is written as IDMEFv2 is what its schema allows.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(feature = "v2")]
 
 mod common;

@@ -1,4 +1,5 @@
 //! What a reader accepts, leniently and strictly, and what it refuses and where.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

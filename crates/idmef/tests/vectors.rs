@@ -1,4 +1,5 @@
 //! Every document among the vectors is read, written, and read again.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

@@ -4,7 +4,6 @@ use super::chars::{self, Reference};
 use super::cursor::Fault;
 use crate::error::{InvalidMessage, PeerIncompatible};
 use crate::limits::{Limit, Limits};
-use crate::types::trim;
 use std::borrow::Cow;
 
 /// One attribute, its value as written.
@@ -25,50 +24,76 @@ pub(crate) fn scan<'a>(
     into: &mut Vec<RawAttribute<'a>>,
 ) -> Result<(), Fault> {
     into.clear();
-    let bad = |what, rest: &str| Fault::new(InvalidMessage::IllFormed(what), offset + text.len() - rest.len());
-    let mut rest = text;
+    let octets = text.as_bytes();
+    let bad = |what, at: usize| Err(Fault::new(InvalidMessage::IllFormed(what), offset + at));
+    let mut at = 0;
     loop {
-        let next = rest.trim_start_matches([' ', '\t', '\n', '\r']);
-        if next.is_empty() {
+        let spaces = skip_space(octets, at);
+        if spaces == octets.len() {
             return Ok(());
         }
-        if next.len() == rest.len() {
-            return Err(bad("no white space before an attribute", rest));
+        if spaces == at {
+            return bad("no white space before an attribute", at);
         }
-        let Some((name, value)) = next.split_once('=') else {
-            return Err(bad("attribute without a value", next));
-        };
-        let name = trim(name);
+        let start = spaces;
+        at = find(octets, start, |b| b == b'=' || is_space(b));
+        let name = &text[start..at];
         if !chars::is_name(name) {
-            return Err(bad("not the name of an attribute", next));
+            return bad("not the name of an attribute", start);
         }
-        if into.iter().any(|known| known.name == name) {
-            return Err(bad("attribute given twice", next));
+        // Names differ in their first octet more often than not: look at it before calling for the rest.
+        let same = |known: &str| known.as_bytes().first() == name.as_bytes().first() && known == name;
+        if into.iter().map(|known| known.name).any(same) {
+            return bad("attribute given twice", start);
         }
         if into.len() == limits.attributes {
-            return Err(Fault::limit(Limit::Attributes, offset + text.len() - next.len()));
+            return Err(Fault::limit(Limit::Attributes, offset + start));
         }
-        let value = value.trim_start_matches([' ', '\t', '\n', '\r']);
-        let quoted = value.strip_prefix('"').and_then(|value| value.split_once('"'));
-        let quoted = quoted.or_else(|| value.strip_prefix('\'').and_then(|value| value.split_once('\'')));
-        let Some((inner, behind)) = quoted else {
-            return Err(bad("attribute value without quotes", value));
+        at = skip_space(octets, at);
+        if octets.get(at) != Some(&b'=') {
+            return bad("attribute without a value", start);
+        }
+        at = skip_space(octets, at + 1);
+        let Some(&quote @ (b'"' | b'\'')) = octets.get(at) else {
+            return bad("attribute value without quotes", at);
         };
-        let start = offset + text.len() - behind.len() - 1 - inner.len();
-        check(inner, start, limits)?;
-        into.push(RawAttribute { name, value: inner, offset: start });
-        rest = behind;
+        let value = at + 1;
+        let (mut has_less, mut has_reference) = (false, false);
+        at = find(octets, value, |b| {
+            has_less |= b == b'<';
+            has_reference |= b == b'&';
+            b == quote
+        });
+        if at == octets.len() {
+            return bad("attribute value without an end", value);
+        }
+        let raw = RawAttribute { name, value: &text[value..at], offset: offset + value };
+        if raw.value.len() > limits.text {
+            return Err(Fault::limit(Limit::Text, raw.offset));
+        }
+        if has_less {
+            return bad("< in an attribute value", value);
+        }
+        if has_reference {
+            expand(raw.value, raw.offset)?;
+        }
+        into.push(raw);
+        at += 1;
     }
 }
 
-fn check(value: &str, offset: usize, limits: &Limits) -> Result<(), Fault> {
-    if value.len() > limits.text {
-        return Err(Fault::limit(Limit::Text, offset));
-    }
-    if let Some(at) = value.find('<') {
-        return Err(Fault::new(InvalidMessage::IllFormed("< in an attribute value"), offset + at));
-    }
-    if value.contains('&') { expand(value, offset).map(drop) } else { Ok(()) }
+fn is_space(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+fn skip_space(octets: &[u8], from: usize) -> usize {
+    find(octets, from, |b| !is_space(b))
+}
+
+/// The first place from `from` on where the octet is wanted, or the end.
+fn find(octets: &[u8], from: usize, mut wanted: impl FnMut(u8) -> bool) -> usize {
+    let rest = octets.get(from..).unwrap_or(&[]);
+    from + rest.iter().position(|&b| wanted(b)).unwrap_or(rest.len())
 }
 
 /// The value that an attribute value means: references resolved, white space turned into spaces.

@@ -21,6 +21,10 @@ pub(crate) fn find_forbidden(text: &str) -> Option<usize> {
 
 /// The Name production.
 pub(crate) fn is_name(name: &str) -> bool {
+    let simple = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    if name.as_bytes().iter().all(simple) {
+        return name.as_bytes().first().is_some_and(|b| !matches!(b, b'0'..=b'9' | b'-' | b'.'));
+    }
     let mut chars = name.chars();
     chars.next().is_some_and(is_name_start) && chars.all(is_name_char)
 }

@@ -41,6 +41,9 @@ enum Step<'a> {
 pub(crate) struct Cursor<'a> {
     xml: Reader<&'a [u8]>,
     text: &'a str,
+    /// Whether there is a carriage return, or the end of a CDATA section, anywhere in it.
+    has_return: bool,
+    has_cdata_end: bool,
     limits: &'a Limits,
     strict: bool,
     /// Elements that are open.
@@ -72,6 +75,8 @@ impl<'a> Cursor<'a> {
         Ok(Self {
             xml,
             text,
+            has_return: text.contains('\r'),
+            has_cdata_end: text.contains("]]>"),
             limits,
             strict,
             depth: 0,
@@ -342,7 +347,7 @@ impl<'a> Cursor<'a> {
                 }
                 Event::Text(text) => {
                     let text = text.into_inner();
-                    if let Some(at) = text.contains(']').then(|| text.find("]]>")).flatten() {
+                    if let Some(at) = self.has_cdata_end.then(|| text.find("]]>")).flatten() {
                         return Err(Fault::new(InvalidMessage::IllFormed("]]> in text"), self.at + at));
                     }
                     return self.text(text);
@@ -379,7 +384,7 @@ impl<'a> Cursor<'a> {
         if text.len() > self.limits.text && self.depth > 0 {
             return Err(self.fault(DecodeErrorKind::LimitExceeded(Limit::Text)));
         }
-        Ok(Step::Text(if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n").into() } else { text }))
+        Ok(Step::Text(if self.has_return { text.replace("\r\n", "\n").replace('\r', "\n").into() } else { text }))
     }
 
     /// A start tag was read: count it, take its name and its attributes.
@@ -394,7 +399,7 @@ impl<'a> Cursor<'a> {
         }
         let tag = self.text.get(self.at + 1..self.position() - 1).unwrap_or("");
         let tag = tag.strip_suffix('/').unwrap_or(tag);
-        let length = tag.find([' ', '\t', '\n', '\r']).unwrap_or(tag.len());
+        let length = tag.bytes().position(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r')).unwrap_or(tag.len());
         let (name, behind) = tag.split_at(length);
         if !chars::is_name(name) {
             return Err(self.fault(InvalidMessage::IllFormed("not the name of an element")));
@@ -413,7 +418,10 @@ impl<'a> Cursor<'a> {
     }
 
     fn namespace(&self) -> (Namespace, &'a str) {
-        let (prefix, local) = self.name.split_once(':').unwrap_or(("", self.name));
+        let (prefix, local) = match self.name.bytes().position(|b| b == b':') {
+            Some(colon) => (&self.name[..colon], &self.name[colon + 1..]),
+            None => ("", self.name),
+        };
         (self.scope.resolve(prefix), local)
     }
 

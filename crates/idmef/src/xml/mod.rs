@@ -14,7 +14,9 @@ mod writer;
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 
-pub(crate) use class::{Attribute, Element, Slot, class, duplicate, finish, in_order, read_text, required, write_text};
+#[cfg(feature = "serde")]
+pub(crate) use class::Attribute;
+pub(crate) use class::{Element, Slot, class, duplicate, finish, in_order, read_text, required, write_text};
 pub(crate) use cursor::{Cursor, Fault};
 pub(crate) use fragment::check as check_fragment;
 pub(crate) use writer::Writer;

@@ -18,6 +18,12 @@ struct Binding<'a> {
     depth: usize,
     prefix: &'a str,
     uri: &'a str,
+    namespace: Namespace,
+}
+
+/// Equality that is cheap for what is compared most: no prefix with no prefix.
+fn same(left: &str, right: &str) -> bool {
+    left.len() == right.len() && (left.is_empty() || left == right)
 }
 
 /// The declarations of the elements that are open.
@@ -31,7 +37,13 @@ impl<'a> Scope<'a> {
     pub(crate) fn declare(&mut self, depth: usize, attribute: &RawAttribute<'a>) {
         let Some(rest) = attribute.name.strip_prefix("xmlns") else { return };
         if let Some(prefix) = if rest.is_empty() { Some("") } else { rest.strip_prefix(':') } {
-            self.bindings.push(Binding { depth, prefix, uri: attribute.value });
+            let uri = attribute.value;
+            let namespace = match uri {
+                NAMESPACE => Namespace::Idmef,
+                "" => Namespace::None,
+                _ => Namespace::Foreign,
+            };
+            self.bindings.push(Binding { depth, prefix, uri, namespace });
         }
     }
 
@@ -44,11 +56,8 @@ impl<'a> Scope<'a> {
 
     /// What `prefix` (empty: none) stands for.
     pub(crate) fn resolve(&self, prefix: &str) -> Namespace {
-        match self.bindings.iter().rev().find(|binding| binding.prefix == prefix) {
-            Some(binding) if binding.uri == NAMESPACE => Namespace::Idmef,
-            Some(binding) if !binding.uri.is_empty() => Namespace::Foreign,
-            _ => Namespace::None,
-        }
+        let binding = self.bindings.iter().rev().find(|binding| same(binding.prefix, prefix));
+        binding.map_or(Namespace::None, |binding| binding.namespace)
     }
 
     /// Prefixes in scope with their URIs as written, innermost declaration only; not the default namespace.
