@@ -63,7 +63,7 @@ fn every_requirement_has_one_row_and_tests_that_exist() {
         assert_eq!(states.insert(id.clone(), state.clone()), None, "{id} twice");
         match state.as_str() {
             "done" => {}
-            "pending" => assert!(PENDING_ALLOWED, "{id} is pending"),
+            "pending" if PENDING_ALLOWED => {}
             "deviation" | "not applicable" => assert!(!reason.is_empty(), "{id}: why?"),
             other => panic!("{id}: {other:?} is no state"),
         }
