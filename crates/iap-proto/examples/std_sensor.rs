@@ -16,7 +16,7 @@ use iap_proto::{Config, Initiator, InitiatorEvent, MediaType, Sender, SenderEven
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use watchfire_core::{Eof, Instant, Machine, Output, StreamMachine};
+use watchfire_core::{Eof, Instant, Output, StreamMachine};
 
 /// The only clock there is. Machines are told what it says.
 fn now() -> Instant {
@@ -76,13 +76,9 @@ fn connect(address: &str, manager: &str, tls: ClientConfig) -> Result<(Stream, S
         stream.conn.complete_io(&mut stream.sock)?;
     }
     setup.tls_started(now())?;
-    loop {
-        match next_event(&mut setup, &mut stream, &set_time_out)? {
-            InitiatorEvent::Ready(channel) => {
-                return Ok((stream, channel.into_sender().ok_or("not the sender")?));
-            }
-            other => return Err(format!("{other:?}").into()),
-        }
+    match next_event(&mut setup, &mut stream, &set_time_out)? {
+        InitiatorEvent::Ready(channel) => Ok((stream, channel.into_sender().ok_or("not the sender")?)),
+        other => Err(format!("{other:?}").into()),
     }
 }
 
