@@ -75,6 +75,16 @@ impl Failure {
         self
     }
 
+    /// Says in which service it happened, before what is known of the place.
+    #[must_use]
+    pub fn within(mut self, service: &str) -> Self {
+        self.place = Some(match self.place {
+            Some(place) => format!("{service}: {place}"),
+            None => service.to_owned(),
+        });
+        self
+    }
+
     /// Says what to do.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {

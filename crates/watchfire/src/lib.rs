@@ -1,12 +1,29 @@
-//! The program's parts, as a library.
-#![allow(missing_docs)]
+//! The `watchfire` program as a library: what its commands and services are made of.
+//!
+//! [`app::main`] is the program. Tests, examples and the quickstart use the parts: the certificate authority
+//! ([`pki`]), the reader of growing files ([`tail`]), the stores of alerts ([`store`]), the sinks ([`output`]), and
+//! what every service shares ([`service`], [`metrics`], [`signals`], [`listening`]). The parts are made for this
+//! program and change with it; the protocols are crates of their own.
+#![cfg(unix)]
+
+pub mod alerts;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod iap;
+pub mod listening;
+pub mod logging;
+pub mod manual;
+pub mod metrics;
 pub mod out;
+pub mod output;
 pub mod pki;
+pub mod progress;
+pub mod service;
+pub mod signals;
 pub mod store;
 pub mod tail;
-pub mod values;
 #[cfg(test)]
 mod testing;
+pub mod values;

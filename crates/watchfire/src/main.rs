@@ -1,3 +1,5 @@
-//! The `watchfire` program.
+//! The `watchfire` program; everything is in the library of the same name.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    watchfire::app::main()
+}

@@ -185,7 +185,7 @@ impl FromStr for Moment {
 pub enum OutputSpec {
     /// One JSON object per line.
     Ndjson(PathBuf),
-    /// One IDMEF document per line.
+    /// One IDMEF document after the other, each with its XML declaration.
     Xml(PathBuf),
     /// NDJSON on standard output.
     Stdout,

@@ -53,8 +53,15 @@ pub struct Config {
 pub struct Service {
     /// Its flags.
     pub args: ServiceArgs,
-    /// `FILE:LINE` of its table, for errors found later.
+    /// `FILE:LINE` of its table, for errors found later; empty when it comes from the command line.
     pub place: String,
+}
+
+impl From<ServiceArgs> for Service {
+    /// A service of the command line: it has no place in a file.
+    fn from(args: ServiceArgs) -> Self {
+        Self { args, place: String::new() }
+    }
 }
 
 /// The flags of one service.

@@ -150,4 +150,6 @@ impl From<StoreError> for crate::exit::Failure {
 }
 
 #[cfg(test)]
+pub(crate) use record::tests as tests_support;
+#[cfg(test)]
 mod tests;

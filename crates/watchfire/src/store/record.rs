@@ -165,7 +165,7 @@ fn ip(text: &str) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// An alert as a sensor would send it.

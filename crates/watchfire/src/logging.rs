@@ -1,0 +1,27 @@
+//! Log lines on standard error; `RUST_LOG` chooses which, `info` by default.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::LogFormat;
+use crate::exit::Failure;
+
+/// Starts logging; once per process.
+///
+/// # Errors
+/// `RUST_LOG` cannot be understood, or logging was started before.
+pub fn init(format: LogFormat) -> Result<(), Failure> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.trim().is_empty() => EnvFilter::try_new(&text).map_err(|error| {
+            Failure::usage(format!("RUST_LOG=`{text}`: {error}")).remedy("write a level, as in RUST_LOG=debug")
+        })?,
+        _ => EnvFilter::new("info"),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| Failure::usage(format!("cannot start logging: {error}")))
+}

@@ -1,0 +1,177 @@
+//! Just enough HTTP/1.1 (RFC 9112) for a scraper: GET and HEAD of three paths, one request per connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{Health, Registry};
+use crate::exit::Failure;
+use crate::values::HostPort;
+
+/// The longest request, up to the empty line.
+const REQUEST_LIMIT: usize = 8 * 1024;
+/// The longest time for a whole exchange.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Exchanges at one time; more wait in the system's queue.
+const EXCHANGES: usize = 16;
+
+/// Opens a listening socket.
+///
+/// # Errors
+/// A name without address, or an address that is not ours or in use.
+pub async fn bind(addr: &HostPort) -> Result<TcpListener, Failure> {
+    let failed = |error: std::io::Error| {
+        let failure = Failure::usage(format!("cannot listen: {error}")).at(addr);
+        match error.kind() {
+            std::io::ErrorKind::AddrInUse => failure.remedy("stop the other program or choose another port"),
+            std::io::ErrorKind::AddrNotAvailable => failure.remedy("choose an address of this machine"),
+            std::io::ErrorKind::PermissionDenied => failure.remedy("choose a port above 1023"),
+            _ => failure,
+        }
+    };
+    let addrs = addr.resolve().await.map_err(failed)?;
+    TcpListener::bind(addrs.as_slice()).await.map_err(failed)
+}
+
+/// Answers `/metrics`, `/healthz` and `/readyz` until `shutdown`.
+pub async fn serve(listener: TcpListener, registry: Registry, health: Health, shutdown: CancellationToken) {
+    let places = Arc::new(Semaphore::new(EXCHANGES));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (registry, health) = (registry.clone(), health.clone());
+                tokio::spawn(async move {
+                    let _ = tokio::time::timeout(PATIENCE, exchange(stream, &registry, &health)).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "metrics: cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn exchange(mut stream: TcpStream, registry: &Registry, health: &Health) -> std::io::Result<()> {
+    let mut request = Vec::with_capacity(1024);
+    let head_end = loop {
+        if let Some(at) = memchr::memmem::find(&request, b"\r\n\r\n") {
+            break Some(at);
+        }
+        if request.len() >= REQUEST_LIMIT {
+            break None;
+        }
+        let room = (REQUEST_LIMIT - request.len()) as u64;
+        if (&mut stream).take(room).read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    };
+    let (status, content_type, body, with_body) = match head_end {
+        Some(end) => answer(request.get(..end).unwrap_or_default(), registry, health),
+        None => ("431 Request Header Fields Too Large", PLAIN, "request too long\n".into(), true),
+    };
+    let allow = if status.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
+    let mut response = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{allow}\
+         X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    if with_body {
+        response.push_str(&body);
+    }
+    stream.write_all(response.as_bytes()).await?;
+    stream.shutdown().await?;
+    // What the client still sends is read off, so that closing does not destroy the answer under way.
+    let mut rest = [0; 1024];
+    let mut left = 64 * 1024;
+    while left > 0 {
+        match stream.read(&mut rest).await? {
+            0 => break,
+            n => left = usize::saturating_sub(left, n),
+        }
+    }
+    Ok(())
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+fn answer(head: &[u8], registry: &Registry, health: &Health) -> (&'static str, &'static str, String, bool) {
+    let line = head.split(|octet| *octet == b'\r').next().unwrap_or_default();
+    let words: Vec<&str> = std::str::from_utf8(line).unwrap_or_default().split(' ').collect();
+    let [method, target, version] = words.as_slice() else {
+        return ("400 Bad Request", PLAIN, "not a request\n".into(), true);
+    };
+    if !version.starts_with("HTTP/1.") {
+        return ("505 HTTP Version Not Supported", PLAIN, "HTTP/1.1, please\n".into(), true);
+    }
+    let with_body = *method != "HEAD";
+    if !matches!(*method, "GET" | "HEAD") {
+        return ("405 Method Not Allowed", PLAIN, "GET or HEAD, please\n".into(), true);
+    }
+    let (status, content_type, body) = match target.split('?').next().unwrap_or_default() {
+        "/metrics" => ("200 OK", "text/plain; version=0.0.4; charset=utf-8", registry.render()),
+        "/healthz" => ("200 OK", PLAIN, "ok\n".into()),
+        "/readyz" => match health.ready() {
+            Ok(()) => ("200 OK", PLAIN, "ready\n".into()),
+            Err(reason) => ("503 Service Unavailable", PLAIN, reason),
+        },
+        _ => ("404 Not Found", PLAIN, "here are /metrics, /healthz and /readyz\n".into()),
+    };
+    (status, content_type, body, with_body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ask(addr: std::net::SocketAddr, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).await.unwrap();
+        String::from_utf8(response).unwrap()
+    }
+
+    #[tokio::test]
+    async fn three_paths_two_methods_and_limits() {
+        let listener = bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (registry, health, shutdown) = (Registry::default(), Health::default(), CancellationToken::new());
+        registry.counter("x_total", "X.", &[]).add(7);
+        let server = tokio::spawn(serve(listener, registry, health.clone(), shutdown.clone()));
+        let metrics = ask(addr, b"GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n") && metrics.contains("version=0.0.4"), "{metrics}");
+        assert!(metrics.ends_with("\r\n\r\n# HELP x_total X.\n# TYPE x_total counter\nx_total 7\n"), "{metrics}");
+        let head = ask(addr, b"HEAD /metrics HTTP/1.1\r\n\r\n").await;
+        assert!(head.contains("Content-Length: 51\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+        assert!(ask(addr, b"GET /healthz HTTP/1.0\r\n\r\n").await.ends_with("ok\n"));
+        assert!(ask(addr, b"GET /readyz HTTP/1.1\r\n\r\n").await.ends_with("ready\n"));
+        health.set("store", Err("gone".into()));
+        let ready = ask(addr, b"GET /readyz HTTP/1.1\r\n\r\n").await;
+        assert!(ready.starts_with("HTTP/1.1 503 ") && ready.ends_with("store: gone\n"), "{ready}");
+        for (request, status) in [
+            (&b"GET /x HTTP/1.1\r\n\r\n"[..], "404"),
+            (b"POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "405"),
+            (b"\xff\xfe\r\n\r\n", "400"),
+            (b"GET /metrics HTTP/2.0\r\n\r\n", "505"),
+            (&[b'a'; 20_000], "431"),
+        ] {
+            let response = ask(addr, request).await;
+            assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        }
+        let taken = bind(&addr.into()).await.unwrap_err().to_string();
+        assert!(taken.contains("choose another port"), "{taken}");
+        shutdown.cancel();
+        server.await.unwrap();
+    }
+}

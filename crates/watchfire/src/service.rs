@@ -1,0 +1,100 @@
+//! Running services: what each is given, and how several share a process.
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Service, ServiceArgs};
+use crate::exit::Failure;
+use crate::metrics::{self, Health, Registry};
+use crate::signals::{self, Reload};
+use crate::values::HostPort;
+use crate::{iap, listening};
+
+/// What every service of a process shares. Cheap to clone.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Context {
+    /// Whether standard output is for JSON lines.
+    pub json: bool,
+    /// Cancelled when the service should drain and end.
+    pub shutdown: CancellationToken,
+    /// Tells when to open certificates, lists and output files anew.
+    pub reload: Reload,
+    /// Where to count.
+    pub metrics: Registry,
+    /// Where to say whether all is well.
+    pub health: Health,
+}
+
+impl Context {
+    /// With nothing counted yet.
+    pub fn new(json: bool, shutdown: CancellationToken, reload: Reload) -> Self {
+        Self { json, shutdown, reload, metrics: Registry::default(), health: Health::default() }
+    }
+
+    /// Says that a service listens; see [`listening::announce`].
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    pub fn announce(&self, service: &str, addr: std::net::SocketAddr) -> Result<(), Failure> {
+        listening::announce(self.json, service, addr, &serde_json::Value::Null)
+    }
+
+    /// Serves metrics at `addr` until shutdown, and says where.
+    ///
+    /// # Errors
+    /// When the address cannot be listened at.
+    pub async fn serve_metrics(&self, addr: &HostPort) -> Result<(), Failure> {
+        let listener = metrics::bind(addr).await?;
+        let bound = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at(addr))?;
+        self.announce("metrics", bound)?;
+        tokio::spawn(metrics::serve(listener, self.metrics.clone(), self.health.clone(), self.shutdown.clone()));
+        Ok(())
+    }
+}
+
+/// Runs services until they end by themselves, one fails, or a signal comes; the others drain then.
+///
+/// # Errors
+/// The first failure.
+pub async fn run(services: Vec<Service>, metrics: Option<&HostPort>, json: bool) -> Result<(), Failure> {
+    let (shutdown, reload) = signals::install()?;
+    let context = Context::new(json, shutdown.clone(), reload);
+    if let Some(addr) = metrics {
+        context.serve_metrics(addr).await?;
+    }
+    let mut tasks = JoinSet::new();
+    for service in services {
+        let context = context.clone();
+        tasks.spawn(async move {
+            let failed = |failure: Failure| if service.place.is_empty() { failure } else { failure.within(&service.place) };
+            start(service.args, context).await.map_err(failed)
+        });
+    }
+    let mut outcome = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.unwrap_or_else(|error| Err(Failure::misbehaved(format!("a service broke down: {error}"))));
+        if let Err(failure) = ended {
+            shutdown.cancel();
+            match &outcome {
+                Ok(()) => outcome = Err(failure),
+                Err(_) => tracing::error!("{failure}"),
+            }
+        }
+    }
+    // The metrics' task watches this too.
+    shutdown.cancel();
+    outcome
+}
+
+async fn start(args: ServiceArgs, context: Context) -> Result<(), Failure> {
+    let own_metrics = match &args {
+        ServiceArgs::IapManager(args) => args.metrics.clone(),
+        ServiceArgs::IapSensor(args) => args.metrics.clone(),
+        ServiceArgs::IapProxy(args) => args.metrics.clone(),
+    };
+    if let Some(addr) = own_metrics {
+        context.serve_metrics(&addr).await?;
+    }
+    iap::serve(args, context).await
+}
