@@ -2,12 +2,11 @@
 //! draft-ietf-idwg-iap-01 sections 2.3.1, 3.1, 5.2, 7.5.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use iap_proto::message::Connect;
 use iap_proto::{CloseReason, Config, Host, ProxyEvent, ProxyTransmit, Side, Status};
 use ipnet::IpNet;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use watchfire_core::{Eof, Machine as _, Output};
 
+use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::setup::{Endpoint, SetupError, keep_alive};
 
@@ -35,6 +35,8 @@ pub struct ProxyConfig {
     pub allow_target: Vec<Host>,
     /// Connections at the same time. Default 1024.
     pub max_connections: usize,
+    /// Connections at the same time from one address. Default 256.
+    pub max_per_address: usize,
     /// After so long without an octet either way the pipe is closed; zero is never. Default zero: alert channels may
     /// be silent for days, and TCP keepalive finds peers that are gone.
     pub idle: Duration,
@@ -51,21 +53,20 @@ impl ProxyConfig {
             allow_from: Vec::new(),
             allow_target: Vec::new(),
             max_connections: 1024,
+            max_per_address: 256,
             idle: Duration::ZERO,
             iap: Arc::new(Config::manager()),
         }
     }
 
-    fn admits(&self, from: IpAddr, connect: &Connect) -> Result<(), Status> {
-        let from = from.to_canonical();
-        let place = self.allow_from.is_empty() || self.allow_from.iter().any(|net| net.contains(&from));
-        let target = self.allow_target.is_empty() || self.allow_target.iter().any(|host| host.is_same(&connect.host));
-        if place && target { Ok(()) } else { Err(Status::FORBIDDEN) }
+    fn serves(&self, target: &Host) -> bool {
+        self.allow_target.is_empty() || self.allow_target.iter().any(|host| host.is_same(target))
     }
 }
 
 /// What a proxy has done so far.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct ProxyCounters {
     /// Connections taken.
     pub accepted: AtomicU64,
@@ -108,6 +109,7 @@ impl Proxy {
         };
         let shared = Shared {
             names: config.names.clone().into(),
+            admission: Admission::new(&config.allow_from, config.max_per_address),
             config: Arc::new(config),
             counters: Arc::clone(&this.counters),
             cut: this.cut.clone(),
@@ -144,6 +146,7 @@ struct Shared {
     config: Arc<ProxyConfig>,
     names: Arc<[Host]>,
     counters: Arc<ProxyCounters>,
+    admission: Admission,
     cut: CancellationToken,
 }
 
@@ -167,6 +170,12 @@ async fn serve(listener: TcpListener, shared: Shared, stop: CancellationToken, t
             },
         };
         shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        // Who is not allowed at all is told so, as far as the protocol can; who has too many already is not.
+        let Some(admitted) = shared.admission.count(from.ip()) else {
+            shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%from, "connection closed: its address has too many already");
+            continue;
+        };
         let passage = Passage { shared: shared.clone(), from };
         tasks.spawn(async move {
             tokio::select! {
@@ -176,7 +185,7 @@ async fn serve(listener: TcpListener, shared: Shared, stop: CancellationToken, t
                 },
                 () = passage.shared.cut.cancelled() => {}
             }
-            drop(place);
+            drop((admitted, place));
         });
     }
 }
@@ -214,11 +223,12 @@ impl Passage {
                     continue;
                 }
                 Output::Event(ProxyEvent::Connect(connect)) => {
-                    let verdict = self.shared.config.admits(self.from.ip(), &connect);
-                    tracing::debug!(from = %self.from, host = %connect.host, via = ?connect.via, ?verdict, "connect");
-                    match verdict {
-                        Ok(()) => machine.accept(clock.now()),
-                        Err(status) => machine.refuse(clock.now(), status),
+                    let admits =
+                        self.shared.admission.knows(self.from.ip()) && self.shared.config.serves(&connect.host);
+                    tracing::debug!(from = %self.from, host = %connect.host, via = ?connect.via, admits, "connect");
+                    match admits {
+                        true => machine.accept(clock.now()),
+                        false => machine.refuse(clock.now(), Status::FORBIDDEN),
                     }
                     .map_err(iap_proto::Error::from)?;
                     continue;

@@ -137,11 +137,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Moves octets: writes what is queued, reads if `read` says so, and watches the clock and for urgent data.
     pub(crate) fn poll_io(&mut self, cx: &mut Context<'_>, read: bool, due: Option<Instant>) -> Poll<Io> {
-        if let Some(urgent) = &mut self.urgent {
-            if urgent.as_mut().poll(cx).is_ready() {
-                self.urgent = None;
-                return Poll::Ready(Io::Urgent);
-            }
+        if let Some(urgent) = &mut self.urgent
+            && urgent.as_mut().poll(cx).is_ready()
+        {
+            self.urgent = None;
+            return Poll::Ready(Io::Urgent);
         }
         match self.poll_write(cx) {
             Poll::Ready(Ok(true)) => return Poll::Ready(Io::Written),

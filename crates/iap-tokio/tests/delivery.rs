@@ -1,5 +1,7 @@
 //! Alerts from sensors to managers over real sockets and TLS: the four deployments, proxies, and trouble on the way.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::sync::atomic::Ordering::Relaxed;

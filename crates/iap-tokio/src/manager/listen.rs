@@ -1,8 +1,8 @@
 //! Connections that analyzers dial: who is let in, and how far.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use iap_proto::Status;
@@ -37,7 +37,7 @@ pub(super) async fn serve<H: Handover>(
             },
         };
         shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-        let Some(counted) = Counted::admit(&shared, address.ip().to_canonical()) else {
+        let Some(admitted) = shared.admission.admit(address.ip()) else {
             shared.counters.refuse("address");
             tracing::warn!(%address, "connection closed: its address is not allowed or has too many already");
             continue;
@@ -45,7 +45,7 @@ pub(super) async fn serve<H: Handover>(
         let shared = Arc::clone(&shared);
         tasks.spawn(async move {
             connection(tcp, address, &shared).await;
-            drop((counted, place));
+            drop((admitted, place));
         });
     }
 }
@@ -67,44 +67,12 @@ async fn connection<H: Handover>(tcp: TcpStream, address: SocketAddr, shared: &A
         () = shared.stop.cancelled() => return,
     };
     match opened {
-        Ok(open) => drop(shared.run(open, address).await),
+        Ok(open) => {
+            shared.run(open, address).await;
+        }
         Err(error) => {
             shared.counters.refuse(error.label());
             tracing::warn!(%address, %error, "connection refused");
-        }
-    }
-}
-
-/// Counts a connection of an address while it lasts.
-struct Counted<H> {
-    shared: Arc<Shared<H>>,
-    address: IpAddr,
-}
-
-impl<H> Counted<H> {
-    fn admit(shared: &Arc<Shared<H>>, address: IpAddr) -> Option<Self> {
-        let limits = &shared.limits;
-        if !limits.allow_from.is_empty() && !limits.allow_from.iter().any(|net| net.contains(&address)) {
-            return None;
-        }
-        let mut addresses = shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = addresses.entry(address).or_insert(0);
-        if *count >= limits.max_per_address {
-            return None;
-        }
-        *count += 1;
-        Some(Self { shared: Arc::clone(shared), address })
-    }
-}
-
-impl<H> Drop for Counted<H> {
-    fn drop(&mut self) {
-        let mut addresses = self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = addresses.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&self.address);
-            }
         }
     }
 }

@@ -45,6 +45,7 @@ use tokio_util::task::TaskTracker;
 pub use handover::{Alert, AlertKey, Delivery, Handover};
 pub use validate::Validation;
 
+use crate::admission::Admission;
 use crate::setup::{Endpoint, Node, Open, error_label};
 use crate::tls::{Identity, Tls};
 use recent::Recent;
@@ -122,8 +123,8 @@ struct Shared<H> {
     counters: Arc<ManagerCounters>,
     recent: Recent,
     node: Node,
-    /// Connections by address, and channels, by a number of their own.
-    addresses: Mutex<BTreeMap<std::net::IpAddr, usize>>,
+    admission: Admission,
+    /// Open channels, each by a number of its own.
     channels: Mutex<BTreeMap<u64, ConnectionInfo>>,
     stop: CancellationToken,
 }
@@ -181,6 +182,7 @@ impl<H: Handover> ManagerBuilder<H> {
         let counters = Arc::new(ManagerCounters::default());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let admission = Admission::new(&self.limits.allow_from, self.limits.max_per_address);
         let shared = Arc::new(Shared {
             handover: self.handover,
             validation: self.validation,
@@ -188,7 +190,7 @@ impl<H: Handover> ManagerBuilder<H> {
             limits: self.limits,
             counters: Arc::clone(&counters),
             node: Node { config: Arc::new(self.config), tls: self.tls, manager: None },
-            addresses: Mutex::default(),
+            admission,
             channels: Mutex::default(),
             stop: stop.clone(),
         });

@@ -14,7 +14,7 @@ use super::dial::run;
 use crate::setup::{Open, SetupError};
 
 /// Setups at the same time. One manager needs one; the rest is room for it among those who only try.
-const MOST_SETUPS: usize = 32;
+pub(super) const MOST_SETUPS: usize = 32;
 
 type Opened = (String, Open<Sender>);
 
@@ -68,11 +68,10 @@ async fn accept(
                 }
             },
         };
-        let from = address.ip().to_canonical();
-        if !shared.allow_from.is_empty() && !shared.allow_from.iter().any(|network| network.contains(&from)) {
+        let Some(admitted) = shared.admission.admit(address.ip()) else {
             tracing::warn!(%address, "connection closed: its address is not allowed");
             continue;
-        }
+        };
         let (shared, opened) = (Arc::clone(&shared), opened.clone());
         tasks.spawn(async move {
             let setup = setup(tcp, &shared);
@@ -89,7 +88,7 @@ async fn accept(
                     tracing::warn!(%address, %error, "connection refused");
                 }
             }
-            drop(place);
+            drop((admitted, place));
         });
     }
 }

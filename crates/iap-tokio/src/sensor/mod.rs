@@ -41,6 +41,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::Admission;
 use crate::setup::{Endpoint, Node};
 use crate::spool::Spool;
 use crate::tls::{ConfigError, Tls, manager_name};
@@ -111,7 +112,7 @@ struct Shared {
     too_large: Mutex<BTreeMap<u64, usize>>,
     /// Managers to try before an alert counts as too large for all.
     managers: usize,
-    allow_from: Vec<IpNet>,
+    admission: Admission,
     stop: CancellationToken,
 }
 
@@ -194,7 +195,7 @@ impl SensorBuilder {
             high_water: AtomicU64::new(0),
             too_large: Mutex::default(),
             managers: self.connect.len().max(1),
-            allow_from: self.allow_from,
+            admission: Admission::new(&self.allow_from, listen::MOST_SETUPS),
             stop: stop.clone(),
         });
         if self.connect.is_empty() {
