@@ -1,6 +1,6 @@
 //! A throw-away PKI, and sensors and managers that use it.
 #![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
