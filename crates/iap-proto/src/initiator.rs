@@ -49,6 +49,9 @@ pub enum InitiatorEvent {
 /// Dials and asks: drives the setup of a connection that this node opened.
 ///
 /// Make one when TCP is connected; its first output is the CONNECT request.
+///
+/// Octets that stand behind the answer to CONNECT, or behind a 101 where TLS must follow from this side, end it. That
+/// shows only while they come in the same call as the answer: of a later call nobody can tell when it was sent.
 #[derive(Debug)]
 pub struct Initiator {
     config: Arc<Config>,

@@ -49,6 +49,9 @@ pub enum ResponderEvent {
 }
 
 /// Is dialled and answers: the setup of a connection that the peer opened.
+///
+/// An initiator has to wait for each answer. One that did not is refused when its next octets come in the same call as
+/// the request, or while the application decides; of a later call nobody can tell when it was sent.
 #[derive(Debug)]
 pub struct Responder {
     config: Arc<Config>,

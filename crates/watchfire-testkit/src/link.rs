@@ -96,3 +96,58 @@ impl Link {
         self.sent
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    fn all(link: &mut Link) -> (Vec<u8>, usize) {
+        let (mut octets, mut pieces) = (Vec::new(), 0);
+        while let Some(at) = link.next_arrival() {
+            let piece = link.receive(at).expect("it has arrived by then");
+            octets.extend_from_slice(&piece);
+            pieces += 1;
+        }
+        (octets, pieces)
+    }
+
+    #[test]
+    fn octets_take_their_time() {
+        let mut link = Link::new(LinkConfig { delay: Duration::from_millis(5), ..LinkConfig::default() }, 1);
+        link.send(millis(10), Bytes::from_static(b"late"));
+        assert_eq!(link.next_arrival(), Some(millis(15)));
+        assert_eq!(link.receive(millis(14)), None);
+        assert_eq!(link.receive(millis(15)), Some(Bytes::from_static(b"late")));
+    }
+
+    #[test]
+    fn jitter_and_pieces_keep_the_order() {
+        let config = LinkConfig { jitter: Duration::from_millis(50), max_piece: 3, ..LinkConfig::default() };
+        let sent: Vec<u8> = (0..=255).collect();
+        for seed in 0..20 {
+            let mut link = Link::new(config.clone(), seed);
+            sent.chunks(10).enumerate().for_each(|(n, chunk)| {
+                link.send(millis(n as u64), Bytes::copy_from_slice(chunk));
+            });
+            let (octets, pieces) = all(&mut link);
+            assert_eq!(octets, sent);
+            assert!(pieces >= sent.len().div_ceil(3));
+        }
+    }
+
+    #[test]
+    fn a_cut_loses_what_comes_later_and_is_seen_after_what_came_before() {
+        let mut link = Link::new(LinkConfig { cut_after: Some(5), ..LinkConfig::default() }, 1);
+        link.send(millis(0), Bytes::from_static(b"abc"));
+        link.send(millis(0), Bytes::from_static(b"defg"));
+        link.send(millis(0), Bytes::from_static(b"hi"));
+        assert!(!link.is_cut(), "something still travels");
+        assert_eq!(all(&mut link).0, b"abcde");
+        assert!(link.is_cut());
+        assert_eq!(link.sent(), 5);
+    }
+}

@@ -50,6 +50,15 @@ fn lines_are_counted_without_the_empty_one() {
     let (error, said) = tell_bad(&mut responder_at(manager(|limits| limits.lines = 1), At::Connect), T0, two);
     assert_eq!(error, Error::LimitExceeded(Limit::Lines));
     assert_eq!(said.octets, answer(400));
+    // Content as everybody sends it is read the short way, which must count as well. (A setup needs two lines itself.)
+    let header = |lines| {
+        let mut limits = Limits::default();
+        limits.lines = lines;
+        let syntax = iap_proto::wire::Syntax::new(Default::default(), limits);
+        iap_proto::message::ContentHeader::decode_with(&alert(b"x"), iap_proto::Dialect::V0_3, &syntax)
+    };
+    assert!(header(2).is_ok());
+    assert_eq!(header(1).map_err(|error| error.kind), Err(DecodeErrorKind::Limit(Limit::Lines)));
     let many = "X: y\r\n".repeat(62);
     let fits = format!("Content-Type: a/b\r\n{many}Content-Length: 0\r\n\r\n");
     assert_eq!(contents(&tell(&mut receiver(Config::manager()), T0, fits.as_bytes()).events).len(), 1);

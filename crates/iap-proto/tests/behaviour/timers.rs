@@ -71,6 +71,8 @@ fn a_handshake_does_not_outlast_the_setup() {
     let mut responder = responder_at(timeouts(Config::manager()), At::Upgrade);
     let said = tell(&mut responder, secs(18), UPGRADE);
     assert_eq!(said.wake, Some(secs(20)));
+    let mut initiator = initiator_at(timeouts(Config::analyzer()), DataRole::Sender, At::Upgrade);
+    assert_eq!(tell(&mut initiator, secs(18), SWITCH).wake, Some(secs(20)));
 }
 
 #[test]
