@@ -139,6 +139,3 @@ pub enum DecodeErrorKind {
     #[error("{0} above the limit")]
     Limit(Limit),
 }
-
-#[cfg(test)]
-mod tests;
