@@ -1,0 +1,61 @@
+//! Writes the seeds: `cargo run --no-default-features --example seeds`. They come from `tests/vectors`, and for the two
+//! targets that read operations instead of octets from scripts in the modules of those targets.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Larger vectors show a limit, and only slow a fuzzer down.
+const MAX_SEED: usize = 4096;
+
+fn main() -> std::io::Result<()> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let vectors = here.join("../tests/vectors");
+    let mut seeds: BTreeMap<(&str, String), Vec<u8>> = BTreeMap::new();
+    for (name, octets) in files(&vectors.join("iap"), "bin")? {
+        seeds.insert(("iap_decode", name), octets);
+    }
+    for folder in ["idmef/idmef-rfc4765", "idmef/idmef-prelude/split", "idmef/idmef-from-eve"] {
+        for (name, octets) in files(&vectors.join(folder), "xml")? {
+            seeds.insert(
+                ("idmef_xml", format!("{}-{name}", folder.replace("idmef/idmef-", "").replace('/', "-"))),
+                octets,
+            );
+        }
+    }
+    for file in ["eve", "eve-allrules"] {
+        let text = fs::read_to_string(vectors.join(format!("suricata/{file}.json")))?;
+        let (alerts, others): (Vec<_>, Vec<_>) =
+            text.lines().partition(|line| line.contains("\"event_type\":\"alert\""));
+        for (number, line) in alerts.iter().chain(others.first()).enumerate() {
+            seeds.insert(("eve_json", format!("{file}-{number:02}")), line.as_bytes().to_vec());
+        }
+    }
+    for (name, octets) in watchfire_fuzz::iap_session::seeds() {
+        seeds.insert(("iap_session", name), octets);
+    }
+    for (name, octets) in watchfire_fuzz::iap_pair::seeds() {
+        seeds.insert(("iap_pair", name), octets);
+    }
+    for ((target, name), octets) in seeds.iter().filter(|(_, octets)| octets.len() <= MAX_SEED) {
+        let folder = here.join("seeds").join(target);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(name), octets)?;
+    }
+    println!("{} seeds", seeds.len());
+    Ok(())
+}
+
+/// Name without ending, and content, of the files in a folder that end so.
+fn files(folder: &PathBuf, ending: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|found| found == ending) {
+            let name = path.file_stem().expect("it has an extension").to_string_lossy().into_owned();
+            files.push((name, fs::read(&path)?));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
