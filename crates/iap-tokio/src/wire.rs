@@ -19,7 +19,10 @@ use crate::urgent::Urgent;
 const READ_BUFFER: usize = 16 * 1024;
 
 /// How long a farewell may take before the connection is dropped without it.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How much is read then, so that the peer can read to the end.
+pub(crate) const FAREWELL_OCTETS: usize = 1024 * 1024;
 
 /// A stream, what waits to be written to it, and what watches it.
 pub(crate) struct Wire<S> {
@@ -28,6 +31,8 @@ pub(crate) struct Wire<S> {
     queue: VecDeque<Bytes>,
     queued: usize,
     flushed: bool,
+    /// Writing failed: what the peer said before may still be there to be read, a last status above all.
+    broken: bool,
     urgent: Option<Urgent>,
     clock: Clock,
     alarm: Alarm,
@@ -74,6 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             queue: VecDeque::new(),
             queued: 0,
             flushed: true,
+            broken: false,
             urgent,
             clock,
             alarm: Alarm::new(clock),
@@ -99,6 +105,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn drain<M: IapMachine>(&mut self, machine: &mut M) -> Result<M::Event, Option<Instant>> {
         loop {
             match machine.poll_output(self.now()) {
+                // Nobody will get it.
+                Output::Transmit(_) if self.broken => {}
                 Output::Transmit(octets) => {
                     self.queued += octets.len();
                     self.queue.push_back(octets);
@@ -147,21 +155,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Poll::Ready(Ok(true)) => return Poll::Ready(Io::Written),
             Poll::Ready(Err(error)) => {
                 self.trouble = Some(error);
-                return Poll::Ready(Io::Eof(Eof::Truncated));
+                self.broken = true;
+                self.queue.clear();
+                self.queued = 0;
+                self.flushed = true;
             }
             Poll::Ready(Ok(false)) | Poll::Pending => {}
+        }
+        if self.broken && !read {
+            return Poll::Ready(Io::Eof(Eof::Truncated));
         }
         if read {
             let mut buffer = ReadBuf::new(&mut self.received);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) => {
-                    let len = buffer.filled().len();
-                    return Poll::Ready(if len == 0 { Io::Eof(Eof::Closed) } else { Io::Read(len) });
+                    return Poll::Ready(match buffer.filled().len() {
+                        0 if self.broken => Io::Eof(Eof::Truncated),
+                        0 => Io::Eof(Eof::Closed),
+                        len => Io::Read(len),
+                    });
                 }
                 Poll::Ready(Err(error)) => {
                     self.trouble = Some(error);
                     return Poll::Ready(Io::Eof(Eof::Truncated));
                 }
+                Poll::Pending if self.broken => return Poll::Ready(Io::Eof(Eof::Truncated)),
                 Poll::Pending => {}
             }
         }
@@ -207,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let _ = tokio::time::timeout(FAREWELL, async {
             self.flush().await?;
             self.stream.shutdown().await?;
-            let mut left = 1024 * 1024usize;
+            let mut left = FAREWELL_OCTETS;
             while left > 0 {
                 let read = tokio::io::AsyncReadExt::read(&mut self.stream, &mut self.received).await?;
                 left = left.saturating_sub(read.max(1));
