@@ -22,6 +22,14 @@ impl Clock {
         Instant::ZERO + self.epoch.elapsed()
     }
 
+    /// Waits for `due`, for ever if there is none.
+    pub(crate) async fn until(&self, due: Option<Instant>) {
+        match due {
+            Some(due) => tokio::time::sleep_until(self.at(due)).await,
+            None => std::future::pending().await,
+        }
+    }
+
     fn at(&self, instant: Instant) -> TokioInstant {
         // The machine's far future may lie beyond what tokio can count.
         let wait = (instant - Instant::ZERO).min(std::time::Duration::from_secs(365 * 86_400));

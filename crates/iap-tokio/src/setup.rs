@@ -14,9 +14,9 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use crate::clock::Clock;
-use crate::tls::{AuthError, Claim, Established, Handshake, Identity, Tls, TlsError, TlsStream};
+use crate::tls::{AuthError, Claim, Established, Handshake, Identity, Tls, TlsError, TlsStream, manager_name};
 use crate::urgent;
-use crate::wire::Wire;
+use crate::wire::{IapMachine, Wire};
 
 /// Why there is no channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,22 +130,43 @@ impl Node {
         }
     }
 
-    async fn start_tls(
+    /// The handshake, within the time that `machine` leaves for it.
+    async fn start_tls<M: IapMachine>(
         &self,
-        wire: Wire<TcpStream>,
-        role: TlsRole,
-        received: bytes::Bytes,
-        claim: Claim,
+        mut wire: Wire<TcpStream>,
+        machine: &mut M,
+        start: StartTls<'_>,
     ) -> Result<(Wire<TlsStream<TcpStream>>, Arc<Identity>, Handshake), SetupError> {
+        let StartTls { role, received, claim, target } = start;
+        let due = wire.drain(machine).err().flatten();
         let clock = wire.clock();
-        let (tcp, urgent) = wire.into_parts();
-        let Established { stream, peer, handshake, .. } = match (role, &self.manager) {
-            (TlsRole::Server, _) => self.tls.accept(tcp, received, claim).await?,
-            (TlsRole::Client, Some(manager)) => self.tls.connect(tcp, manager, claim).await?,
-            // Only a manager that dials in a later dialect comes here; analyzers have no configured names.
-            (TlsRole::Client, None) => {
-                let address = tcp.peer_addr().map_err(SetupError::io("reading the peer's address"))?;
-                self.tls.connect(tcp, &ServerName::IpAddress(address.ip().into()), claim).await?
+        let (tcp, mut urgent) = wire.into_parts();
+        let handshake = async {
+            match (role, &self.manager, target) {
+                (TlsRole::Client, Some(manager), _) => self.tls.connect(tcp, manager, claim).await,
+                // A manager that dials in a later dialect: the analyzer is who it was dialled as.
+                (TlsRole::Client, None, Some(target)) => match manager_name(target.as_str()) {
+                    Ok(name) => self.tls.connect(tcp, &name, claim).await,
+                    Err(error) => {
+                        Err(TlsError::Protocol { problem: error.to_string(), reason: crate::tls::Reason::BadName })
+                    }
+                },
+                (TlsRole::Client, None, None) => {
+                    let problem = "no name to know the peer by".to_owned();
+                    Err(TlsError::Protocol { problem, reason: crate::tls::Reason::BadName })
+                }
+                // An analyzer knows its manager by name in the later dialects, too, where it may be the TLS server.
+                (TlsRole::Server, manager, _) => self.tls.accept_named(tcp, received, manager.as_ref(), claim).await,
+            }
+        };
+        let Established { stream, peer, handshake, .. } = tokio::select! {
+            biased;
+            done = handshake => done?,
+            () = urgent::came(&mut urgent) => {
+                return Err(machine.handle_urgent_data().err().map_or(SetupError::GivenUp, SetupError::Protocol));
+            }
+            () = clock.until(due) => {
+                return Err(machine.handle_timeout(clock.now()).err().map_or(SetupError::GivenUp, SetupError::Protocol));
             }
         };
         Ok((Wire::new(stream, urgent, clock), Arc::new(peer), handshake))
@@ -153,8 +174,12 @@ impl Node {
 
     /// Drives the setup of a connection that this node dialled.
     pub(crate) async fn initiate(&self, tcp: TcpStream, target: Host, role: DataRole) -> Result<Open, SetupError> {
+        let port = tcp.peer_addr().ok().map(|address| address.port());
         let mut wire = clear_wire(tcp)?;
-        let mut machine = Initiator::new(Arc::clone(&self.config), target, role, wire.now());
+        // Only the later drafts' CONNECT has room for these.
+        let source = self.tls.own().display().parse().ok();
+        let mut machine = Initiator::new(Arc::clone(&self.config), target.clone(), role, wire.now())
+            .with_port_and_source(port, source);
         let (tls_role, received) = loop {
             match wire.next_event(&mut machine).await {
                 InitiatorEvent::Connected { via } => tracing::debug!(?via, "connected"),
@@ -164,7 +189,8 @@ impl Node {
             }
         };
         wire.flush().await.map_err(SetupError::io("asking for tls"))?;
-        let (mut wire, peer, handshake) = self.start_tls(wire, tls_role, received, self.claim(Some(role))).await?;
+        let start = StartTls { role: tls_role, received, claim: self.claim(Some(role)), target: Some(&target) };
+        let (mut wire, peer, handshake) = self.start_tls(wire, &mut machine, start).await?;
         machine.tls_started(wire.now()).map_err(iap_proto::Error::from)?;
         loop {
             match wire.next_event(&mut machine).await {
@@ -214,7 +240,8 @@ impl Node {
             Party::Analyzer => DataRole::Sender,
             Party::Manager => DataRole::Receiver,
         });
-        let (mut wire, peer, handshake) = self.start_tls(wire, tls_role, received, self.claim(own_role)).await?;
+        let start = StartTls { role: tls_role, received, claim: self.claim(own_role), target: None };
+        let (mut wire, peer, handshake) = self.start_tls(wire, &mut machine, start).await?;
         machine.tls_started(wire.now()).map_err(iap_proto::Error::from)?;
         let mut welcome = Some(welcome);
         let mut refused = None;
@@ -247,6 +274,16 @@ impl Node {
     }
 }
 
+/// What is known when TLS starts.
+struct StartTls<'a> {
+    role: TlsRole,
+    /// Octets of TLS that came with the answer in clear text.
+    received: bytes::Bytes,
+    claim: Claim,
+    /// Whom this node dialled.
+    target: Option<&'a Host>,
+}
+
 fn clear_wire(tcp: TcpStream) -> Result<Wire<TcpStream>, SetupError> {
     // Small requests and answers alternate: waiting to fill a segment would cost a delayed acknowledgement each.
     tcp.set_nodelay(true).map_err(SetupError::io("setting up the socket"))?;
@@ -255,7 +292,8 @@ fn clear_wire(tcp: TcpStream) -> Result<Wire<TcpStream>, SetupError> {
     Ok(Wire::new(tcp, Some(urgent), Clock::start()))
 }
 
-/// A peer that vanished without a word is noticed within two minutes even on an idle connection.
+/// A peer that vanished without a word is noticed within some three minutes (nine probes, unless the system is told
+/// otherwise) even on an idle connection.
 pub(crate) fn keep_alive(tcp: &TcpStream) -> io::Result<()> {
     let times = socket2::TcpKeepalive::new()
         .with_time(std::time::Duration::from_secs(60))

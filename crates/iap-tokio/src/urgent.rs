@@ -40,6 +40,14 @@ pub(crate) fn watch(stream: &TcpStream) -> io::Result<Urgent> {
     }))
 }
 
+/// Ready when urgent data has come, for while the watch has no stream beside it.
+pub(crate) async fn came(urgent: &mut Option<Urgent>) {
+    match urgent {
+        Some(watch) => watch.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Nothing to watch with on this system. Urgent octets are then left out of the stream, which TLS notices.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn watch(_stream: &TcpStream) -> io::Result<Urgent> {

@@ -118,11 +118,26 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        self.accept_named(stream, early, None, claim).await
+    }
+
+    /// As [`accept`](Self::accept), from a peer whose certificate must carry `name` if one is given: the manager that
+    /// dials an analyzer in the later dialects, where it is the TLS client.
+    pub(crate) async fn accept_named<S>(
+        &self,
+        stream: S,
+        early: Bytes,
+        name: Option<&ServerName<'static>>,
+        claim: Claim,
+    ) -> Result<Established<S>, TlsError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let state = self.state();
         let acceptor = TlsAcceptor::from(Arc::clone(&state.server));
         let handshake = acceptor.accept(Prefixed::new(early, stream)).into_fallible();
         let handshake = async { handshake.await.map(TlsStream::from) };
-        self.run(&state, handshake, TlsRole::Client, claim, None).await
+        self.run(&state, handshake, TlsRole::Client, claim, name).await
     }
 
     async fn run<S>(
@@ -156,9 +171,12 @@ impl Tls {
                 return Err(error);
             }
         };
-        // Only a full handshake under the policy that is still in force has been judged already.
+        // Only a full handshake under the policy that is still in force has been judged already, and a TLS client
+        // without regard to its name.
         let current = self.state();
-        let fresh = answer.filter(|answer| Arc::ptr_eq(&answer.by, &current.authorizer) && !is_resumed(&stream));
+        let judged = peer_side == TlsRole::Server || name.is_none();
+        let fresh =
+            answer.filter(|answer| judged && Arc::ptr_eq(&answer.by, &current.authorizer) && !is_resumed(&stream));
         let verdict = match fresh {
             Some(answer) => answer.verdict,
             None => judge(&current, &stream, peer_side, claim, name),
