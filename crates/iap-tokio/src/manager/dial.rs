@@ -52,5 +52,5 @@ async fn once<H: Handover>(endpoint: &Endpoint, shared: &Arc<Shared<H>>) -> Resu
         opened = opened => opened?,
         () = shared.stop.cancelled() => return Err(SetupError::GivenUp),
     };
-    Ok(shared.run(open, address).await)
+    Ok(shared.run(open, address, None).await)
 }

@@ -44,13 +44,14 @@ pub(super) async fn serve<H: Handover>(
         };
         let shared = Arc::clone(&shared);
         tasks.spawn(async move {
-            connection(tcp, address, &shared).await;
+            shared.cut.run_until_cancelled(connection(tcp, address, &shared)).await;
             drop((admitted, place));
         });
     }
 }
 
 async fn connection<H: Handover>(tcp: TcpStream, address: SocketAddr, shared: &Arc<Shared<H>>) {
+    let mut listed = None;
     let setup = shared.node.respond(
         tcp,
         |connect| {
@@ -58,8 +59,8 @@ async fn connection<H: Handover>(tcp: TcpStream, address: SocketAddr, shared: &A
             Ok(())
         },
         |peer| {
-            let free = shared.channels_of(peer) < shared.limits.max_per_peer;
-            if free { Ok(()) } else { Err(Status::SERVICE_UNAVAILABLE) }
+            listed = shared.list(peer, address, shared.limits.max_per_peer);
+            if listed.is_some() { Ok(()) } else { Err(Status::SERVICE_UNAVAILABLE) }
         },
     );
     let opened = tokio::select! {
@@ -68,7 +69,7 @@ async fn connection<H: Handover>(tcp: TcpStream, address: SocketAddr, shared: &A
     };
     match opened {
         Ok(open) => {
-            shared.run(open, address).await;
+            shared.run(open, address, listed).await;
         }
         Err(error) => {
             shared.counters.refuse(error.label());

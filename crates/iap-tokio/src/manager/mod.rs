@@ -36,9 +36,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use iap_proto::{Channel, CloseReason, Config};
+use iap_proto::{Channel, CloseReason, Config, Party};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -126,7 +127,10 @@ struct Shared<H> {
     admission: Admission,
     /// Open channels, each by a number of its own.
     channels: Mutex<BTreeMap<u64, ConnectionInfo>>,
+    next_channel: AtomicU64,
     stop: CancellationToken,
+    /// Ends what outlives the grace of a shutdown.
+    cut: CancellationToken,
 }
 
 /// Builds a [`Manager`].
@@ -155,7 +159,8 @@ impl<H: Handover> ManagerBuilder<H> {
         self
     }
 
-    /// Protocol limits, timers and tolerance; [`Config::manager`] by default.
+    /// Protocol limits, timers and tolerance; [`Config::manager`] by default. Whatever it says, this is a manager, and
+    /// sends no commands: who asks for some is answered 501.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -181,7 +186,10 @@ impl<H: Handover> ManagerBuilder<H> {
         let local = self.listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
         let counters = Arc::new(ManagerCounters::default());
         let stop = CancellationToken::new();
+        let cut = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let mut config = self.config;
+        (config.party, config.commands) = (Party::Manager, false);
         let admission = Admission::new(&self.limits.allow_from, self.limits.max_per_address);
         let shared = Arc::new(Shared {
             handover: self.handover,
@@ -189,31 +197,39 @@ impl<H: Handover> ManagerBuilder<H> {
             recent: Recent::new(self.limits.recent),
             limits: self.limits,
             counters: Arc::clone(&counters),
-            node: Node { config: Arc::new(self.config), tls: self.tls, manager: None },
+            node: Node { config: Arc::new(config), tls: self.tls, manager: None },
             admission,
             channels: Mutex::default(),
+            next_channel: AtomicU64::new(0),
             stop: stop.clone(),
+            cut: cut.clone(),
         });
-        let places = Arc::new(tokio::sync::Semaphore::new(shared.limits.max_connections));
+        let places = shared.limits.max_connections.min(Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(places));
         for listener in self.listeners {
             tasks.spawn(listen::serve(listener, Arc::clone(&places), Arc::clone(&shared), tasks.clone()));
         }
         for endpoint in self.dial {
-            tasks.spawn(dial::keep_dialling(endpoint, Arc::clone(&shared)));
+            let dialling = dial::keep_dialling(endpoint, Arc::clone(&shared));
+            tasks.spawn(cut.clone().run_until_cancelled_owned(dialling));
         }
         let overview = Arc::clone(&shared);
-        let connections = Box::new(move || overview.connections());
-        Ok(Manager { local, counters, stop, tasks, connections })
+        let connections: Overview = Arc::new(move || overview.connections());
+        Ok(Manager { local, counters, stop, cut, tasks, connections })
     }
 }
+
+/// Gives the channels that are open at the moment of the call.
+pub type Overview = Arc<dyn Fn() -> Vec<ConnectionInfo> + Send + Sync>;
 
 /// A running manager.
 pub struct Manager {
     local: Vec<SocketAddr>,
     counters: Arc<ManagerCounters>,
     stop: CancellationToken,
+    cut: CancellationToken,
     tasks: TaskTracker,
-    connections: Box<dyn Fn() -> Vec<ConnectionInfo> + Send + Sync>,
+    connections: Overview,
 }
 
 impl std::fmt::Debug for Manager {
@@ -251,11 +267,20 @@ impl Manager {
         (self.connections)()
     }
 
-    /// Takes no more connections and alerts, answers what it has, says goodbye; all within `grace`.
+    /// A way to look at the open channels from elsewhere.
+    pub fn overview(&self) -> Overview {
+        Arc::clone(&self.connections)
+    }
+
+    /// Takes no more connections and alerts, answers what it has, says goodbye; what is not done within `grace` is cut
+    /// off. Batches that are being handed over then go on, unanswered.
     pub async fn shutdown(self, grace: Duration) {
         self.stop.cancel();
         self.tasks.close();
-        let _ = tokio::time::timeout(grace, self.tasks.wait()).await;
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
     }
 }
 
@@ -264,24 +289,31 @@ impl<H: Handover> Shared<H> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn channels_of(&self, peer: &Identity) -> usize {
-        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        channels.values().filter(|info| info.peer.display() == peer.display()).count()
+    /// Lists a channel that is about to open, unless there are `most` with this peer. Asking and listing are one step,
+    /// so that connections which come at the same moment cannot all pass.
+    fn list(self: &Arc<Self>, peer: &Arc<Identity>, address: SocketAddr, most: usize) -> Option<Listed<H>> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if channels.values().filter(|info| info.peer.display() == peer.display()).count() >= most {
+            return None;
+        }
+        let number = self.next_channel.fetch_add(1, Ordering::Relaxed);
+        channels.insert(number, ConnectionInfo { peer: Arc::clone(peer), address, since: SystemTime::now() });
+        Some(Listed { shared: Arc::clone(self), number })
     }
 
     /// Runs an open channel to its end.
-    async fn run(self: &Arc<Self>, open: Open, address: SocketAddr) -> CloseReason {
+    async fn run(self: &Arc<Self>, open: Open, address: SocketAddr, listed: Option<Listed<H>>) -> CloseReason {
         let Open { channel, wire, peer, handshake } = open;
-        let number = self.counters.channels.fetch_add(1, Ordering::Relaxed);
+        self.counters.channels.fetch_add(1, Ordering::Relaxed);
         self.counters.resumed.fetch_add(u64::from(handshake.resumed), Ordering::Relaxed);
         tracing::info!(%peer, %address, version = %handshake.version, resumed = handshake.resumed, "channel open");
-        let info = ConnectionInfo { peer: Arc::clone(&peer), address, since: SystemTime::now() };
-        let _listed = Listed::new(self, number, info);
+        // The limit is for those who come by themselves; whom this manager dials it wants.
+        let _listed = listed.or_else(|| self.list(&peer, address, usize::MAX));
         let reason = match channel {
             Channel::Receiver(receiver) => {
                 receive::receive(wire, receiver, Arc::clone(&peer), Arc::clone(self), self.stop.clone()).await
             }
-            // This manager asked for alerts and plays no other part, so it does not come to this.
+            // Its configuration lets it play no other part, so it does not come to this.
             Channel::Sender(_) => CloseReason::Finished,
         };
         if let CloseReason::Failed(error) = &reason {
@@ -295,19 +327,12 @@ impl<H: Handover> Shared<H> {
 }
 
 /// Keeps a channel in the overview while it is open.
-struct Listed<'a, H> {
-    shared: &'a Shared<H>,
+struct Listed<H> {
+    shared: Arc<Shared<H>>,
     number: u64,
 }
 
-impl<'a, H> Listed<'a, H> {
-    fn new(shared: &'a Shared<H>, number: u64, info: ConnectionInfo) -> Self {
-        shared.channels.lock().unwrap_or_else(PoisonError::into_inner).insert(number, info);
-        Self { shared, number }
-    }
-}
-
-impl<H> Drop for Listed<'_, H> {
+impl<H> Drop for Listed<H> {
     fn drop(&mut self) {
         self.shared.channels.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
     }

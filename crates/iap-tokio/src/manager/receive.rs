@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::handover::{Alert, Handover};
-use super::recent::Seen;
+use super::recent::{Recent, Seen, Ticket};
 use crate::tls::{Identity, TlsStream};
 use crate::wire::{Io, Wire};
 
@@ -71,8 +71,15 @@ pub(super) async fn receive<H: Handover>(
         let read = receiver.wants_input() && wire.queued() < MOST_QUEUED;
         tokio::select! {
             biased;
-            Some(answered) = answers.recv() => {
+            answered = answers.recv() => {
                 let now = wire.now();
+                let Some(answered) = answered else {
+                    // Whoever takes the alerts has failed for good: without it nothing here would ever be answered.
+                    shared.counters.refuse("handover");
+                    tracing::error!(%peer, "alerts could not be handed over: the handover panicked");
+                    receiver.close();
+                    continue;
+                };
                 for (id, status) in answered {
                     // Each was handed out once and comes back once, so there is nothing to go wrong.
                     let _ = receiver.respond(now, id, status);
@@ -149,6 +156,11 @@ async fn hand_over<H: Handover>(
     }
     let name = peer.display();
     let seen = shared.recent.ask(name, alerts.iter().map(|alert| &alert.key));
+    let mut under_way = UnderWay { recent: &shared.recent, name, tickets: Vec::new() };
+    under_way.tickets.extend(seen.iter().filter_map(|seen| match seen {
+        Seen::New(ticket) => Some((*ticket, false)),
+        _ => None,
+    }));
     let mut fresh = Vec::with_capacity(alerts.len());
     let mut tickets = Vec::with_capacity(alerts.len());
     // Twins of an alert in the same batch share its fate.
@@ -173,21 +185,35 @@ async fn hand_over<H: Handover>(
     let statuses = statuses.into_iter().chain(std::iter::repeat(Status::SERVICE_UNAVAILABLE));
     let mut outcomes = std::collections::HashMap::new();
     let mut accepted = 0;
-    for ((id, ticket), status) in tickets.iter().zip(statuses) {
+    for (((id, ticket), status), (_, kept)) in tickets.iter().zip(statuses).zip(&mut under_way.tickets) {
         // Whatever is no answer is no promise either.
         let status = if status.verdict().is_some() { status } else { Status::INTERNAL_ERROR };
-        accepted += u64::from(status.is_success());
+        *kept = status.is_success();
+        accepted += u64::from(*kept);
         if !twins.is_empty() {
             outcomes.insert(*ticket, status);
         }
         answers.push((*id, status));
     }
-    let settled = tickets.iter().zip(answers.iter().rev().take(tickets.len()).rev());
-    shared.recent.settle(name, settled.map(|((_, ticket), (_, status))| (*ticket, status.is_success())));
+    drop(under_way);
     for (id, ticket) in twins {
         // Under way on another connection: by the time the sender tries again it will be decided.
         answers.push((id, outcomes.get(&ticket).copied().unwrap_or(Status::SERVICE_UNAVAILABLE)));
     }
     shared.counters.accepted.fetch_add(accepted, Ordering::Relaxed);
     answers
+}
+
+/// Alerts that are being handed over, and whether they were accepted. However that ends (the handover may panic, or be
+/// cut off), none stays under way: it would be answered "come back later" for ever.
+struct UnderWay<'a> {
+    recent: &'a Recent,
+    name: &'a str,
+    tickets: Vec<(Ticket, bool)>,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.recent.settle(self.name, self.tickets.drain(..));
+    }
 }
