@@ -82,6 +82,12 @@ pub(super) async fn deliver(
         };
         channel.settle();
         channel.resume_if_answered(&mut reader);
+        if channel.try_next && !stopping {
+            // Most managers close after such an answer. From one that does not the alert has to be taken elsewhere, too.
+            stopping = true;
+            sender.finish(wire.now());
+            continue;
+        }
         let window = shared.node.config.window.get();
         let free = sender.free_window();
         // A few answers do not make it worth while: with a quarter of the window free, writes are of some size.
@@ -186,6 +192,7 @@ impl Channel<'_> {
                 counters.acked.fetch_add(1, Ordering::Relaxed);
                 self.settled.push((seq, Settled::Delivered));
                 self.progress = true;
+                self.backoff.reset();
             }
             (Some(InFlight::Alert(seq)), Verdict::Rejected) => {
                 self.put_aside(seq, status, "the manager refused it");
@@ -227,6 +234,12 @@ impl Channel<'_> {
 
     fn settle(&mut self) {
         if !self.settled.is_empty() {
+            let mut too_large = self.shared.too_large.lock().unwrap_or_else(PoisonError::into_inner);
+            if !too_large.is_empty() {
+                // Another manager took it.
+                too_large.retain(|seq, _| !self.settled.iter().any(|(settled, _)| settled == seq));
+            }
+            drop(too_large);
             self.shared.spool.settle_all(self.settled.drain(..));
             self.shared.settled.notify_waiters();
         }
@@ -235,12 +248,12 @@ impl Channel<'_> {
     /// After "come back later": once all is answered, the time to wait is known.
     fn resume_if_answered(&mut self, reader: &mut Reader) {
         match self.pause {
-            Some(None) if self.in_flight.is_empty() => {
+            // A heartbeat that is under way says nothing about this.
+            Some(None) if self.in_flight.iter().all(|sent| matches!(sent, InFlight::Heartbeat)) => {
                 let wait = self.backoff.next_delay();
                 self.pause = Some(Some(Instant::now() + wait));
                 reader.rewind();
             }
-            None if self.progress && self.backoff.attempts() > 0 && self.in_flight.is_empty() => self.backoff.reset(),
             _ => {}
         }
     }

@@ -14,7 +14,10 @@ use super::dial::run;
 use crate::setup::{Open, SetupError};
 
 /// Setups at the same time. One manager needs one; the rest is room for it among those who only try.
-pub(super) const MOST_SETUPS: usize = 32;
+const MOST_SETUPS: usize = 32;
+
+/// Setups at the same time from one address, so that nobody takes all the places alone.
+pub(super) const MOST_FROM_ONE: usize = 8;
 
 type Opened = (String, Open<Sender>);
 
@@ -69,7 +72,10 @@ async fn accept(
             },
         };
         let Some(admitted) = shared.admission.admit(address.ip()) else {
-            tracing::warn!(%address, "connection closed: its address is not allowed");
+            shared
+                .counters
+                .fail("address", format!("{address}: its address is not allowed or has too many connections"));
+            tracing::warn!(%address, "connection closed: its address is not allowed or has too many already");
             continue;
         };
         let (shared, opened) = (Arc::clone(&shared), opened.clone());

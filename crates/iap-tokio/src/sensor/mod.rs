@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use iap_proto::{Config, MediaType};
+use iap_proto::{Config, MediaType, Party};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -114,6 +114,8 @@ struct Shared {
     managers: usize,
     admission: Admission,
     stop: CancellationToken,
+    /// Ends what outlives the grace of a shutdown.
+    cut: CancellationToken,
 }
 
 /// Builds a [`Sensor`].
@@ -163,7 +165,8 @@ impl SensorBuilder {
         self
     }
 
-    /// Protocol limits, timers, window and tolerance; [`Config::analyzer`] by default.
+    /// Protocol limits, timers, window and tolerance; [`Config::analyzer`] by default. Whatever it says, this is an
+    /// analyzer, and takes no commands: a manager that wants to send some is answered 501.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -178,16 +181,22 @@ impl SensorBuilder {
     /// Starts. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// When there is neither a manager to dial nor a place to wait, or a listener has no address.
+    /// When there is neither a manager to dial nor a place to wait, when there are both (a sensor serves one manager at
+    /// a time, section 5.1), or when a listener has no address.
     pub fn start(self) -> io::Result<Sensor> {
         if self.connect.is_empty() && self.listeners.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a sensor needs a manager to dial or a listener"));
         }
+        if !self.connect.is_empty() && !self.listeners.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a sensor dials or waits to be dialled, not both"));
+        }
+        let mut config = self.config;
+        (config.party, config.commands) = (Party::Analyzer, false);
         let local = self.listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let shared = Arc::new(Shared {
-            node: Node { config: Arc::new(self.config), tls: self.tls, manager: Some(self.manager) },
+            node: Node { config: Arc::new(config), tls: self.tls, manager: Some(self.manager) },
             spool: self.spool.clone(),
             counters: Arc::new(SensorCounters::default()),
             heartbeat: self.heartbeat,
@@ -195,13 +204,16 @@ impl SensorBuilder {
             high_water: AtomicU64::new(0),
             too_large: Mutex::default(),
             managers: self.connect.len().max(1),
-            admission: Admission::new(&self.allow_from, listen::MOST_SETUPS),
+            admission: Admission::new(&self.allow_from, listen::MOST_FROM_ONE),
             stop: stop.clone(),
+            cut: CancellationToken::new(),
         });
         if self.connect.is_empty() {
-            tasks.spawn(listen::serve(self.listeners, Arc::clone(&shared), tasks.clone()));
+            let serving = listen::serve(self.listeners, Arc::clone(&shared), tasks.clone());
+            tasks.spawn(shared.cut.clone().run_until_cancelled_owned(serving));
         } else {
-            tasks.spawn(dial::keep_dialling(self.connect, self.retry, Arc::clone(&shared)));
+            let dialling = dial::keep_dialling(self.connect, self.retry, Arc::clone(&shared));
+            tasks.spawn(shared.cut.clone().run_until_cancelled_owned(dialling));
         }
         Ok(Sensor { local, shared, stop, tasks })
     }
@@ -269,10 +281,15 @@ impl Sensor {
         }
     }
 
-    /// Sends nothing more, waits up to `grace` for the answers that are due, says goodbye. The spool stays open.
+    /// Sends nothing more, waits up to `grace` for the answers that are due, says goodbye; what is not done by then is
+    /// cut off. The spool stays open.
     pub async fn shutdown(self, grace: Duration) {
         self.stop.cancel();
         self.tasks.close();
-        let _ = tokio::time::timeout(grace, self.tasks.wait()).await;
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            self.shared.cut.cancel();
+            self.tasks.wait().await;
+            self.shared.counters.connected.store(false, Ordering::Relaxed);
+        }
     }
 }
