@@ -1,6 +1,7 @@
 //! The proxy: knows where connections may come from and where they may want to go, and nothing else.
 //! draft-ietf-idwg-iap-01 sections 2.3.1, 3.1, 5.2, 7.5.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use watchfire_core::{Eof, Machine as _, Output};
 
 use crate::admission::Admission;
 use crate::clock::Clock;
-use crate::setup::{Endpoint, SetupError, keep_alive};
+use crate::setup::{SetupError, keep_alive};
+use crate::wire::{FAREWELL, FAREWELL_OCTETS};
 
 /// How a [`Proxy`] works.
 #[derive(Debug, Clone)]
@@ -97,9 +99,12 @@ impl Proxy {
     /// Serves on `listener`.
     ///
     /// # Errors
-    /// When the listener has no address.
+    /// When the listener has no address, or the proxy no name.
     pub fn start(listener: TcpListener, config: ProxyConfig) -> io::Result<Self> {
         let local = listener.local_addr()?;
+        if config.names.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a proxy needs a name for its Via line"));
+        }
         let this = Self {
             local,
             counters: Arc::new(ProxyCounters::default()),
@@ -140,6 +145,9 @@ impl Proxy {
     }
 }
 
+/// Connections at the same time, from addresses that are not allowed, of which each is told so.
+const MOST_STRANGERS: usize = 16;
+
 /// What all passages of a proxy share.
 #[derive(Clone)]
 struct Shared {
@@ -151,7 +159,8 @@ struct Shared {
 }
 
 async fn serve(listener: TcpListener, shared: Shared, stop: CancellationToken, tasks: TaskTracker) {
-    let places = Arc::new(Semaphore::new(shared.config.max_connections));
+    let places = Arc::new(Semaphore::new(shared.config.max_connections.min(Semaphore::MAX_PERMITS)));
+    let strangers = Arc::new(Semaphore::new(MOST_STRANGERS));
     loop {
         // A place first: who cannot be served waits in the system's queue.
         let place = tokio::select! {
@@ -170,8 +179,13 @@ async fn serve(listener: TcpListener, shared: Shared, stop: CancellationToken, t
             },
         };
         shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
-        // Who is not allowed at all is told so, as far as the protocol can; who has too many already is not.
-        let Some(admitted) = shared.admission.count(from.ip()) else {
+        // Who is not allowed at all is told so, as far as the protocol can, but takes no place from those who are; who
+        // has too many already is not told.
+        let place = match shared.admission.knows(from.ip()) {
+            true => place.ok(),
+            false => Arc::clone(&strangers).try_acquire_owned().ok(),
+        };
+        let (Some(place), Some(admitted)) = (place, shared.admission.count(from.ip())) else {
             shared.counters.refused.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%from, "connection closed: its address has too many already");
             continue;
@@ -199,11 +213,12 @@ struct Passage {
 impl Passage {
     async fn run(&self, mut initiator: TcpStream) -> Result<(), SetupError> {
         let io = SetupError::io;
-        initiator.set_nodelay(true).and_then(|()| keep_alive(&initiator)).map_err(io("setting up the socket"))?;
+        prepare(&initiator).map_err(io("setting up the socket"))?;
         let clock = Clock::start();
         let mut machine =
             iap_proto::Proxy::new(Arc::clone(&self.shared.config.iap), Arc::clone(&self.shared.names), clock.now());
         let mut next_hop: Option<TcpStream> = None;
+        let mut dialling = None;
         let mut from_initiator = vec![0; 4096];
         let mut from_next_hop = vec![0; 4096];
         loop {
@@ -234,22 +249,7 @@ impl Passage {
                     continue;
                 }
                 Output::Event(ProxyEvent::Dial) => {
-                    let limit = self.shared.config.iap.timeouts.next_hop;
-                    let dialled = match next_hop_of(&self.shared.config).dial(limit).await {
-                        Ok(tcp) => tcp.set_nodelay(true).and_then(|()| keep_alive(&tcp)).map(|()| tcp).ok(),
-                        Err(error) => {
-                            tracing::warn!(next_hop = %self.shared.config.next_hop, %error, "next hop not reached");
-                            None
-                        }
-                    };
-                    match dialled {
-                        Some(tcp) => {
-                            next_hop = Some(tcp);
-                            machine.dialled(clock.now())
-                        }
-                        None => machine.dial_failed(clock.now()),
-                    }
-                    .map_err(iap_proto::Error::from)?;
+                    dialling = Some(Box::pin(TcpStream::connect(self.shared.config.next_hop.as_str())));
                     continue;
                 }
                 Output::Event(ProxyEvent::Pipe { .. }) => {
@@ -258,7 +258,8 @@ impl Passage {
                     return Ok(());
                 }
                 Output::Event(ProxyEvent::Closed { reason }) => {
-                    let _ = initiator.shutdown().await;
+                    drop(next_hop);
+                    part(initiator, from_initiator).await;
                     return Err(match reason {
                         CloseReason::Refused { step, status } => SetupError::Refused { step, status },
                         CloseReason::Failed(error) => error.into(),
@@ -270,6 +271,22 @@ impl Passage {
             };
             let wait = due.map_or(Duration::MAX, |due| due - clock.now());
             let (side, read) = tokio::select! {
+                dialled = dialled(&mut dialling) => {
+                    dialling = None;
+                    match dialled.and_then(|tcp| prepare(&tcp).map(|()| tcp)) {
+                        Ok(tcp) => {
+                            next_hop = Some(tcp);
+                            machine.dialled(clock.now())
+                        }
+                        Err(error) => {
+                            tracing::warn!(next_hop = %self.shared.config.next_hop, %error, "next hop not reached");
+                            machine.dial_failed(clock.now())
+                        }
+                    }
+                    .map_err(iap_proto::Error::from)?;
+                    continue;
+                }
+                // Also while dialling: an initiator that has gone away needs no next hop.
                 read = initiator.read(&mut from_initiator) => (Side::Initiator, read),
                 read = read_some(&mut next_hop, &mut from_next_hop) => (Side::Responder, read),
                 () = tokio::time::sleep(wait) => {
@@ -336,9 +353,36 @@ impl Drop for OpenGuard<'_> {
     }
 }
 
-fn next_hop_of(config: &ProxyConfig) -> Endpoint {
-    // The name goes unused: the request is passed on with the name it came with.
-    Endpoint { address: config.next_hop.clone(), target: config.names[0].clone() }
+fn prepare(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    keep_alive(tcp)?;
+    // An urgent octet would otherwise be missing from the stream. This way it goes on as an ordinary one: nothing is
+    // lost, and nothing urgent is sent (section 6.2).
+    socket2::SockRef::from(tcp).set_out_of_band_inline(true)
+}
+
+async fn dialled<F: Future<Output = io::Result<TcpStream>> + Unpin>(dialling: &mut Option<F>) -> F::Output {
+    match dialling {
+        Some(dialling) => dialling.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Closes, after reading what the peer may still have sent: closing on unread octets would be a reset, and throw away
+/// the answer that the peer has not read yet.
+async fn part(mut stream: TcpStream, mut buffer: Vec<u8>) {
+    let _ = tokio::time::timeout(FAREWELL, async {
+        stream.shutdown().await?;
+        let mut left = FAREWELL_OCTETS;
+        while left > 0 {
+            match stream.read(&mut buffer).await? {
+                0 => break,
+                len => left = left.saturating_sub(len),
+            }
+        }
+        io::Result::Ok(())
+    })
+    .await;
 }
 
 async fn read_some(stream: &mut Option<TcpStream>, buffer: &mut [u8]) -> io::Result<usize> {
