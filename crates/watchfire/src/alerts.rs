@@ -36,7 +36,7 @@ pub async fn run(args: &AlertsArgs, json: bool) -> Result<(), Failure> {
 }
 
 /// One line per alert or heartbeat: time, peer, severity, classification, source -> target.
-fn rows(record: &AlertRecord) -> Vec<String> {
+pub(crate) fn rows(record: &AlertRecord) -> Vec<String> {
     let row = |severity: &str, what: &str, flow: &str| {
         let line = format!("{}  {:<20}  {severity:<8}  {what}  {flow}", record.received_text(), plain(&record.peer));
         line.trim_end().to_owned()
@@ -47,16 +47,21 @@ fn rows(record: &AlertRecord) -> Vec<String> {
     };
     let items = message.items.iter().map(|item| match item {
         idmef::Item::Alert(alert) => {
-            let impact = alert.assessment.as_ref().and_then(|assessment| assessment.impact.as_ref());
-            let severity = impact.and_then(|impact| impact.severity.as_ref()).map_or("-", |severity| severity.as_str());
-            let sources = alert.source.iter().map(|end| endpoint(end.node.as_ref(), end.service.as_ref()));
-            let targets = alert.target.iter().map(|end| endpoint(end.node.as_ref(), end.service.as_ref()));
-            let flow = format!("{} -> {}", join(sources), join(targets));
-            row(&plain(severity), &plain(&alert.classification.text), &flow)
+            let (severity, what, source, target) = summary(alert);
+            row(&severity, &what, &format!("{source} -> {target}"))
         }
         idmef::Item::Heartbeat(_) => row("-", "heartbeat", ""),
     });
     items.collect()
+}
+
+/// Severity, classification, sources and targets of an alert, in words that are safe for a terminal.
+pub(crate) fn summary(alert: &idmef::Alert) -> (String, String, String, String) {
+    let impact = alert.assessment.as_ref().and_then(|assessment| assessment.impact.as_ref());
+    let severity = impact.and_then(|impact| impact.severity.as_ref()).map_or("-", |severity| severity.as_str());
+    let sources = alert.source.iter().map(|end| endpoint(end.node.as_ref(), end.service.as_ref()));
+    let targets = alert.target.iter().map(|end| endpoint(end.node.as_ref(), end.service.as_ref()));
+    (plain(severity), plain(&alert.classification.text), join(sources), join(targets))
 }
 
 fn endpoint(node: Option<&idmef::Node>, service: Option<&idmef::Service>) -> String {
@@ -97,7 +102,10 @@ mod tests {
         let body = xml(1, "192.0.2.1").replace("text=\"scan\"", "text=\"scan &#x9b;[2J\"");
         let message = AlertRecord::parse(body.as_bytes()).map(std::sync::Arc::new);
         let record = AlertRecord::new(0, "sensor\u{1b}-1", "x/y", Bytes::from(body), message);
-        assert_eq!(rows(&record), ["1970-01-01T00:00:00.000000Z  sensor -1             high      scan  [2J  192.0.2.1 -> ?"]);
+        assert_eq!(
+            rows(&record),
+            ["1970-01-01T00:00:00.000000Z  sensor -1             high      scan  [2J  192.0.2.1 -> ?"]
+        );
         let record = AlertRecord::new(0, "s", "x/y", Bytes::from_static(b"abc"), None);
         assert_eq!(rows(&record), ["1970-01-01T00:00:00.000000Z  s                     -         x/y (3 octets)"]);
     }

@@ -7,7 +7,7 @@ use clap::Parser as _;
 use crate::cli::{Cli, Command, ConfigCommand, IapCommand};
 use crate::config::{self, Service, ServiceArgs};
 use crate::exit::{Failure, clap_exit};
-use crate::{alerts, logging, manual, out, pki, service};
+use crate::{alerts, logging, manual, out, pki, quickstart, service};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -41,7 +41,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Iap(IapCommand::Manager(args)) => one(ServiceArgs::IapManager(args), log_format, json),
         Command::Iap(IapCommand::Sensor(args)) => one(ServiceArgs::IapSensor(args), log_format, json),
         Command::Iap(IapCommand::Proxy(args)) => one(ServiceArgs::IapProxy(args), log_format, json),
-        Command::Quickstart(_) => Err(Failure::usage("quickstart: not part of this build yet")),
+        Command::Quickstart(args) => {
+            logging::init_or(log_format, "warn")?;
+            wait(quickstart::run(&args, json))
+        }
     }
 }
 

@@ -20,6 +20,7 @@ pub mod out;
 pub mod output;
 pub mod pki;
 pub mod progress;
+pub mod quickstart;
 pub mod service;
 pub mod signals;
 pub mod store;

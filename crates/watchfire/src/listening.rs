@@ -12,7 +12,9 @@ use crate::out;
 /// # Errors
 /// When standard output cannot be written to.
 pub fn announce(json: bool, service: &str, addr: SocketAddr, more: &serde_json::Value) -> Result<(), Failure> {
-    if json { out::line(&line(service, addr, more)) } else {
+    if json {
+        out::line(&line(service, addr, more))
+    } else {
         tracing::info!(%service, %addr, "listening");
         Ok(())
     }

@@ -12,11 +12,19 @@ use crate::exit::Failure;
 /// # Errors
 /// `RUST_LOG` cannot be understood, or logging was started before.
 pub fn init(format: LogFormat) -> Result<(), Failure> {
+    init_or(format, "info")
+}
+
+/// As [`init`], with another level where `RUST_LOG` says none.
+///
+/// # Errors
+/// As [`init`].
+pub fn init_or(format: LogFormat, level: &str) -> Result<(), Failure> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.trim().is_empty() => EnvFilter::try_new(&text).map_err(|error| {
             Failure::usage(format!("RUST_LOG=`{text}`: {error}")).remedy("write a level, as in RUST_LOG=debug")
         })?,
-        _ => EnvFilter::new("info"),
+        _ => EnvFilter::new(level),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {

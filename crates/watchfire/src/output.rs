@@ -117,7 +117,8 @@ fn run(mut sinks: Vec<Sink>, mut jobs: mpsc::Receiver<Job>) {
         let mut outcome = Ok(());
         for sink in &mut sinks {
             // All are tried: a full disk of one is no reason to leave out the others.
-            outcome = outcome.and(sink.write(&records));
+            let written = sink.write(&records);
+            outcome = outcome.and(written);
         }
         for answer in answers {
             let _ = answer.send(outcome.clone());
@@ -279,10 +280,13 @@ mod tests {
         for keep_failed in [true, false] {
             std::fs::create_dir(&folder).unwrap();
             let path = folder.join("a.ndjson");
-            let outputs = Outputs::open(&[OutputSpec::Ndjson(path.clone())], OutputOptions { sync: false, keep_failed }).unwrap();
+            let outputs =
+                Outputs::open(&[OutputSpec::Ndjson(path.clone())], OutputOptions { sync: false, keep_failed }).unwrap();
             outputs.write_batch(vec![record(1)]).await.unwrap();
             std::fs::remove_dir_all(&folder).unwrap();
-            assert!(outputs.write_batch(vec![record(2)]).await.unwrap_err().to_string().contains("a.ndjson: cannot write"));
+            assert!(
+                outputs.write_batch(vec![record(2)]).await.unwrap_err().to_string().contains("a.ndjson: cannot write")
+            );
             assert_eq!(outputs.write_batch(Vec::new()).await.is_err(), keep_failed);
             std::fs::create_dir(&folder).unwrap();
             outputs.write_batch(vec![record(3)]).await.unwrap();

@@ -3,7 +3,7 @@
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Service, ServiceArgs};
+use crate::config::Service;
 use crate::exit::Failure;
 use crate::metrics::{self, Health, Registry};
 use crate::signals::{self, Reload};
@@ -48,7 +48,8 @@ impl Context {
         let listener = metrics::bind(addr).await?;
         let bound = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at(addr))?;
         self.announce("metrics", bound)?;
-        tokio::spawn(metrics::serve(listener, self.metrics.clone(), self.health.clone(), self.shutdown.clone()));
+        let site = metrics::MetricsSite(self.metrics.clone(), self.health.clone());
+        tokio::spawn(metrics::serve(listener, std::sync::Arc::new(site), self.shutdown.clone()));
         Ok(())
     }
 }
@@ -67,8 +68,9 @@ pub async fn run(services: Vec<Service>, metrics: Option<&HostPort>, json: bool)
     for service in services {
         let context = context.clone();
         tasks.spawn(async move {
-            let failed = |failure: Failure| if service.place.is_empty() { failure } else { failure.within(&service.place) };
-            start(service.args, context).await.map_err(failed)
+            let failed =
+                |failure: Failure| if service.place.is_empty() { failure } else { failure.within(&service.place) };
+            iap::serve(service.args, context).await.map_err(failed)
         });
     }
     let mut outcome = Ok(());
@@ -85,16 +87,4 @@ pub async fn run(services: Vec<Service>, metrics: Option<&HostPort>, json: bool)
     // The metrics' task watches this too.
     shutdown.cancel();
     outcome
-}
-
-async fn start(args: ServiceArgs, context: Context) -> Result<(), Failure> {
-    let own_metrics = match &args {
-        ServiceArgs::IapManager(args) => args.metrics.clone(),
-        ServiceArgs::IapSensor(args) => args.metrics.clone(),
-        ServiceArgs::IapProxy(args) => args.metrics.clone(),
-    };
-    if let Some(addr) = own_metrics {
-        context.serve_metrics(&addr).await?;
-    }
-    iap::serve(args, context).await
 }

@@ -93,6 +93,7 @@ pub fn is_host_name(name: &str) -> bool {
 
 /// A number of octets: `65536`, `64K`, `16M`, `2G` (powers of 1024).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(clippy::exhaustive_structs)]
 pub struct Octets(pub u64);
 
 impl fmt::Display for Octets {
@@ -126,6 +127,7 @@ impl FromStr for Octets {
 
 /// A span of time: `30` or `30s`, `500ms`, `15m`, `2h`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(clippy::exhaustive_structs)]
 pub struct Span(pub Duration);
 
 impl fmt::Display for Span {
@@ -133,7 +135,7 @@ impl fmt::Display for Span {
         let millis = self.0.as_millis();
         let (unit, size) = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)]
             .into_iter()
-            .find(|(_, size)| millis % size == 0 && (millis > 0 || *size == 1000))
+            .find(|(_, size)| millis.is_multiple_of(*size) && (millis > 0 || *size == 1000))
             .unwrap_or(("ms", 1));
         write!(f, "{}{unit}", millis / size)
     }
@@ -162,6 +164,7 @@ impl FromStr for Span {
 
 /// A moment for `--since`: RFC 3339, or how long ago (`15m`, `2h`, `7d`). Kept as microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(clippy::exhaustive_structs)]
 pub struct Moment(pub i64);
 
 impl FromStr for Moment {
@@ -171,9 +174,9 @@ impl FromStr for Moment {
         if let Ok(moment) = text.parse::<jiff::Timestamp>() {
             return Ok(Self(moment.as_microsecond()));
         }
-        let ago: Span = text.parse().map_err(|_| {
-            "write a moment as in 2026-01-31T12:00:00Z, or how long ago as in 15m, 2h or 7d".to_owned()
-        })?;
+        let ago: Span = text
+            .parse()
+            .map_err(|_| "write a moment as in 2026-01-31T12:00:00Z, or how long ago as in 15m, 2h or 7d".to_owned())?;
         let now = jiff::Timestamp::now().as_microsecond();
         Ok(Self(now.saturating_sub(i64::try_from(ago.0.as_micros()).unwrap_or(i64::MAX))))
     }
@@ -297,7 +300,9 @@ mod tests {
         for text in ["127.0.0.1:0", "localhost:7000", "[::1]:7000", "sensor-1.example.com:65535"] {
             assert_eq!(text.parse::<HostPort>().unwrap().to_string(), text);
         }
-        for bad in ["", "host", ":1", "host:", "host:65536", "host:x", "::1:7000", "[::1]7", "[host]:1", "a b:1", "-a:1"] {
+        for bad in
+            ["", "host", ":1", "host:", "host:65536", "host:x", "::1:7000", "[::1]7", "[host]:1", "a b:1", "-a:1"]
+        {
             assert!(bad.parse::<HostPort>().is_err(), "{bad} was taken");
         }
     }

@@ -137,7 +137,7 @@ pub struct ManagerArgs {
     /// Admit sensors only from these networks; may be given again [default: all]
     #[arg(long, value_name = "CIDR", value_parser = parse_cidr)]
     pub allow_from: Vec<IpNet>,
-    /// Name by which sensors and proxies know this manager; may be given again [default: the names in its certificate]
+    /// Name by which sensors and proxies know this manager; may be given again [default: any name]
     #[arg(long, value_name = "NAME")]
     pub served_name: Vec<String>,
     /// Page with the latest alerts, for a browser
@@ -240,7 +240,7 @@ pub struct SensorArgs {
     /// Keep unacknowledged alerts here across restarts [default: in memory]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub spool: Option<PathBuf>,
-    /// Largest spool; when it is full the input waits
+    /// Largest spool; when it is full the input waits (in memory at most 16M)
     #[arg(long, default_value = "1G", value_name = "OCTETS", help_heading = "Spool")]
     pub spool_max_bytes: Octets,
     /// Drop and count spooled alerts older than this [default: keep all]
@@ -252,15 +252,12 @@ pub struct SensorArgs {
     /// End when the input is read and all is acknowledged
     #[arg(long)]
     pub exit_when_drained: bool,
-    /// Reach managers through this IAP proxy; more are passed in order
-    #[arg(long, value_name = "HOST:PORT[,..]", value_delimiter = ',', conflicts_with = "listen")]
-    pub proxy: Vec<HostPort>,
+    /// With --exit-when-drained: end with code 3 (or 1 when refused) when there was no channel for so long; 0 never does
+    #[arg(long, default_value = "30s", value_name = "SPAN")]
+    pub give_up_after: Span,
     /// Name in the IDMEF Analyzer element [default: the certificate's name]
     #[arg(long, value_name = "ID")]
     pub analyzer_id: Option<String>,
-    /// Name of this host to say in the protocol [default: the certificate's name]
-    #[arg(long, value_name = "NAME")]
-    pub host: Option<String>,
     /// Send an IDMEF heartbeat so often; 0 never does
     #[arg(long, default_value = "0s", value_name = "SPAN")]
     pub heartbeat: Span,

@@ -94,7 +94,8 @@ fn tls(args: &TlsArgs, found: &mut Vec<Failure>) {
         if let Some(pems) = pems(path, found)
             && !pems.iter().any(|pem| CertificateRevocationList::from_der(&pem.contents).is_ok())
         {
-            found.push(Failure::usage("holds no revocation list").at(path.display()).remedy("write one with `pki crl`"));
+            found
+                .push(Failure::usage("holds no revocation list").at(path.display()).remedy("write one with `pki crl`"));
         }
     }
     if let Some(leaf) = chain {

@@ -253,7 +253,9 @@ impl Reader<'_> {
 
     fn service(&mut self, dotted: &str, name: &str, at: usize, table: &DeTable<'_>) {
         let args = match name {
-            "manager" => self.flags::<ManagerArgs>(dotted, at, table).map(|args| ServiceArgs::IapManager(Box::new(args))),
+            "manager" => {
+                self.flags::<ManagerArgs>(dotted, at, table).map(|args| ServiceArgs::IapManager(Box::new(args)))
+            }
             "sensor" => self.flags::<SensorArgs>(dotted, at, table).map(|args| ServiceArgs::IapSensor(Box::new(args))),
             _ => self.flags::<ProxyArgs>(dotted, at, table).map(|args| ServiceArgs::IapProxy(Box::new(args))),
         };
@@ -296,7 +298,9 @@ impl Reader<'_> {
             match value.get_ref() {
                 DeValue::Boolean(true) => argv.push(format!("--{long}")),
                 DeValue::Boolean(false) => {}
-                other => self.problem(at, full, &format!("must be true or false, not {}", kind(other)), "remove the quotes"),
+                other => {
+                    self.problem(at, full, &format!("must be true or false, not {}", kind(other)), "remove the quotes")
+                }
             }
             return;
         }
@@ -312,7 +316,9 @@ impl Reader<'_> {
             }
             other => match scalar(other) {
                 Some(text) => argv.push(format!("--{long}={text}")),
-                None if many => self.problem(at, full, &format!("must be an array of strings, not {}", kind(other)), ""),
+                None if many => {
+                    self.problem(at, full, &format!("must be an array of strings, not {}", kind(other)), "")
+                }
                 None => self.problem(at, full, &format!("must be a string or number, not {}", kind(other)), ""),
             },
         }
@@ -327,7 +333,10 @@ impl Reader<'_> {
             _ => Vec::new(),
         };
         let long = |text: &String| {
-            text.trim_start_matches("--").split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().map(str::to_owned)
+            text.trim_start_matches("--")
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+                .next()
+                .map(str::to_owned)
         };
         let args: Vec<String> = named(ContextKind::InvalidArg).iter().filter_map(long).collect();
         let bad_value = named(ContextKind::InvalidValue).into_iter().next();
@@ -348,9 +357,14 @@ impl Reader<'_> {
             clap::error::ErrorKind::MissingRequiredArgument => {
                 let list: Vec<String> = named(ContextKind::InvalidArg)
                     .iter()
-                    .map(|text| text.split(['<', '>', '|']).map(str::trim).filter(|t| t.starts_with("--")).map(|t| {
-                        t.trim_start_matches("--").to_owned()
-                    }).collect::<Vec<_>>().join(" or "))
+                    .map(|text| {
+                        text.split(['<', '>', '|'])
+                            .map(str::trim)
+                            .filter(|t| t.starts_with("--"))
+                            .map(|t| t.trim_start_matches("--").to_owned())
+                            .collect::<Vec<_>>()
+                            .join(" or ")
+                    })
                     .collect();
                 (format!("missing: {}", list.join(", ")), "add the key".to_owned())
             }
@@ -362,7 +376,10 @@ impl Reader<'_> {
                 (Some(reason), Some(bad)) => (format!("`{bad}` is wrong"), reason),
                 (None, Some(bad)) => {
                     let values = named(ContextKind::ValidValue);
-                    (format!("`{bad}` is wrong"), if values.is_empty() { String::new() } else { format!("write one of {}", values.join(", ")) })
+                    (
+                        format!("`{bad}` is wrong"),
+                        if values.is_empty() { String::new() } else { format!("write one of {}", values.join(", ")) },
+                    )
                 }
                 _ => (crate::exit::clap_failure(error).to_string(), String::new()),
             },

@@ -59,7 +59,10 @@ fn problems_name_line_column_key_and_remedy() {
             "[iap.manager]\nlisten = 1\n",
             "/etc/wf/c.toml:2:10: iap.manager.listen: `1` is wrong; no port: write HOST:PORT, as in 127.0.0.1:7000 or [::1]:7000",
         ),
-        ("[iap.proxy]\nlisten = [\"a:1\"]\nname = \"x\"\n", "/etc/wf/c.toml:1:1: iap.proxy: missing: next-hop; add the key"),
+        (
+            "[iap.proxy]\nlisten = [\"a:1\"]\nname = \"x\"\n",
+            "/etc/wf/c.toml:1:1: iap.proxy: missing: next-hop; add the key",
+        ),
         (
             "[iap.manager]\ncert=\"c\"\nkey=\"k\"\nca=\"a\"\n",
             "/etc/wf/c.toml:1:1: iap.manager: missing: listen or dial; add the key",
@@ -72,9 +75,18 @@ fn problems_name_line_column_key_and_remedy() {
             "[iap.proxy]\nlisten = \"a:1\"\nnext-hop=\"b:2\"\nname=\"x\"\ncompat = \"lax\"",
             "/etc/wf/c.toml:5:10: iap.proxy.compat: `lax` is wrong; write one of strict, default, liberal",
         ),
-        ("[iap.sensor]\nfollow = \"yes\"", "/etc/wf/c.toml:2:10: iap.sensor.follow: must be true or false, not a string"),
-        ("[iap.sensor]\nmanager_name = \"m\"", "/etc/wf/c.toml:2:1: iap.sensor.manager_name: unknown key; did you mean `manager-name`?"),
-        ("[[iap.sensor]]\ncert = [\"m\"]", "/etc/wf/c.toml:2:8: iap.sensor.cert: must be a string or number, not an array"),
+        (
+            "[iap.sensor]\nfollow = \"yes\"",
+            "/etc/wf/c.toml:2:10: iap.sensor.follow: must be true or false, not a string",
+        ),
+        (
+            "[iap.sensor]\nmanager_name = \"m\"",
+            "/etc/wf/c.toml:2:1: iap.sensor.manager_name: unknown key; did you mean `manager-name`?",
+        ),
+        (
+            "[[iap.sensor]]\ncert = [\"m\"]",
+            "/etc/wf/c.toml:2:8: iap.sensor.cert: must be a string or number, not an array",
+        ),
     ];
     for (text, wanted) in cases {
         let found = problems(text);

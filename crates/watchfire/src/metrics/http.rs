@@ -1,4 +1,5 @@
-//! Just enough HTTP/1.1 (RFC 9112) for a scraper: GET and HEAD of three paths, one request per connection.
+//! Just enough HTTP/1.1 (RFC 9112) for a scraper or a browser on the same machine: GET and HEAD, one request per
+//! connection, bounded in size, time and number.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Health, Registry};
 use crate::exit::Failure;
+use crate::store::BoxFuture;
 use crate::values::HostPort;
 
 /// The longest request, up to the empty line.
@@ -37,8 +39,61 @@ pub async fn bind(addr: &HostPort) -> Result<TcpListener, Failure> {
     TcpListener::bind(addrs.as_slice()).await.map_err(failed)
 }
 
-/// Answers `/metrics`, `/healthz` and `/readyz` until `shutdown`.
-pub async fn serve(listener: TcpListener, registry: Registry, health: Health, shutdown: CancellationToken) {
+/// What is served.
+pub trait Site: Send + Sync + 'static {
+    /// The page at a path, such as `/metrics`; the query is cut off.
+    fn page<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Page>;
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Page {
+    /// Status code and reason.
+    pub status: &'static str,
+    /// Media type.
+    pub content_type: &'static str,
+    /// The content.
+    pub body: String,
+}
+
+impl Page {
+    /// A page that is there.
+    pub fn ok(content_type: &'static str, body: impl Into<String>) -> Self {
+        Self { status: "200 OK", content_type, body: body.into() }
+    }
+
+    /// A line of text that says why there is no page.
+    pub fn error(status: &'static str, why: impl Into<String>) -> Self {
+        Self { status, content_type: PLAIN, body: why.into() }
+    }
+}
+
+/// `/metrics`, `/healthz` and `/readyz`.
+#[derive(Debug)]
+pub(crate) struct MetricsSite(pub(crate) Registry, pub(crate) Health);
+
+impl Site for MetricsSite {
+    fn page<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Page> {
+        let Self(registry, health) = self;
+        let page = match path {
+            "/metrics" => Page::ok("text/plain; version=0.0.4; charset=utf-8", registry.render()),
+            "/healthz" => Page::ok(PLAIN, "ok\n"),
+            "/readyz" => {
+                registry.refresh();
+                match health.ready() {
+                    Ok(()) => Page::ok(PLAIN, "ready\n"),
+                    Err(reason) => Page::error("503 Service Unavailable", reason),
+                }
+            }
+            _ => Page::error("404 Not Found", "here are /metrics, /healthz and /readyz\n"),
+        };
+        Box::pin(std::future::ready(page))
+    }
+}
+
+/// Serves until `shutdown`.
+pub async fn serve(listener: TcpListener, site: Arc<dyn Site>, shutdown: CancellationToken) {
     let places = Arc::new(Semaphore::new(EXCHANGES));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -48,21 +103,21 @@ pub async fn serve(listener: TcpListener, registry: Registry, health: Health, sh
         };
         match accepted {
             Ok((stream, _)) => {
-                let (registry, health) = (registry.clone(), health.clone());
+                let site = Arc::clone(&site);
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(PATIENCE, exchange(stream, &registry, &health)).await;
+                    let _ = tokio::time::timeout(PATIENCE, exchange(stream, &*site)).await;
                     drop(place);
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "metrics: cannot accept");
+                tracing::warn!(%error, "http: cannot accept");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn exchange(mut stream: TcpStream, registry: &Registry, health: &Health) -> std::io::Result<()> {
+async fn exchange(mut stream: TcpStream, site: &dyn Site) -> std::io::Result<()> {
     let mut request = Vec::with_capacity(1024);
     let head_end = loop {
         if let Some(at) = memchr::memmem::find(&request, b"\r\n\r\n") {
@@ -76,9 +131,13 @@ async fn exchange(mut stream: TcpStream, registry: &Registry, health: &Health) -
             return Ok(());
         }
     };
-    let (status, content_type, body, with_body) = match head_end {
-        Some(end) => answer(request.get(..end).unwrap_or_default(), registry, health),
-        None => ("431 Request Header Fields Too Large", PLAIN, "request too long\n".into(), true),
+    let asked = match head_end {
+        Some(end) => target(request.get(..end).unwrap_or_default()),
+        None => Err(Page::error("431 Request Header Fields Too Large", "request too long\n")),
+    };
+    let (Page { status, content_type, body }, with_body) = match asked {
+        Ok((path, with_body)) => (site.page(path).await, with_body),
+        Err(page) => (page, true),
     };
     let allow = if status.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
     let mut response = format!(
@@ -105,29 +164,20 @@ async fn exchange(mut stream: TcpStream, registry: &Registry, health: &Health) -
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-fn answer(head: &[u8], registry: &Registry, health: &Health) -> (&'static str, &'static str, String, bool) {
+/// The path that is asked for, and whether its content is wanted as well.
+fn target(head: &[u8]) -> Result<(&str, bool), Page> {
     let line = head.split(|octet| *octet == b'\r').next().unwrap_or_default();
     let words: Vec<&str> = std::str::from_utf8(line).unwrap_or_default().split(' ').collect();
     let [method, target, version] = words.as_slice() else {
-        return ("400 Bad Request", PLAIN, "not a request\n".into(), true);
+        return Err(Page::error("400 Bad Request", "not a request\n"));
     };
     if !version.starts_with("HTTP/1.") {
-        return ("505 HTTP Version Not Supported", PLAIN, "HTTP/1.1, please\n".into(), true);
+        return Err(Page::error("505 HTTP Version Not Supported", "HTTP/1.1, please\n"));
     }
-    let with_body = *method != "HEAD";
     if !matches!(*method, "GET" | "HEAD") {
-        return ("405 Method Not Allowed", PLAIN, "GET or HEAD, please\n".into(), true);
+        return Err(Page::error("405 Method Not Allowed", "GET or HEAD, please\n"));
     }
-    let (status, content_type, body) = match target.split('?').next().unwrap_or_default() {
-        "/metrics" => ("200 OK", "text/plain; version=0.0.4; charset=utf-8", registry.render()),
-        "/healthz" => ("200 OK", PLAIN, "ok\n".into()),
-        "/readyz" => match health.ready() {
-            Ok(()) => ("200 OK", PLAIN, "ready\n".into()),
-            Err(reason) => ("503 Service Unavailable", PLAIN, reason),
-        },
-        _ => ("404 Not Found", PLAIN, "here are /metrics, /healthz and /readyz\n".into()),
-    };
-    (status, content_type, body, with_body)
+    Ok((target.split('?').next().unwrap_or_default(), *method != "HEAD"))
 }
 
 #[cfg(test)]
@@ -148,7 +198,7 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let (registry, health, shutdown) = (Registry::default(), Health::default(), CancellationToken::new());
         registry.counter("x_total", "X.", &[]).add(7);
-        let server = tokio::spawn(serve(listener, registry, health.clone(), shutdown.clone()));
+        let server = tokio::spawn(serve(listener, Arc::new(MetricsSite(registry, health.clone())), shutdown.clone()));
         let metrics = ask(addr, b"GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n") && metrics.contains("version=0.0.4"), "{metrics}");
         assert!(metrics.ends_with("\r\n\r\n# HELP x_total X.\n# TYPE x_total counter\nx_total 7\n"), "{metrics}");

@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use http::{bind, serve};
+pub(crate) use http::MetricsSite;
+pub use http::{Page, Site, bind, serve};
 
 /// A number that only grows.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +26,11 @@ impl Counter {
     /// Adds.
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Takes over a count that is kept elsewhere.
+    pub fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
     }
 
     /// The number now.
@@ -112,8 +118,16 @@ impl PeerCounter {
 }
 
 /// Everything that is counted in this process. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Registry(Arc<Mutex<BTreeMap<&'static str, Family>>>);
+#[derive(Clone, Default)]
+pub struct Registry(Arc<Mutex<BTreeMap<&'static str, Family>>>, Arc<Mutex<Vec<Refresh>>>);
+
+type Refresh = Arc<dyn Fn(&Registry) + Send + Sync>;
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Registry").field(&self.0).finish()
+    }
+}
 
 #[derive(Debug)]
 struct Family {
@@ -185,8 +199,21 @@ impl Registry {
         family.series.entry(written(labels)).or_insert_with(make).clone()
     }
 
+    /// Calls this before each look, to take over what is counted elsewhere.
+    pub fn at_each_look(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
+        lock(&self.1).push(Arc::new(refresh));
+    }
+
+    /// Takes over what is counted elsewhere, now.
+    pub fn refresh(&self) {
+        // Not under the lock: the functions count.
+        let all = lock(&self.1).clone();
+        all.iter().for_each(|refresh| refresh(self));
+    }
+
     /// All of it in the text format of Prometheus, version 0.0.4.
     pub fn render(&self) -> String {
+        self.refresh();
         let mut out = String::new();
         for (name, family) in lock(&self.0).iter() {
             let _ = writeln!(out, "# HELP {name} {}", family.help.replace('\\', "\\\\").replace('\n', "\\n"));
@@ -220,7 +247,8 @@ impl Histogram {
 }
 
 fn line(out: &mut String, name: &str, labels: &str, value: &str) {
-    let _ = if labels.is_empty() { writeln!(out, "{name} {value}") } else { writeln!(out, "{name}{{{labels}}} {value}") };
+    let _ =
+        if labels.is_empty() { writeln!(out, "{name} {value}") } else { writeln!(out, "{name}{{{labels}}} {value}") };
 }
 
 fn written(labels: &[(&str, &str)]) -> String {

@@ -87,7 +87,9 @@ fn serials(dir: &Path, what: &str, issuer: &X509Certificate<'_>) -> Result<Vec<V
     found.sort();
     found.dedup();
     if found.is_empty() {
-        return Err(Failure::usage(format!("`{what}` was never issued here")).at(dir.display()).remedy("give the certificate's file"));
+        return Err(Failure::usage(format!("`{what}` was never issued here"))
+            .at(dir.display())
+            .remedy("give the certificate's file"));
     }
     Ok(found)
 }

@@ -22,7 +22,11 @@ pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Makes the folder, for the owner alone, when it is missing.
 pub(super) fn make_folder(dir: &Path) -> Result<(), Failure> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| file_failure("make the folder", dir, &error))
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| file_failure("make the folder", dir, &error))
 }
 
 /// Says no before anything is written.

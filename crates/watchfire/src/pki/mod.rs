@@ -98,7 +98,8 @@ pub fn issue(args: &IssueArgs) -> Result<[PathBuf; 2], Failure> {
     params.subject_alt_names = names(args)?;
     let pair = key_pair()?;
     let not_after = params.not_after;
-    let certificate = params.signed_by(&pair, &authority.issuer).map_err(|error| certify_failure(&args.name, &error))?;
+    let certificate =
+        params.signed_by(&pair, &authority.issuer).map_err(|error| certify_failure(&args.name, &error))?;
     // Recorded first: a certificate that is not on the list could not be revoked by name.
     files::record(&args.dir.join("ca.issued"), &serial_of(certificate.der())?, not_after.unix_timestamp(), &args.name)?;
     files::write_private(&key, &Zeroizing::new(pair.serialize_pem()), args.force)?;
@@ -132,9 +133,13 @@ impl Authority {
             .map_err(|error| Failure::usage(format!("does not parse: {error}")).at(cert_path.display()))?;
         let not_after = parsed.validity().not_after.to_datetime();
         if !parsed.validity().is_valid() {
-            return Err(Failure::usage(format!("the authority is valid from {} to {} only", parsed.validity().not_before, parsed.validity().not_after))
-                .at(cert_path.display())
-                .remedy("set the clock, or make a new authority in another folder"));
+            return Err(Failure::usage(format!(
+                "the authority is valid from {} to {} only",
+                parsed.validity().not_before,
+                parsed.validity().not_after
+            ))
+            .at(cert_path.display())
+            .remedy("set the clock, or make a new authority in another folder"));
         }
         let public = parsed.public_key().raw.to_vec();
         let text = read_bounded(&key_path).map_err(|error| missing("read the authority's key", &key_path, &error))?;
@@ -143,11 +148,14 @@ impl Authority {
         let pair = KeyPair::from_pem(text)
             .map_err(|error| Failure::usage(format!("does not parse: {error}")).at(key_path.display()))?;
         if rcgen::PublicKeyData::subject_public_key_info(&pair) != public {
-            return Err(Failure::usage("is not the key of ca.pem").at(key_path.display()).remedy("restore the pair from a backup"));
+            return Err(Failure::usage("is not the key of ca.pem")
+                .at(key_path.display())
+                .remedy("restore the pair from a backup"));
         }
         let certificate = pem.contents.clone();
-        let issuer = Issuer::from_ca_cert_der(&certificate.as_slice().into(), pair)
-            .map_err(|error| Failure::usage(format!("not an authority's certificate: {error}")).at(cert_path.display()))?;
+        let issuer = Issuer::from_ca_cert_der(&certificate.as_slice().into(), pair).map_err(|error| {
+            Failure::usage(format!("not an authority's certificate: {error}")).at(cert_path.display())
+        })?;
         Ok(Self { issuer, certificate, not_after })
     }
 }
@@ -222,7 +230,8 @@ fn check_text(flag: &str, text: &str) -> Result<(), Failure> {
 fn check_file_name(name: &str) -> Result<(), Failure> {
     check_text("--name", name)?;
     if name.contains(['/', '\\']) || name.starts_with(['.', '-']) || name == "ca" || name == "ca.crl" {
-        return Err(Failure::usage(format!("`{name}` cannot be a file name here")).remedy("choose a plain name other than `ca`"));
+        return Err(Failure::usage(format!("`{name}` cannot be a file name here"))
+            .remedy("choose a plain name other than `ca`"));
     }
     Ok(())
 }

@@ -18,7 +18,9 @@ fn openssl(dir: &TempDir, args: &[&str]) -> Option<(bool, String)> {
             Some((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
         }
         Err(error) => {
-            eprintln!("SKIPPED: openssl cannot be run ({error}); certificates were not checked by a second implementation");
+            eprintln!(
+                "SKIPPED: openssl cannot be run ({error}); certificates were not checked by a second implementation"
+            );
             None
         }
     }
@@ -59,8 +61,18 @@ fn names_that_lead_elsewhere_are_refused() {
 fn openssl_agrees_on_every_profile() {
     let dir = authority();
     let profiles = [
-        (Profile::IapAnalyzer, "a", "sslclient", "TLS Web Client Authentication, 2.25.162314025578861311036066743155577370371.1"),
-        (Profile::IapManager, "m", "sslserver", "TLS Web Server Authentication, 2.25.162314025578861311036066743155577370371.2"),
+        (
+            Profile::IapAnalyzer,
+            "a",
+            "sslclient",
+            "TLS Web Client Authentication, 2.25.162314025578861311036066743155577370371.1",
+        ),
+        (
+            Profile::IapManager,
+            "m",
+            "sslserver",
+            "TLS Web Server Authentication, 2.25.162314025578861311036066743155577370371.2",
+        ),
         (Profile::IapConfigurator, "c", "sslserver", "77370371.2, 2.25.162314025578861311036066743155577370371.3"),
         (Profile::DotsClient, "dc", "sslclient", "TLS Web Client Authentication"),
         (Profile::DotsServer, "ds", "sslserver", "TLS Web Server Authentication"),
@@ -73,7 +85,9 @@ fn openssl_agrees_on_every_profile() {
         args.ou = Some("Outpost".into());
         issue(&args).unwrap();
         let file = format!("{name}.pem");
-        let Some((ok, text)) = openssl(&dir, &["verify", "-x509_strict", "-purpose", purpose, "-CAfile", "ca.pem", &file]) else {
+        let Some((ok, text)) =
+            openssl(&dir, &["verify", "-x509_strict", "-purpose", purpose, "-CAfile", "ca.pem", &file])
+        else {
             return;
         };
         assert!(ok, "{text}");
@@ -88,9 +102,15 @@ fn openssl_agrees_on_every_profile() {
 #[test]
 fn the_default_alternative_name_is_the_name() {
     let dir = authority();
-    for (name, wanted) in [("manager.example.com", Some("DNS:manager.example.com")), ("192.0.2.7", Some("IP Address:192.0.2.7")), ("Jörg's box", None)] {
+    for (name, wanted) in [
+        ("manager.example.com", Some("DNS:manager.example.com")),
+        ("192.0.2.7", Some("IP Address:192.0.2.7")),
+        ("Jörg's box", None),
+    ] {
         let [cert, _] = issue(&IssueArgs::new(dir.path(), Profile::TlsServer, name)).unwrap();
-        let Some((_, text)) = openssl(&dir, &["x509", "-in", cert.to_str().unwrap(), "-noout", "-ext", "subjectAltName"]) else {
+        let Some((_, text)) =
+            openssl(&dir, &["x509", "-in", cert.to_str().unwrap(), "-noout", "-ext", "subjectAltName"])
+        else {
             return;
         };
         match wanted {
@@ -115,9 +135,8 @@ fn revocations_add_up_and_hold() {
     args.revoke = vec![dir.path().join("two.pem").to_str().unwrap().into()];
     crl(&args).unwrap();
     std::fs::write(dir.path().join("first.pem"), first).unwrap();
-    let verify = |file: &str| {
-        openssl(&dir, &["verify", "-crl_check", "-CAfile", "ca.pem", "-CRLfile", "ca.crl.pem", file])
-    };
+    let verify =
+        |file: &str| openssl(&dir, &["verify", "-crl_check", "-CAfile", "ca.pem", "-CRLfile", "ca.crl.pem", file]);
     let Some((_, text)) = openssl(&dir, &["crl", "-in", "ca.crl.pem", "-noout", "-text"]) else { return };
     assert_eq!(text.matches("Serial Number").count(), 3, "{text}");
     assert!(text.contains("X509v3 CRL Number: \n                2"), "{text}");

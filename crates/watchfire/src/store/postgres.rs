@@ -281,14 +281,15 @@ impl Writer {
         let Some((client, statement)) = &self.session else {
             return Err(StoreError::Unavailable { store: self.server.name.clone(), what: "not connected".into() });
         };
-        let outcome = match tokio::time::timeout(PATIENCE + Duration::from_secs(5), insert(client, statement, group)).await {
-            Ok(outcome) => outcome.map_err(|error| self.server.failed(&error)),
-            Err(_) => {
-                let what = "no answer in time".to_owned();
-                self.session = None;
-                return Err(StoreError::Unavailable { store: self.server.name.clone(), what });
-            }
-        };
+        let outcome =
+            match tokio::time::timeout(PATIENCE + Duration::from_secs(5), insert(client, statement, group)).await {
+                Ok(outcome) => outcome.map_err(|error| self.server.failed(&error)),
+                Err(_) => {
+                    let what = "no answer in time".to_owned();
+                    self.session = None;
+                    return Err(StoreError::Unavailable { store: self.server.name.clone(), what });
+                }
+            };
         if outcome.is_err() && client.is_closed() {
             self.session = None;
         }
@@ -350,9 +351,8 @@ async fn insert(
     // One alert twice in a group must not bring its sources twice.
     let mut seen = HashSet::new();
     let sources = records.iter().filter(|record| seen.insert(record.key));
-    let (source_key, source_addr): (Vec<&[u8]>, Vec<IpAddr>) = sources
-        .flat_map(|record| record.sources.iter().map(|addr| (record.key.as_slice(), *addr)))
-        .unzip();
+    let (source_key, source_addr): (Vec<&[u8]>, Vec<IpAddr>) =
+        sources.flat_map(|record| record.sources.iter().map(|addr| (record.key.as_slice(), *addr))).unzip();
     let values: [&(dyn ToSql + Sync); 9] =
         [&received, &peer, &content_type, &sha256, &key, &parsed, &body, &source_key, &source_addr];
     let rows = client.query(statement, &values).await?;
@@ -449,7 +449,8 @@ async fn prune(client: &Client, retention: &Retention) -> Result<u64, tokio_post
             victims.push(row.get(0));
         }
         if !victims.is_empty() {
-            let sql = "WITH gone AS (DELETE FROM alert_source WHERE alert = ANY($1)) DELETE FROM alert WHERE id = ANY($1)";
+            let sql =
+                "WITH gone AS (DELETE FROM alert_source WHERE alert = ANY($1)) DELETE FROM alert WHERE id = ANY($1)";
             dropped += client.execute(sql, &[&victims]).await?;
         }
         if victims.len() < CHUNK as usize {

@@ -24,7 +24,7 @@ pub struct AlertRecord {
     /// SHA-256 of the body.
     pub sha256: [u8; 32],
     /// What makes it the same alert when it comes again; see [`AlertRecord::new`].
-    pub key: [u8; 32],
+    pub key: [u8; 16],
     /// The octets as they came.
     pub body: Bytes,
     /// The body as IDMEF, when it is.
@@ -42,8 +42,9 @@ impl AlertRecord {
 
     /// Takes what was received at `received` (microseconds since 1970) and had been read as `message` already.
     ///
-    /// The key is a SHA-256 over the peer, and over analyzerid and messageid when the body is one alert or heartbeat
-    /// that has both, else over the body.
+    /// The key is the first half of a SHA-256 over the peer, and over analyzerid and messageid when the body is one
+    /// alert or heartbeat that has both, else over the body. Half is enough: whoever wanted two alerts with one key
+    /// would have to try 2^64 of them, and would only lose an alert of its own. The index is much smaller so.
     pub fn new(
         received: i64,
         peer: impl Into<String>,
@@ -108,7 +109,7 @@ impl AlertRecord {
     }
 }
 
-fn key(peer: &str, sha256: &[u8; 32], message: Option<&idmef::Message>) -> [u8; 32] {
+fn key(peer: &str, sha256: &[u8; 32], message: Option<&idmef::Message>) -> [u8; 16] {
     let ids = match message.map(|message| message.items.as_slice()) {
         Some([item]) => {
             let (analyzer, id) = (&item.analyzer().analyzerid, item.messageid());
@@ -134,7 +135,9 @@ fn key(peer: &str, sha256: &[u8; 32], message: Option<&idmef::Message>) -> [u8; 
             part(sha256);
         }
     }
-    hash.finalize().into()
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash.finalize()[..16]);
+    key
 }
 
 fn sources(message: &idmef::Message) -> Vec<IpAddr> {

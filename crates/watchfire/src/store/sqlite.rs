@@ -26,6 +26,7 @@ const MIGRATIONS: [&str; 1] = ["
         sha256 BLOB NOT NULL,
         key BLOB NOT NULL,
         parsed INTEGER NOT NULL,
+        sources BLOB NOT NULL,
         body BLOB NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX alert_key ON alert (key);
@@ -35,7 +36,6 @@ const MIGRATIONS: [&str; 1] = ["
         alert INTEGER NOT NULL,
         PRIMARY KEY (addr, alert)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX alert_source_alert ON alert_source (alert);
 "];
 
 /// So many alerts are committed together at most, one batch more or less.
@@ -127,9 +127,9 @@ impl Names {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => StoreError::Full { store, what },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Unavailable { store, what },
-            Some(ErrorCode::CannotOpen | ErrorCode::NotADatabase | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-                StoreError::Unusable { store, what }
-            }
+            Some(
+                ErrorCode::CannotOpen | ErrorCode::NotADatabase | ErrorCode::ReadOnly | ErrorCode::PermissionDenied,
+            ) => StoreError::Unusable { store, what },
             _ => StoreError::Failed { store, what },
         }
     }
@@ -158,14 +158,15 @@ impl Names {
             .map_err(|error| self.failed(&error))?;
         let known = MIGRATIONS.len() as i64;
         let prepared = (|| {
-            // Only has an effect on a new file: fewer, larger pages suit bodies of some hundred octets.
-            connection.pragma_update(None, "page_size", 8192)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "cache_size", -65_536)?;
-            connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+            // Keys come in no order, so pages of their index change again and again: the later they are moved from
+            // the log (64 MiB) to the file, the fewer times.
+            connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
             let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            transaction.execute_batch("CREATE TABLE IF NOT EXISTS watchfire_schema (version INTEGER NOT NULL) STRICT")?;
+            transaction
+                .execute_batch("CREATE TABLE IF NOT EXISTS watchfire_schema (version INTEGER NOT NULL) STRICT")?;
             let version = version(&transaction)?;
             if version <= known {
                 for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
@@ -178,7 +179,9 @@ impl Names {
             Ok(version)
         })();
         match prepared.map_err(|error| self.failed(&error))? {
-            found if found > known => Err(StoreError::NewerSchema { store: self.0.display().to_string(), found, known }),
+            found if found > known => {
+                Err(StoreError::NewerSchema { store: self.0.display().to_string(), found, known })
+            }
             _ => Ok(connection),
         }
     }
@@ -230,9 +233,8 @@ impl Names {
                     .unwrap_or(cutoff);
             }
             // Numbers only, should they have to be sorted; bodies are fetched one by one.
-            let sql = format!(
-                "SELECT id FROM alert WHERE {matching} AND (received, id) >= (?4, ?5) ORDER BY received, id"
-            );
+            let sql =
+                format!("SELECT id FROM alert WHERE {matching} AND (received, id) >= (?4, ?5) ORDER BY received, id");
             let mut ids = transaction.prepare(&sql)?;
             let mut one =
                 transaction.prepare("SELECT received, peer, content_type, parsed, body FROM alert WHERE id = ?1")?;
@@ -315,13 +317,15 @@ impl Writer {
         let mut answers = Vec::with_capacity(group.len());
         {
             let mut alert = transaction.prepare_cached(
-                "INSERT INTO alert (received, peer, content_type, sha256, key, parsed, body) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (key) DO NOTHING",
+                "INSERT INTO alert (received, peer, content_type, sha256, key, parsed, sources, body) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (key) DO NOTHING",
             )?;
-            let mut source = transaction.prepare_cached("INSERT OR IGNORE INTO alert_source (addr, alert) VALUES (?1, ?2)")?;
+            let mut source =
+                transaction.prepare_cached("INSERT OR IGNORE INTO alert_source (addr, alert) VALUES (?1, ?2)")?;
             for (batch, _) in group {
                 let mut insertions = Vec::with_capacity(batch.len());
                 for record in batch {
+                    let sources: Vec<u8> = record.sources.iter().flat_map(|addr| octets(*addr)).collect();
                     let changed = alert.execute(params![
                         record.received,
                         record.peer,
@@ -329,6 +333,7 @@ impl Writer {
                         record.sha256.as_slice(),
                         record.key.as_slice(),
                         record.message.is_some(),
+                        sources,
                         record.body.as_ref(),
                     ])?;
                     if changed == 0 {
@@ -336,8 +341,8 @@ impl Writer {
                         continue;
                     }
                     let id = transaction.last_insert_rowid();
-                    for addr in &record.sources {
-                        source.execute(params![octets(*addr).as_slice(), id])?;
+                    for addr in sources.chunks(16) {
+                        source.execute(params![addr, id])?;
                     }
                     insertions.push(Insertion::Inserted);
                 }
@@ -352,7 +357,8 @@ impl Writer {
         let mut surplus = match retention.octets {
             Some(allowed) => {
                 let total: i64 =
-                    self.connection.query_row("SELECT coalesce(sum(length(body)), 0) FROM alert", (), |row| row.get(0))?;
+                    self.connection
+                        .query_row("SELECT coalesce(sum(length(body)), 0) FROM alert", (), |row| row.get(0))?;
                 u64::try_from(total).unwrap_or(0).saturating_sub(allowed)
             }
             None => 0,
@@ -361,23 +367,28 @@ impl Writer {
         let mut dropped = 0;
         loop {
             let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let oldest: Vec<(i64, i64, u64)> = transaction
-                .prepare_cached("SELECT id, received, length(body) FROM alert ORDER BY received, id LIMIT ?1")?
-                .query_map([PRUNE_CHUNK], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)? as u64)))?
+            let oldest: Vec<(i64, i64, u64, Vec<u8>)> = transaction
+                .prepare_cached("SELECT id, received, length(body), sources FROM alert ORDER BY received, id LIMIT ?1")?
+                .query_map([PRUNE_CHUNK], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)? as u64, row.get(3)?))
+                })?
                 .collect::<Result<_, _>>()?;
             let mut victims = Vec::new();
-            for (id, received, length) in oldest {
+            for (id, received, length, sources) in oldest {
                 if received >= before && surplus == 0 {
                     break;
                 }
                 surplus = surplus.saturating_sub(length);
-                victims.push(id);
+                victims.push((id, sources));
             }
             {
-                let mut source = transaction.prepare_cached("DELETE FROM alert_source WHERE alert = ?1")?;
+                let mut source =
+                    transaction.prepare_cached("DELETE FROM alert_source WHERE addr = ?1 AND alert = ?2")?;
                 let mut alert = transaction.prepare_cached("DELETE FROM alert WHERE id = ?1")?;
-                for id in &victims {
-                    source.execute([id])?;
+                for (id, sources) in &victims {
+                    for addr in sources.chunks(16) {
+                        source.execute(params![addr, id])?;
+                    }
                     alert.execute([id])?;
                 }
             }

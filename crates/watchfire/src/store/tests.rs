@@ -68,7 +68,10 @@ async fn suite(store: &Arc<dyn AlertStore>) {
     assert_eq!(times(store_ref, Filter { limit: Some(2), ..Filter::default() }).await, [40, 50]);
     assert_eq!(times(store_ref, Filter { limit: Some(99), ..Filter::default() }).await, [10, 20, 30, 40, 50]);
     assert_eq!(times(store_ref, Filter { limit: Some(1), ..source("0.0.0.0/0") }).await, [50]);
-    assert_eq!(times(store_ref, Filter { limit: Some(1), since: Some(41), ..source("192.0.2.1") }).await, Vec::<i64>::new());
+    assert_eq!(
+        times(store_ref, Filter { limit: Some(1), since: Some(41), ..source("192.0.2.1") }).await,
+        Vec::<i64>::new()
+    );
 
     // Many callers at once with overlapping batches: each alert once.
     let callers = (0..8).map(|caller| {
@@ -313,7 +316,8 @@ pub(super) async fn measure(name: &str, store: Arc<dyn AlertStore>) {
                         let record = |n: usize| {
                             let id = format!("{round} {caller} {batch} {n} ");
                             let body = Bytes::from(format!("{id}{}", "x".repeat(860 - id.len())));
-                            let mut record = AlertRecord::new(batch as i64, "sensor-1", "application/x-idef-alert", body, None);
+                            let mut record =
+                                AlertRecord::new(batch as i64, "sensor-1", "application/x-idef-alert", body, None);
                             record.sources = vec![std::net::Ipv4Addr::from((batch * 64 + n) as u32).into()];
                             Arc::new(record)
                         };
@@ -352,5 +356,9 @@ pub(super) async fn measure(name: &str, store: Arc<dyn AlertStore>) {
         record.unwrap();
         count += 1;
     }
-    println!("{name}: read {count} alerts in {:.2?}, {:.0} alerts/s", start.elapsed(), count as f64 / start.elapsed().as_secs_f64());
+    println!(
+        "{name}: read {count} alerts in {:.2?}, {:.0} alerts/s",
+        start.elapsed(),
+        count as f64 / start.elapsed().as_secs_f64()
+    );
 }

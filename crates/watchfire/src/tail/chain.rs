@@ -134,7 +134,9 @@ fn entries(path: &Path) -> Vec<Entry> {
             let rank = rotated(base, &entry.file_name());
             let key = Key { modified: modified(&meta), rank: rank.clone().unwrap_or(Rank::Newest) };
             match found.iter_mut().find(|known| known.is(&meta)) {
-                Some(known) if !known.rotated && rank.is_some() => *known = Entry { path: entry.path(), meta, key, rotated: true },
+                Some(known) if !known.rotated && rank.is_some() => {
+                    *known = Entry { path: entry.path(), meta, key, rotated: true }
+                }
                 Some(_) => {}
                 None => found.push(Entry { path: entry.path(), meta, key, rotated: rank.is_some() }),
             }
@@ -153,7 +155,8 @@ fn rotated(base: &OsStr, name: &OsStr) -> Option<Rank> {
     if !rest.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_' | b':' | b'T' | b'Z')) {
         return None;
     }
-    let number = std::str::from_utf8(rest).ok().filter(|rest| rest.len() <= 5).and_then(|rest| rest.parse::<i64>().ok());
+    let number =
+        std::str::from_utf8(rest).ok().filter(|rest| rest.len() <= 5).and_then(|rest| rest.parse::<i64>().ok());
     Some(number.map_or_else(|| Rank::Date(rest.to_vec()), |number| Rank::Number(-number)))
 }
 
@@ -197,10 +200,13 @@ mod tests {
     #[test]
     fn only_numbers_and_dates_are_rotated_forms() {
         let rank = |name: &str| rotated(OsStr::new("eve.json"), OsStr::new(name));
-        for name in ["eve.json.1", "eve.json-20240101", "eve.json-20240101-1700000000", "eve.json.2024-01-01T12:00:00Z"] {
+        for name in ["eve.json.1", "eve.json-20240101", "eve.json-20240101-1700000000", "eve.json.2024-01-01T12:00:00Z"]
+        {
             assert!(rank(name).is_some(), "{name}");
         }
-        for name in ["eve.json", "eve.json.1.gz", "eve.json.bak", "eve.json.", "eve-tls.json", "eve.json.new", "x.json.1"] {
+        for name in
+            ["eve.json", "eve.json.1.gz", "eve.json.bak", "eve.json.", "eve-tls.json", "eve.json.new", "x.json.1"]
+        {
             assert!(rank(name).is_none(), "{name}");
         }
         assert!(rank("eve.json.3") < rank("eve.json.2"));

@@ -41,7 +41,11 @@ enum Input {
     /// A file that is not there yet; the position it should be looked for at.
     Waiting,
     /// A file, and whether time has passed since it was known to be what it was.
-    File { file: File, path: PathBuf, stale: bool },
+    File {
+        file: File,
+        path: PathBuf,
+        stale: bool,
+    },
     Stream(Stream),
     Over,
 }
@@ -68,7 +72,8 @@ impl Tail {
             lost: 0,
         };
         let path = tail.options.path.clone();
-        let is_stream = path == Path::new("-") || std::fs::metadata(&path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
+        let is_stream =
+            path == Path::new("-") || std::fs::metadata(&path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
         if is_stream {
             tail.input = Input::Stream(Stream::new(&path));
             tail.last = None;
@@ -260,8 +265,11 @@ impl Tail {
                 self.lost += u64::from(!route.found && position.offset > 0 && route.leg.is_some());
                 route.leg
             }
-            None => chain::open(&self.options.path)?
-                .map(|(file, _)| Leg { file, path: self.options.path.clone(), offset: 0 }),
+            None => chain::open(&self.options.path)?.map(|(file, _)| Leg {
+                file,
+                path: self.options.path.clone(),
+                offset: 0,
+            }),
         };
         self.take(leg)
     }
@@ -296,7 +304,9 @@ impl Tail {
     fn cut_into(&mut self, batch: &mut Batch) -> Result<bool, TailError> {
         let mut octets: usize = batch.lines.iter().map(|line| line.octets.len()).sum();
         loop {
-            if batch.lines.len() + batch.skipped.len() >= self.options.batch_lines.max(1) || octets >= self.options.batch_octets {
+            if batch.lines.len() + batch.skipped.len() >= self.options.batch_lines.max(1)
+                || octets >= self.options.batch_octets
+            {
                 return Ok(true);
             }
             match self.cutter.cut() {
@@ -381,4 +391,3 @@ impl TailError {
         Self::Io { path: path.display().to_string(), what: error.to_string() }
     }
 }
-

@@ -303,7 +303,8 @@ impl Log {
 
     fn write(&mut self, count: u8) {
         for _ in 0..count {
-            let text = if std::mem::take(&mut self.half) { "\n".to_owned() } else { format!("line {:06}\n", self.written) };
+            let text =
+                if std::mem::take(&mut self.half) { "\n".to_owned() } else { format!("line {:06}\n", self.written) };
             self.written += 1;
             self.writer.write_all(text.as_bytes()).unwrap();
         }

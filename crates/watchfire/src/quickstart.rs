@@ -1,0 +1,251 @@
+//! `quickstart`: every service there is so far, on loopback, with real data, and nothing else installed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Cli, Command, IapCommand, InitArgs, IssueArgs, Profile, QuickstartArgs};
+use crate::exit::Failure;
+use crate::iap::manager::ManagerService;
+use crate::iap::proxy::ProxyService;
+use crate::iap::sensor::SensorService;
+use crate::service::Context;
+use crate::store::{self, Access, Filter};
+use crate::values::StoreUrl;
+use crate::{alerts, out, pki, signals};
+
+/// What Suricata wrote: 49 events, 9 of them alerts.
+const SAMPLE: &str = include_str!("../samples/suricata-eve.json");
+const ALERTS: usize = 9;
+
+/// The name in the manager's certificate.
+const MANAGER: &str = "manager.localhost";
+
+/// How long the sample may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs all steps; without `--exit` the services stay until a signal comes.
+///
+/// # Errors
+/// The first step that did not work.
+pub async fn run(args: &QuickstartArgs, json: bool) -> Result<(), Failure> {
+    let (shutdown, reload) = signals::install()?;
+    let mut tour = Tour { json, steps: 0 };
+    let outcome = steps(args, &mut tour, &shutdown, reload).await;
+    let ok = outcome.is_ok();
+    if json {
+        let steps = tour.steps;
+        out::line(&serde_json::json!({ "event": "summary", "ok": ok, "steps": steps }).to_string())?;
+    }
+    outcome?;
+    Ok(())
+}
+
+async fn steps(
+    args: &QuickstartArgs,
+    tour: &mut Tour,
+    shutdown: &CancellationToken,
+    reload: signals::Reload,
+) -> Result<(), Failure> {
+    let dir = folder(args)?;
+    let file = |name: &str| dir.join(name).display().to_string();
+
+    tour.step("pki", || {
+        pki::init(&InitArgs::new(&dir))?;
+        pki::issue(&IssueArgs::new(&dir, Profile::IapManager, MANAGER))?;
+        pki::issue(&IssueArgs::new(&dir, Profile::IapAnalyzer, "sensor-1"))?;
+        Ok(format!("an authority, a manager's and an analyzer's certificate in {}", dir.display()))
+    })?;
+
+    // The services speak for themselves only in their steps.
+    let context = |stop: &CancellationToken| Context::new(false, stop.clone(), reload.clone());
+    let (store, console) = (format!("sqlite:{}", file("alerts.db")), "127.0.0.1:0");
+    let stop = shutdown.child_token();
+    let manager = tour.try_step("manager", async {
+        let args = flags(&[
+            "iap",
+            "manager",
+            "--listen",
+            "127.0.0.1:0",
+            "--cert",
+            &file(&format!("{MANAGER}.pem")),
+            "--key",
+            &file(&format!("{MANAGER}.key")),
+            "--ca",
+            &file("ca.pem"),
+            "--store",
+            &store,
+            "--output",
+            &format!("ndjson:{}", file("alerts.ndjson")),
+            "--console",
+            console,
+        ])?;
+        let IapCommand::Manager(args) = args else { return Err(Failure::usage("not a manager")) };
+        let manager = ManagerService::start(&args, &context(&stop)).await?;
+        let address = first(manager.local_addrs())?;
+        Ok((format!("listens at {address}, stores in {store}"), manager))
+    });
+    let manager = manager.await?;
+    let inner = proxy(tour, "inner proxy", "p2.localhost", first(manager.local_addrs())?, &context(&stop)).await?;
+    let outer = proxy(tour, "outer proxy", "p1.localhost", first(&inner.local_addrs())?, &context(&stop)).await?;
+    let outer_address = first(&outer.local_addrs())?.to_string();
+    let console = manager.console();
+    let services = [
+        tokio::spawn(manager.run(context(&stop))),
+        tokio::spawn(inner.run(context(&stop))),
+        tokio::spawn(outer.run(context(&stop))),
+    ];
+
+    let sensor = tour.try_step("sensor", async {
+        std::fs::write(dir.join("eve.json"), SAMPLE)
+            .map_err(|error| crate::exit::file_failure("write the sample", &dir.join("eve.json"), &error))?;
+        let args = flags(&[
+            "iap",
+            "sensor",
+            "--connect",
+            &outer_address,
+            "--manager-name",
+            MANAGER,
+            "--cert",
+            &file("sensor-1.pem"),
+            "--key",
+            &file("sensor-1.key"),
+            "--ca",
+            &file("ca.pem"),
+            "--eve",
+            &file("eve.json"),
+            "--spool",
+            &file("spool"),
+            "--exit-when-drained",
+        ])?;
+        let IapCommand::Sensor(args) = args else { return Err(Failure::usage("not a sensor")) };
+        let sensor = SensorService::start(&args, &context(&stop)).await?;
+        let sent = tokio::time::timeout(PATIENCE, sensor.run(context(&stop))).await;
+        sent.unwrap_or_else(|_| Err(Failure::unreachable("the sample was not delivered in time")))?;
+        Ok((format!("sent {} through both proxies, and each was acknowledged", file("eve.json")), ()))
+    });
+    sensor.await?;
+
+    let shown = tour.try_step("alerts", async {
+        let url: StoreUrl = store.parse().map_err(Failure::usage)?;
+        let mut stream = store::open(&url, None, Access::Read).await?.query(Filter::default()).await?;
+        let mut lines = Vec::new();
+        while let Some(record) = stream.next().await {
+            lines.extend(alerts::rows(&record?));
+        }
+        if lines.len() != ALERTS {
+            return Err(Failure::misbehaved(format!("{} alerts are stored, not {ALERTS}", lines.len())));
+        }
+        Ok((format!("{} alerts are stored", lines.len()), lines))
+    });
+    for line in shown.await? {
+        tour.say(&format!("    {line}"))?;
+    }
+
+    if let Some(console) = console {
+        tour.step("console", || Ok(format!("http://{console}/")))?;
+    }
+    if !args.exit {
+        tour.say("All of it goes on until you press Ctrl-C.")?;
+        shutdown.cancelled().await;
+    }
+    stop.cancel();
+    for service in services {
+        let _ = service.await;
+    }
+    if args.dir.is_none() && args.exit {
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+    Ok(())
+}
+
+async fn proxy(
+    tour: &mut Tour,
+    step: &'static str,
+    name: &str,
+    next_hop: std::net::SocketAddr,
+    context: &Context,
+) -> Result<ProxyService, Failure> {
+    let started = tour.try_step(step, async {
+        let next_hop = next_hop.to_string();
+        let args = flags(&["iap", "proxy", "--listen", "127.0.0.1:0", "--next-hop", &next_hop, "--name", name])?;
+        let IapCommand::Proxy(args) = args else { return Err(Failure::usage("not a proxy")) };
+        let proxy = ProxyService::start(&args, context).await?;
+        Ok((format!("listens at {}, passes on to {next_hop}", first(&proxy.local_addrs())?), proxy))
+    });
+    started.await
+}
+
+/// The very flags that a user would give.
+fn flags(words: &[&str]) -> Result<IapCommand, Failure> {
+    let cli = Cli::try_parse_from(["watchfire"].iter().chain(words));
+    match cli.map_err(|error| crate::exit::clap_failure(&error))?.command {
+        Command::Iap(command) => Ok(command),
+        _ => Err(Failure::usage("not an iap command")),
+    }
+}
+
+fn first(addresses: &[std::net::SocketAddr]) -> Result<std::net::SocketAddr, Failure> {
+    addresses.first().copied().ok_or_else(|| Failure::usage("no address"))
+}
+
+/// A new folder, or the one that was named, if nothing of ours is in it.
+fn folder(args: &QuickstartArgs) -> Result<PathBuf, Failure> {
+    let dir = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => std::env::temp_dir().join(format!("watchfire-quickstart-{}", std::process::id())),
+    };
+    if Path::new(&dir).join("ca.pem").exists() {
+        let failure = Failure::usage("there is a PKI already").at(dir.display());
+        return Err(failure.remedy("give a new folder to --dir, or remove this one"));
+    }
+    std::fs::create_dir_all(&dir).map_err(|error| crate::exit::file_failure("make the folder", &dir, &error))?;
+    Ok(dir)
+}
+
+/// Says what happens, step by step.
+struct Tour {
+    json: bool,
+    steps: usize,
+}
+
+impl Tour {
+    fn step(&mut self, name: &str, work: impl FnOnce() -> Result<String, Failure>) -> Result<(), Failure> {
+        let outcome = work();
+        self.report(name, outcome.as_deref().map_err(Clone::clone))
+    }
+
+    async fn try_step<T>(
+        &mut self,
+        name: &str,
+        work: impl Future<Output = Result<(String, T), Failure>>,
+    ) -> Result<T, Failure> {
+        match work.await {
+            Ok((text, value)) => self.report(name, Ok(&text)).map(|()| value),
+            Err(failure) => Err(self.report(name, Err(failure.clone())).err().unwrap_or(failure)),
+        }
+    }
+
+    fn report(&mut self, name: &str, outcome: Result<&str, Failure>) -> Result<(), Failure> {
+        self.steps += 1;
+        let ok = outcome.is_ok();
+        let text = match &outcome {
+            Ok(text) => (*text).to_owned(),
+            Err(failure) => failure.to_string(),
+        };
+        if self.json {
+            out::line(&serde_json::json!({ "event": "step", "name": name, "ok": ok, "message": text }).to_string())?;
+        } else {
+            let mark = if ok { "ok" } else { "FAILED" };
+            out::line(&format!("{:>2}. {name}: {mark}: {text}", self.steps))?;
+        }
+        outcome.map(drop).map_err(|failure| failure.within(&format!("quickstart, step {name}")))
+    }
+
+    /// A line for people.
+    fn say(&self, text: &str) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { out::line(text) }
+    }
+}
