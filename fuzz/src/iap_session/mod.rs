@@ -232,7 +232,9 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
             let mut add = |start: Start, flags: u8, what: &str, operations: &[&[u8]]| {
                 let start = Start::ALL.iter().position(|it| *it == start).expect("one of them");
                 let head = [u8::try_from(start).expect("seven"), flags, form, limits];
-                seeds.push((format!("{what}-{name}-{size}"), [&head[..], &operations.concat()].concat()));
+                // At last everything that ends a machine, and more once it is over.
+                let over: &[u8] = &[4, 0, DRAIN, 9, DRAIN, 10, DRAIN, 11, DRAIN, 1, 8, 0, 0, 0, 4, 1, 2, 127, 0, DRAIN];
+                seeds.push((format!("{what}-{name}-{size}"), [&head[..], &operations.concat(), over].concat()));
             };
             let sender = [message(4), message(5)].concat();
             let started = [&sender[..], &decide(0), &message(4)].concat();
