@@ -1,0 +1,89 @@
+//! What must be true of the whole house: the border of the protocol crates, what is never sent, what README says.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            files(&path, ending, found);
+        } else if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+/// Everything that a crate needs to build, without its tests.
+fn needs(crate_name: &str) -> Vec<String> {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--all-features", "-p", crate_name])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let names = String::from_utf8(tree.stdout).unwrap();
+    names.lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn protocol_crates_know_no_sockets_clocks_or_each_other() {
+    for (crate_name, ours) in [("watchfire-core", &[][..]), ("idmef", &[]), ("iap-proto", &["watchfire-core"])] {
+        let needs = needs(crate_name);
+        assert!(needs.contains(&crate_name.to_owned()));
+        for outside in ["tokio", "mio", "socket2", "rustls", "async-std", "hyper", "rusqlite", "libc", "getrandom"] {
+            assert!(!needs.iter().any(|name| name == outside), "{crate_name} needs {outside}");
+        }
+        for other in ["watchfire-core", "idmef", "iap-proto", "iap-tokio", "watchfire"] {
+            let allowed = other == crate_name || ours.contains(&other);
+            assert!(allowed || !needs.iter().any(|name| name == other), "{crate_name} needs {other}");
+        }
+    }
+}
+
+#[test]
+fn nothing_of_ours_sends_urgent_data() {
+    let mut sources = Vec::new();
+    for entry in std::fs::read_dir(root().join("crates")).unwrap() {
+        files(&entry.unwrap().path().join("src"), ".rs", &mut sources);
+    }
+    assert!(sources.len() > 50, "the sources are there to be looked at");
+    for path in sources {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for way in ["send_out_of_band", "MSG_OOB", "OutOfBand"] {
+            assert!(!text.contains(way), "{way} in {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn readme_names_files_that_exist() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let mut named = 0;
+    for word in readme.split(['`', '(', ')', ' ', '\n']) {
+        let path = word.trim_end_matches(['.', ',', ':']);
+        if (path.starts_with("docs/") || path.starts_with("crates/") || path.starts_with("benches/"))
+            && !path.contains('*')
+        {
+            named += 1;
+            assert!(root().join(path).exists(), "README.md names {path}, which is not there");
+        }
+    }
+    assert!(named >= 8, "only {named} paths found in README.md");
+}
+
+#[test]
+fn no_file_outgrows_its_idea() {
+    let mut sources = Vec::new();
+    files(&root().join("crates"), ".rs", &mut sources);
+    for path in sources {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().count();
+        let is_test = path.components().any(|part| part.as_os_str() == "tests");
+        assert!(is_test || code <= 700, "{} has {code} lines", path.display());
+    }
+}
