@@ -1,4 +1,5 @@
 //! What must be true of the whole house: the border of the protocol crates, what is never sent, what README says.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

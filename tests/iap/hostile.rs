@@ -85,7 +85,6 @@ fn a_proxy_in_a_circle_says_502() {
     let address = first.address();
     let looped = b"IAP/0.3 CONNECT m.test\r\nIAP/0.3 Via: P1.TEST.\r\n\r\n";
     assert_eq!(answer(&address, looped), "IAP/0.3 502\r\n\r\n");
-    assert_eq!(answer(&address, &vector("N16").as_slice()[..]), answer(&address, &vector("N16")));
     // Nobody at the next hop.
     assert_eq!(answer(&address, &vector("V01")), "IAP/0.3 502\r\n\r\n");
     drop(site);

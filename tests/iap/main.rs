@@ -1,4 +1,5 @@
 //! IAP end to end: the program as its users run it.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod hostile;
 mod interop;

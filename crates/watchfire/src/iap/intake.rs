@@ -21,6 +21,7 @@ const AHEAD: usize = 4;
 
 /// What lines are, and what is made of them.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Kind {
     /// Suricata's events: alerts become IDMEF, others are left out.
     Eve(Box<Converter>),

@@ -190,7 +190,7 @@ fn kind(args: &SensorArgs, analyzer_id: &str) -> Result<Kind, Failure> {
 }
 
 fn tail(args: &SensorArgs) -> TailOptions {
-    let path = args.eve.as_deref().or(args.input.as_deref()).unwrap_or(Path::new("-"));
+    let path = args.eve.as_deref().or(args.input.as_deref()).unwrap_or_else(|| Path::new("-"));
     let mut options = TailOptions::new(path);
     options.follow = args.follow;
     options.framing = if args.framed { Framing::Records } else { Framing::Lines };
