@@ -77,7 +77,7 @@ enum Reading {
     Unwanted { missing: u64 },
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     Open,
     /// No more input; waiting for the application's answers.
@@ -149,7 +149,12 @@ impl Receiver {
     /// Whether more input is welcome. When not, leave the octets in the socket until answers are given: that is how
     /// a slow manager slows its analyzers down.
     pub fn wants_input(&self) -> bool {
-        self.state == State::Open && self.held.is_empty() && self.has_room()
+        self.is_open() && self.held.is_empty() && self.has_room()
+    }
+
+    /// By pattern, not by `==`: that would compare reasons, several times for each message.
+    const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
     }
 
     /// Whether another content may be handed out. An answer that waits for the turn of one before it still counts.
@@ -175,7 +180,7 @@ impl Receiver {
     /// When there is no such message or it is answered, or the status is a 1xx. Nothing has changed then.
     pub fn respond(&mut self, now: Instant, id: MessageId, status: Status) -> Result<(), ApiMisuse> {
         self.now = self.now.max(now);
-        if self.state == State::Closed {
+        if self.is_finished() {
             return Err(ApiMisuse::Finished);
         }
         if status.verdict().is_none() {
@@ -211,7 +216,7 @@ impl Receiver {
     /// Reads until the input is used up or there is no room for what it says; gives what is left. The `last` input
     /// needs no room: there is no later for it.
     fn take_input<'a>(&mut self, mut input: &'a [u8], last: bool) -> Result<&'a [u8], Error> {
-        while !input.is_empty() && self.state == State::Open {
+        while !input.is_empty() && self.is_open() {
             let full = !last && !self.has_room();
             input = match &self.reading {
                 Reading::Trailer { .. } => self.take_trailer(input)?,
@@ -391,11 +396,11 @@ impl Receiver {
             self.replies.set(id, status).expect("expected one line above");
         }
         self.end_after_replies(CloseReason::Failed(error.clone()));
-        if self.state == State::Closed { Err(error) } else { Ok(()) }
+        if self.is_finished() { Err(error) } else { Ok(()) }
     }
 
     fn end_after_replies(&mut self, reason: CloseReason) {
-        if self.state == State::Open {
+        if self.is_open() {
             self.state = State::Closing(reason);
             self.held = BytesMut::new();
             self.write_replies();
@@ -403,7 +408,7 @@ impl Receiver {
     }
 
     fn end(&mut self, reason: CloseReason) {
-        if self.state != State::Closed {
+        if !self.is_finished() {
             self.state = State::Closed;
             self.out.event(ReceiverEvent::Closed { reason });
         }
@@ -411,7 +416,7 @@ impl Receiver {
 
     fn deadline(&self) -> Option<(Instant, &'static str)> {
         let timeouts = &self.config.timeouts;
-        if self.state != State::Open {
+        if !self.is_open() {
             return None;
         }
         let message = self.message_start.map(|start| (start + timeouts.message, RECEIVING));
@@ -455,7 +460,7 @@ impl Machine for Receiver {
     }
 
     fn is_finished(&self) -> bool {
-        self.state == State::Closed
+        matches!(self.state, State::Closed)
     }
 }
 
