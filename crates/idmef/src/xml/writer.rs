@@ -133,11 +133,9 @@ enum Kind {
 
 /// Escapes what would be markup, and white space that a reader would change; what XML forbids becomes U+FFFD.
 fn escape(text: &str, attribute: bool, out: &mut String) {
-    let plain = |b: u8| b >= 0x20 && !matches!(b, b'&' | b'<' | b'>' | b'"' | 0xef);
     let mut rest = text;
     loop {
-        let run = rest.bytes().position(|b| !plain(b)).unwrap_or(rest.len());
-        let (before, from) = rest.split_at(run);
+        let (before, from) = rest.split_at(plain_run(rest.as_bytes()));
         out.push_str(before);
         let mut chars = from.chars();
         match chars.next() {
@@ -156,9 +154,47 @@ fn escape(text: &str, attribute: bool, out: &mut String) {
     }
 }
 
+/// Octets that may not be written as they are.
+const fn is_special(b: u8) -> bool {
+    (b < 0x20) | (b == b'&') | (b == b'<') | (b == b'>') | (b == b'"') | (b == 0xef)
+}
+
+/// The same as a table, which is quicker octet by octet.
+static SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut octet = 0;
+    while octet < table.len() {
+        table[octet] = is_special(octet as u8);
+        octet += 1;
+    }
+    table
+};
+
+/// How many octets at the front are written as they are.
+fn plain_run(octets: &[u8]) -> usize {
+    const PIECE: usize = 16;
+    // A whole piece at once, without a branch for each octet, is what the compiler turns into vector instructions.
+    let pieces = octets.chunks_exact(PIECE);
+    let plain = pieces.take_while(|piece| !piece.iter().fold(false, |found, &b| found | is_special(b))).count() * PIECE;
+    let rest = &octets[plain..];
+    plain + rest.iter().position(|&b| SPECIAL[usize::from(b)]).unwrap_or(rest.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_runs_end_before_what_is_special() {
+        for special in [b'&', b'<', b'>', b'"', b'\n', 0, 0x1f, 0xef] {
+            for at in 0..70 {
+                let mut octets = [b'a'; 70];
+                octets[at] = special;
+                assert_eq!(plain_run(&octets), at);
+                assert_eq!(plain_run(&octets[..at]), at);
+            }
+        }
+    }
 
     #[test]
     fn what_is_escaped() {
