@@ -19,3 +19,25 @@ pub const TARGETS: [(&str, Target); 5] = [
     ("idmef_xml", idmef_xml::run),
     ("eve_json", eve_json::run),
 ];
+
+/// Many inputs as one file: each behind its length, two octets.
+pub fn pack(inputs: &[Vec<u8>]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    for input in inputs {
+        let len = u16::try_from(input.len()).expect("inputs are shorter than 64 KiB");
+        packed.extend_from_slice(&len.to_be_bytes());
+        packed.extend_from_slice(input);
+    }
+    packed
+}
+
+/// The inputs that were packed.
+pub fn unpack(mut packed: &[u8]) -> Vec<&[u8]> {
+    let mut inputs = Vec::new();
+    while let Some((len, rest)) = packed.split_first_chunk() {
+        let (input, rest) = rest.split_at(usize::from(u16::from_be_bytes(*len)));
+        inputs.push(input);
+        packed = rest;
+    }
+    inputs
+}

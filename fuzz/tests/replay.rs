@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use watchfire_fuzz::{TARGETS, Target};
+use watchfire_fuzz::{TARGETS, Target, unpack};
 
 /// Runs all files of a folder; gives how many there were.
 fn replay(folder: &str, name: &str, target: Target) -> usize {
@@ -31,6 +31,22 @@ fn every_regression_passes() {
     for (name, target) in TARGETS {
         replay("regressions", name, target);
     }
+}
+
+/// What fuzzers found worth keeping, where it is small enough to be kept.
+#[test]
+fn every_packed_input_passes() {
+    let mut replayed = 0;
+    for (name, target) in TARGETS {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpora").join(format!("{name}.bin"));
+        let Ok(packed) = fs::read(path) else { continue };
+        for (number, input) in unpack(&packed).into_iter().enumerate() {
+            let result = std::panic::catch_unwind(|| target(input));
+            assert!(result.is_ok(), "{name}: input {number} failed: {input:?}");
+            replayed += 1;
+        }
+    }
+    assert!(replayed > 1000, "only {replayed}");
 }
 
 #[test]
