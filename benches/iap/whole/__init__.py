@@ -1,0 +1,1 @@
+"""Whole programs, measured: what rates.py is made of."""
