@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use iap_proto::{CloseReason, Config, Host, ProxyEvent, ProxyTransmit, Side, Status};
 use ipnet::IpNet;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -392,6 +392,13 @@ async fn read_some(stream: &mut Option<TcpStream>, buffer: &mut [u8]) -> io::Res
     }
 }
 
+/// Reads from the pipe. tokio's own read takes a buffer that was not filled for a sign that there is no more for now;
+/// but the system also stops before an urgent octet, and what stands behind would wait for octets yet to come.
+async fn read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let socket = socket2::SockRef::from(stream);
+    stream.async_io(Interest::READABLE, || io::Read::read(&mut &*socket, buffer)).await
+}
+
 /// One direction of the pipe, to its end, which is handed on as a half-close. An error ends this direction only; the
 /// other will notice by itself.
 async fn copy(
@@ -402,7 +409,7 @@ async fn copy(
     clock: Clock,
 ) {
     let mut buffer = vec![0; 64 * 1024];
-    while let Ok(len) = from.read(&mut buffer).await {
+    while let Ok(len) = read(from.as_ref(), &mut buffer).await {
         if len == 0 {
             break;
         }
