@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::clock::Clock;
 use crate::tls::{AuthError, Claim, Established, Handshake, Identity, Tls, TlsError, TlsStream, manager_name};
 use crate::urgent;
-use crate::wire::{IapMachine, Wire};
+use crate::wire::{IapMachine, OverTcp, Wire};
 
 /// Why there is no channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -302,10 +302,7 @@ pub(crate) fn keep_alive(tcp: &TcpStream) -> io::Result<()> {
 }
 
 /// Sends the farewell that is still queued, and says what the end means.
-async fn closed<S>(wire: Wire<S>, reason: CloseReason) -> SetupError
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
+async fn closed<S: OverTcp>(wire: Wire<S>, reason: CloseReason) -> SetupError {
     wire.farewell().await;
     match reason {
         CloseReason::Refused { step, status } => SetupError::Refused { step, status },

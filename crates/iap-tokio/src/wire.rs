@@ -10,9 +10,11 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use iap_proto::{Error, Initiator, Receiver, Responder, Sender};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
 use watchfire_core::{Eof, Instant, Output, StreamMachine};
 
 use crate::clock::{Alarm, Clock};
+use crate::tls::TlsStream;
 use crate::urgent::Urgent;
 
 /// One TLS record's worth: what one read can give anyway.
@@ -71,7 +73,24 @@ macro_rules! iap_machines {
 }
 iap_machines!(Initiator, Responder, Sender, Receiver);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+/// A stream over TCP, with or without TLS.
+pub(crate) trait OverTcp: AsyncRead + AsyncWrite + Unpin {
+    fn tcp(&mut self) -> &mut TcpStream;
+}
+
+impl OverTcp for TcpStream {
+    fn tcp(&mut self) -> &mut TcpStream {
+        self
+    }
+}
+
+impl OverTcp for TlsStream<TcpStream> {
+    fn tcp(&mut self) -> &mut TcpStream {
+        self.get_mut().0.get_mut()
+    }
+}
+
+impl<S: OverTcp> Wire<S> {
     pub(crate) fn new(stream: S, urgent: Option<Urgent>, clock: Clock) -> Self {
         Self {
             stream,
@@ -227,7 +246,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.stream.shutdown().await?;
             let mut left = FAREWELL_OCTETS;
             while left > 0 {
-                let read = tokio::io::AsyncReadExt::read(&mut self.stream, &mut self.received).await?;
+                // What still comes is for nobody, so it is not worth decrypting. (rustls does not like what is no TLS
+                // after it has said goodbye itself: its debug builds panic.)
+                let read = tokio::io::AsyncReadExt::read(self.stream.tcp(), &mut self.received).await?;
                 left = left.saturating_sub(read.max(1));
                 if read == 0 {
                     break;

@@ -258,6 +258,34 @@ async fn a_manager_hands_over_nothing_of_a_message_that_breaks_off() {
 }
 
 #[tokio::test]
+async fn octets_that_are_no_tls_end_a_channel_even_behind_a_goodbye() {
+    let (pki, keep) = (Pki::new(), Keep::default());
+    let manager = manager(&pki, keep.clone()).listen(listener().await).start().unwrap();
+    let target = of_manager(&manager);
+    let tls = pki.tls(Profile::Analyzer, "sensor-1");
+    let octets: [&[u8]; 3] = [CONTENT.as_bytes(), b"\x17\x03\x03\x00\x20forged forged forged forged forged", &[0; 64]];
+    for octets in octets {
+        let before = (target.counted)();
+        let mut peer = scripted_analyzer(target.address, &tls).await;
+        say(peer.get_mut().0.get_mut(), octets).await;
+        assert!(!rest(peer.get_mut().0.get_mut()).await.contains("IAP/"));
+        drop(peer);
+        assert_eq!(target.one_more(&before, "no tls").await, "misbehaved");
+        // The same once the manager has said goodbye itself, because of something worse.
+        let before = (target.counted)();
+        let mut peer = scripted_analyzer(target.address, &tls).await;
+        say(&mut peer, "nonsense\r\n\r\n").await;
+        pause(20).await;
+        for _ in 0..3 {
+            say(peer.get_mut().0.get_mut(), octets).await;
+        }
+        drop(peer);
+        assert_eq!(target.one_more(&before, "no tls").await, "invalid_message");
+    }
+    assert!(keep.texts().is_empty());
+}
+
+#[tokio::test]
 async fn the_wrong_certificate_for_a_role_opens_no_channel() {
     use iap_tokio::tls::EkuPolicy;
     let (pki, keep) = (Pki::new(), Keep::default());
