@@ -12,7 +12,7 @@ from .processes import CaseFailed, Foreign, Round, Site
 
 RELP_WINDOW = 2000
 
-# Queues are roomier and batches larger than rsyslog's defaults: both help it here.
+# Queues are roomier and batches larger than rsyslog's defaults, so that they do not hold it back.
 MAIN_QUEUE = 'main_queue(queue.size="100000" queue.dequeueBatchSize="2048")'
 
 SENDING = """\
