@@ -18,7 +18,7 @@ def manager_memory(bench, channels):
         names = [f"idle-{n}" for n in range(channels)]
         for name in names:
             bench.issue("iap-analyzer", name)
-        manager, address = site.manager(*NULL, "--max-per-peer", channels + 1, "--metrics", "127.0.0.1:0")
+        manager, address = site.manager(*NULL, "--max-per-address", channels + 1, "--metrics", "127.0.0.1:0")
         metrics, _ = manager.event("listening", time.monotonic() + 20)
         before = manager.memory()
         for name in names:

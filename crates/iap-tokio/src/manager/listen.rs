@@ -60,7 +60,11 @@ async fn connection<H: Handover>(tcp: TcpStream, address: SocketAddr, shared: &A
         },
         |peer| {
             listed = shared.list(peer, address, shared.limits.max_per_peer);
-            if listed.is_some() { Ok(()) } else { Err(Status::SERVICE_UNAVAILABLE) }
+            if listed.is_some() {
+                return Ok(());
+            }
+            tracing::warn!(%address, %peer, most = shared.limits.max_per_peer, "this peer has too many channels already");
+            Err(Status::SERVICE_UNAVAILABLE)
         },
     );
     let opened = tokio::select! {

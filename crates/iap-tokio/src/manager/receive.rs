@@ -104,56 +104,98 @@ pub(super) async fn receive<H: Handover>(
     reason
 }
 
-/// Looks into contents and hands them over, until there are no more.
+/// Looks into contents and hands them over, until there are no more. While one batch is being handed over (which is
+/// mostly waiting for a disk) the next is looked into.
 async fn deliver<H: Handover>(
     mut contents: mpsc::UnboundedReceiver<Vec<Content>>,
     answers: mpsc::UnboundedSender<Vec<(MessageId, Status)>>,
     peer: Arc<Identity>,
     shared: Arc<Shared<H>>,
 ) {
-    while let Some(mut batch) = contents.recv().await {
-        while batch.len() < MOST_IN_BATCH {
-            match contents.try_recv() {
-                Ok(more) => batch.extend(more),
-                Err(_) => break,
+    let mut next: Option<Batch> = None;
+    let mut more = true;
+    let mut under_way = std::pin::pin!(None);
+    loop {
+        if under_way.is_none() {
+            match next.take() {
+                Some(batch) => under_way.set(Some(hand_over(batch, &peer, &shared))),
+                None if !more => return,
+                None => {}
             }
         }
-        let answered = hand_over(batch, &peer, &shared).await;
-        // The connection may be gone; its sender will ask again.
-        let _ = answers.send(answered);
+        tokio::select! {
+            biased;
+            answered = async {
+                match under_way.as_mut().as_pin_mut() {
+                    Some(handing_over) => handing_over.await,
+                    None => std::future::pending().await,
+                }
+            } => {
+                under_way.set(None);
+                // The connection may be gone; its sender will ask again.
+                let _ = answers.send(answered);
+            }
+            batch = contents.recv(), if more && next.is_none() => match batch {
+                Some(mut batch) => {
+                    while batch.len() < MOST_IN_BATCH {
+                        match contents.try_recv() {
+                            Ok(more) => batch.extend(more),
+                            Err(_) => break,
+                        }
+                    }
+                    next = Some(Batch::look_into(batch, &peer, &shared));
+                }
+                None => more = false,
+            },
+        }
+    }
+}
+
+/// Contents that were looked into.
+struct Batch {
+    /// Those to hand over, with what they are answered by.
+    ids: Vec<MessageId>,
+    alerts: Vec<Alert>,
+    /// Answers that are known already.
+    answers: Vec<(MessageId, Status)>,
+}
+
+impl Batch {
+    fn look_into<H: Handover>(contents: Vec<Content>, peer: &Arc<Identity>, shared: &Shared<H>) -> Self {
+        let count = contents.len();
+        let (ids, alerts) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut batch = Self { ids, alerts, answers: Vec::with_capacity(count) };
+        for Content { id, content_type, body, received } in contents {
+            match shared.validation.look(&content_type, &body) {
+                Ok(valid) => {
+                    batch.ids.push(id);
+                    batch.alerts.push(Alert {
+                        received,
+                        peer: Arc::clone(peer),
+                        content_type,
+                        body,
+                        key: valid.key,
+                        #[cfg(feature = "idmef")]
+                        message: valid.message,
+                    });
+                }
+                Err((status, problem)) => {
+                    shared.counters.refuse("invalid_body");
+                    tracing::warn!(%peer, %content_type, %status, "alert refused: {problem}");
+                    batch.answers.push((id, status));
+                }
+            }
+        }
+        batch
     }
 }
 
 /// Hands one batch over. Every content in it gets an answer.
 async fn hand_over<H: Handover>(
-    batch: Vec<Content>,
+    Batch { ids, alerts, mut answers }: Batch,
     peer: &Arc<Identity>,
     shared: &Shared<H>,
 ) -> Vec<(MessageId, Status)> {
-    let mut answers = Vec::with_capacity(batch.len());
-    let mut alerts = Vec::with_capacity(batch.len());
-    let mut ids = Vec::with_capacity(batch.len());
-    for Content { id, content_type, body, received } in batch {
-        match shared.validation.look(&content_type, &body) {
-            Ok(valid) => {
-                ids.push(id);
-                alerts.push(Alert {
-                    received,
-                    peer: Arc::clone(peer),
-                    content_type,
-                    body,
-                    key: valid.key,
-                    #[cfg(feature = "idmef")]
-                    message: valid.message,
-                });
-            }
-            Err((status, problem)) => {
-                shared.counters.refuse("invalid_body");
-                tracing::warn!(%peer, %content_type, %status, "alert refused: {problem}");
-                answers.push((id, status));
-            }
-        }
-    }
     let name = peer.display();
     let seen = shared.recent.ask(name, alerts.iter().map(|alert| &alert.key));
     let mut under_way = UnderWay { recent: &shared.recent, name, tickets: Vec::new() };

@@ -152,8 +152,11 @@ pub struct ManagerArgs {
     /// Connections at one time
     #[arg(long, default_value_t = 4096, value_parser = positive(), value_name = "N", help_heading = "Limits")]
     pub max_connections: u32,
-    /// Connections at one time from one address
-    #[arg(long, default_value_t = 64, value_parser = positive(), value_name = "N", help_heading = "Limits")]
+    /// Connections at one time from one address; many sensors may sit behind one proxy
+    #[arg(long, default_value_t = 256, value_parser = positive(), value_name = "N", help_heading = "Limits")]
+    pub max_per_address: u32,
+    /// Channels at one time of one sensor, by the name in its certificate
+    #[arg(long, default_value_t = 8, value_parser = positive(), value_name = "N", help_heading = "Limits")]
     pub max_per_peer: u32,
     /// Largest alert
     #[arg(long, default_value = "1M", value_name = "OCTETS", help_heading = "Limits")]
@@ -325,8 +328,8 @@ pub struct ProxyArgs {
     #[arg(long, default_value_t = 1024, value_parser = positive(), value_name = "N", help_heading = "Limits")]
     pub max_connections: u32,
     /// Connections at one time from one address
-    #[arg(long, default_value_t = 64, value_parser = positive(), value_name = "N", help_heading = "Limits")]
-    pub max_per_peer: u32,
+    #[arg(long, default_value_t = 256, value_parser = positive(), value_name = "N", help_heading = "Limits")]
+    pub max_per_address: u32,
     /// Longest time from connection to the tunnel
     #[arg(long, default_value = "30s", value_name = "SPAN", help_heading = "Limits")]
     pub setup_timeout: Span,

@@ -71,13 +71,17 @@ impl Console {
         let mut html = String::from(HEAD);
         let channels = (self.overview)();
         let _ = write!(html, "<h2>Sensors <span>{} connected</span></h2>", channels.len());
-        html.push_str("<table><tr><th>Name<th>Address<th>Since</tr>");
+        if !channels.is_empty() {
+            html.push_str("<table><tr><th>Name<th>Address<th>Since</tr>");
+        }
         for channel in &channels {
             let since = jiff::Timestamp::try_from(channel.since).map(|since| format!("{since:.0}")).unwrap_or_default();
             let peer = escape(channel.peer.display());
             let _ = write!(html, "<tr><td>{peer}<td>{}<td><time>{since}</time></tr>", channel.address);
         }
-        html.push_str("</table>");
+        if !channels.is_empty() {
+            html.push_str("</table>");
+        }
         match self.latest().await {
             Ok(_) if self.store.is_none() => {
                 html.push_str("<h2>Alerts</h2><p>There is no store: start the manager with <code>--store</code>.</p>");
@@ -147,7 +151,7 @@ main { max-width: 75rem; margin: 0 auto; padding: 1rem }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 1.6rem } h2 span { font-weight: normal; opacity: .7 }
 table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #8884; vertical-align: top }
-td { font-variant-numeric: tabular-nums } time { white-space: nowrap }
+td { font-variant-numeric: tabular-nums } time, td:last-child { white-space: nowrap }
 .high { color: #c62828; font-weight: 600 } .medium { color: #b26a00 }
 @media (prefers-color-scheme: dark) { .high { color: #ff8a80 } .medium { color: #ffcc80 } }
 </style></head><body><main><h1>Watchfire</h1>

@@ -17,7 +17,7 @@ use crate::service::Context;
 use crate::tail::{Batch, Line, Position, TailOptions, Tailer};
 
 /// Batches that are read ahead.
-const AHEAD: usize = 4;
+const AHEAD: usize = 2;
 
 /// What lines are, and what is made of them.
 #[derive(Debug)]

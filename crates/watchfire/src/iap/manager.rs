@@ -139,7 +139,8 @@ fn config(args: &ManagerArgs) -> Result<Config, Failure> {
 fn limits(args: &ManagerArgs) -> ManagerLimits {
     let mut limits = ManagerLimits::default();
     limits.max_connections = args.max_connections as usize;
-    limits.max_per_address = args.max_per_peer as usize;
+    limits.max_per_address = args.max_per_address as usize;
+    limits.max_per_peer = args.max_per_peer as usize;
     limits.allow_from.clone_from(&args.allow_from);
     limits
 }

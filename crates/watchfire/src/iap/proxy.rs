@@ -71,7 +71,7 @@ fn config(args: &ProxyArgs) -> Result<ProxyConfig, Failure> {
     config.allow_from.clone_from(&args.allow_from);
     config.allow_target = args.allow_target.iter().map(|name| host(name)).collect::<Result<_, _>>()?;
     config.max_connections = args.max_connections as usize;
-    config.max_per_address = args.max_per_peer as usize;
+    config.max_per_address = args.max_per_address as usize;
     config.idle = args.idle_timeout.0;
     config.iap = Arc::new(Config::manager().with_compat(args.compat.into()).with_timeouts(|timeouts| {
         timeouts.setup = args.setup_timeout.0;

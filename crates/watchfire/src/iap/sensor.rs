@@ -195,7 +195,8 @@ fn tail(args: &SensorArgs) -> TailOptions {
     options.follow = args.follow;
     options.framing = if args.framed { Framing::Records } else { Framing::Lines };
     options.limit = usize::try_from(args.line_limit.0).unwrap_or(usize::MAX);
-    options.batch_lines = 1024;
+    // Memory follows from these; the disk is forced once for each batch, so they must not be small either.
+    options.batch_octets = 512 << 10;
     options
 }
 
