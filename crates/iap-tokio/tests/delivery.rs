@@ -4,14 +4,19 @@
 
 mod common;
 
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::*;
-use iap_proto::{Config, Host, Status};
-use iap_tokio::manager::Delivery;
+use iap_proto::{Config, Dialect, Host, Status};
+use iap_tokio::manager::{Alert, Delivery, Handover};
 use iap_tokio::proxy::ProxyConfig;
-use iap_tokio::{Endpoint, Proxy};
+use iap_tokio::spool::{Record, Spool, SpoolConfig};
+use iap_tokio::tls::Tls;
+use iap_tokio::{Endpoint, Manager, Proxy, Sensor};
 
 fn host(name: &str) -> Host {
     name.parse().unwrap()
@@ -240,4 +245,235 @@ async fn heartbeats_are_sent_while_connected() {
     let sensor = sensor.unwrap();
     until(|| sensor.counters().heartbeats.load(Relaxed) >= 3).await;
     assert_eq!(keep.texts()[0], "heartbeat 0");
+}
+
+/// Who sent what, in which batches.
+#[derive(Clone, Default)]
+struct Batches(Arc<Mutex<Vec<Vec<(String, String)>>>>);
+
+impl Handover for Batches {
+    async fn hand_over(&self, alerts: Vec<Alert>) -> Vec<Status> {
+        let text = |alert: &Alert| String::from_utf8(alert.body.to_vec()).unwrap();
+        let batch: Vec<_> = alerts.iter().map(|alert| (alert.peer.display().to_owned(), text(alert))).collect();
+        let answers = vec![Status::OK; batch.len()];
+        self.0.lock().unwrap().push(batch);
+        answers
+    }
+}
+
+#[tokio::test]
+async fn one_manager_serves_several_analyzers() {
+    let (pki, batches) = (Pki::new(), Batches::default());
+    let manager = manager(&pki, batches.clone()).listen(listener().await).start().unwrap();
+    let mut sensors = Vec::new();
+    for n in 0..8 {
+        let spool = Spool::in_memory(SpoolConfig::default()).unwrap();
+        let tls = pki.tls(Profile::Analyzer, &format!("sensor-{n}"));
+        let sensor = Sensor::builder(tls, "manager.example.com", spool).unwrap();
+        sensors.push(sensor.connect(endpoint(manager.local_addrs()[0])).start().unwrap());
+    }
+    for sensor in &sensors {
+        submit(sensor, 0..300).await;
+    }
+    for sensor in &sensors {
+        soon(sensor.drained()).await;
+    }
+    assert_eq!(manager.connections().len(), 8);
+    let all = batches.0.lock().unwrap().concat();
+    for n in 0..8 {
+        // Each is known by its own certificate, keeps its order, and is no duplicate of the others' alerts.
+        let name = format!("sensor-{n}");
+        let its = all.iter().filter(|(peer, _)| *peer == name).map(|(_, text)| text.clone());
+        assert_eq!(its.collect::<Vec<_>>(), expected(0..300), "{name}");
+    }
+    assert_eq!(manager.counters().duplicates.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn the_peer_is_who_its_certificate_says_not_who_connect_names() {
+    let (pki, batches) = (Pki::new(), Batches::default());
+    let manager = manager(&pki, batches.clone()).listen(listener().await).start().unwrap();
+    let address = manager.local_addrs()[0];
+    let mut tcp = raw::dial(address).await;
+    raw::say(&mut tcp, "IAP/0.3 CONNECT sensor-9\r\nIAP/0.3 Via: sensor-8\r\n\r\n").await;
+    raw::expect(&mut tcp, raw::OK).await;
+    raw::say(&mut tcp, raw::UPGRADE).await;
+    raw::expect(&mut tcp, raw::SWITCH).await;
+    let name = iap_tokio::tls::manager_name("manager.example.com").unwrap();
+    let tls = pki.tls(Profile::Analyzer, "sensor-1");
+    let mut inside = soon(tls.connect(tcp, &name, iap_tokio::tls::Claim::MANAGER)).await.unwrap().stream;
+    raw::say(&mut inside, raw::SENDER).await;
+    raw::expect(&mut inside, raw::OK).await;
+    raw::say(&mut inside, raw::content("text/plain", "who am I?")).await;
+    raw::expect(&mut inside, raw::OK).await;
+    assert_eq!(manager.connections()[0].peer.display(), "sensor-1");
+    assert_eq!(*batches.0.lock().unwrap(), [[("sensor-1".to_owned(), "who am I?".to_owned())]]);
+
+    // Nor is a manager the right one because CONNECT asks for the name in its certificate.
+    let spool = || Spool::in_memory(SpoolConfig::default()).unwrap();
+    let meant = Sensor::builder(tls.clone(), "other.example.com", spool()).unwrap();
+    let meant = meant.connect(endpoint(address)).start().unwrap();
+    until(|| meant.counters().failures().contains_key("bad_name")).await;
+    // While the right certificate is enough, whatever CONNECT asks for.
+    let found = Sensor::builder(tls, "manager.example.com", spool()).unwrap();
+    let found = found.connect(Endpoint::new(address.to_string(), host("other.example.com"))).start().unwrap();
+    submit(&found, 0..1).await;
+    soon(found.drained()).await;
+}
+
+#[tokio::test]
+async fn a_window_of_one_sends_one_alert_at_a_time() {
+    let (pki, batches) = (Pki::new(), Batches::default());
+    let manager = manager(&pki, batches.clone()).listen(listener().await).start().unwrap();
+    let config = Config::analyzer().with_window(const { NonZeroUsize::new(1).unwrap() });
+    let sensor = sensor(&pki).config(config).connect(endpoint(manager.local_addrs()[0])).start().unwrap();
+    submit(&sensor, 0..100).await;
+    soon(sensor.drained()).await;
+    let batches = batches.0.lock().unwrap();
+    assert!(batches.iter().all(|batch| batch.len() == 1));
+    assert_eq!(batches.concat().into_iter().map(|(_, text)| text).collect::<Vec<_>>(), expected(0..100));
+}
+
+#[tokio::test]
+async fn padding_hides_lengths_on_the_way_and_harms_no_content() {
+    let (pki, keep) = (Pki::new(), Keep::default());
+    let manager = manager(&pki, keep.clone()).listen(listener().await).start().unwrap();
+    let padding = iap_proto::Padding::Bucket(const { NonZeroUsize::new(256).unwrap() });
+    let config = Config::analyzer().with_padding(padding);
+    let sensor = sensor(&pki).config(config).connect(endpoint(manager.local_addrs()[0])).start().unwrap();
+    let bodies: Vec<String> =
+        [0, 1, 200, 300].into_iter().map(|len| format!("{{\"a\":\"{}\"}}", "x".repeat(len))).collect();
+    let records = bodies.iter().map(|body| Record::new("application/json", body.clone())).collect();
+    sensor.spool().append(records, None).await.unwrap();
+    sensor.spool().append(vec![Record::new("application/octet-stream", vec![0; 5])], None).await.unwrap();
+    soon(sensor.drained()).await;
+    let texts = keep.texts();
+    assert_eq!(texts.iter().map(String::len).collect::<Vec<_>>(), [256, 256, 256, 512, 5]);
+    assert_eq!(texts[..4].iter().map(|text| text.trim_end()).collect::<Vec<_>>(), bodies);
+}
+
+#[tokio::test]
+async fn a_resumed_session_is_authorised_anew() {
+    let (pki, keep) = (Pki::new(), Keep::default());
+    let config = pki.config(Profile::Manager, "manager.example.com");
+    let tls = Tls::new(config.clone()).unwrap();
+    let manager = Manager::builder(tls.clone(), keep.clone()).listen(listener().await).start().unwrap();
+    let analyzer = pki.tls(Profile::Analyzer, "sensor-1");
+    let sensor = || {
+        let spool = Spool::in_memory(SpoolConfig::default()).unwrap();
+        let sensor = Sensor::builder(analyzer.clone(), "manager.example.com", spool).unwrap();
+        sensor.connect(endpoint(manager.local_addrs()[0])).start().unwrap()
+    };
+    for n in 0..2 {
+        let sensor = sensor();
+        submit(&sensor, n..n + 1).await;
+        soon(sensor.drained()).await;
+        assert_eq!(sensor.counters().resumed.load(Relaxed), u64::from(n));
+        sensor.shutdown(Duration::from_secs(2)).await;
+    }
+    // The operator takes it off the list: what it remembers of the session does not help.
+    tls.replace(config.clone().with_allow_list(["sensor-2".parse().unwrap()])).unwrap();
+    let forbidden = sensor();
+    submit(&forbidden, 2..3).await;
+    until(|| manager.counters().refused().contains_key("not_allowed")).await;
+    assert_eq!(keep.texts(), expected(0..2));
+    forbidden.shutdown(Duration::from_secs(2)).await;
+    tls.replace(config).unwrap();
+    let again = sensor();
+    submit(&again, 3..4).await;
+    soon(again.drained()).await;
+}
+
+#[tokio::test]
+async fn in_the_later_dialects_the_initiator_is_tls_client() {
+    for dialect in [Dialect::V0_4, Dialect::V0_5] {
+        let (pki, keep) = (Pki::new(), Keep::default());
+        let analyzer = |name| {
+            let spool = Spool::in_memory(SpoolConfig::default()).unwrap();
+            // Whoever is dialled needs a certificate for a TLS server, whoever dials one for a client.
+            let sensor = Sensor::builder(pki.tls(Profile::Both, name), "manager.example.com", spool).unwrap();
+            sensor.config(Config::analyzer().with_dialects([dialect]))
+        };
+        let manager = |name| {
+            let manager = Manager::builder(pki.tls(Profile::Both, name), keep.clone());
+            manager.config(Config::manager().with_dialects([Dialect::V0_3, dialect]))
+        };
+        // The analyzer dials, and nothing that it says first is TLS.
+        let serving = manager("manager.example.com").listen(listener().await).start().unwrap();
+        let dialling = analyzer("sensor-1").connect(endpoint(serving.local_addrs()[0])).start().unwrap();
+        submit(&dialling, 0..50).await;
+        soon(dialling.drained()).await;
+        assert_eq!(keep.texts(), expected(0..50));
+
+        // The manager dials: it knows the analyzer by the name that it dialled it as, and the analyzer it by its own.
+        let waiting = analyzer("sensor-2").listen(listener().await).start().unwrap();
+        let address = waiting.local_addrs()[0].to_string();
+        let dialect_first = Config::manager().with_dialects([dialect]);
+        let to = |target| Endpoint::new(address.clone(), host(target));
+        let wrong = manager("manager.example.com").config(dialect_first.clone()).dial(to("sensor-3")).start().unwrap();
+        until(|| wrong.counters().refused().contains_key("bad_name")).await;
+        wrong.shutdown(Duration::from_secs(2)).await;
+        let other = manager("other.example.com").config(dialect_first.clone()).dial(to("sensor-2")).start().unwrap();
+        until(|| waiting.counters().failures().contains_key("bad_name")).await;
+        assert_eq!(waiting.counters().channels.load(Relaxed), 0);
+        other.shutdown(Duration::from_secs(2)).await;
+        let right = manager("manager.example.com").config(dialect_first).dial(to("sensor-2")).start().unwrap();
+        submit(&waiting, 50..100).await;
+        soon(waiting.drained()).await;
+        assert_eq!(keep.texts(), expected(0..100));
+        assert_eq!(right.connections()[0].peer.display(), "sensor-2");
+    }
+}
+
+/// Panics at the first batch.
+struct Clumsy(Keep, AtomicBool);
+
+impl Handover for Clumsy {
+    async fn hand_over(&self, alerts: Vec<Alert>) -> Vec<Status> {
+        assert!(self.1.swap(true, Relaxed), "this panic is part of the test");
+        self.0.hand_over(alerts).await
+    }
+}
+
+#[tokio::test]
+async fn a_handover_that_panics_costs_one_connection_and_no_alert() {
+    let (pki, keep) = (Pki::new(), Keep::default());
+    let clumsy = Clumsy(keep.clone(), AtomicBool::new(false));
+    let manager = manager(&pki, clumsy).listen(listener().await).start().unwrap();
+    let sensor = sensor(&pki).connect(endpoint(manager.local_addrs()[0])).start().unwrap();
+    submit(&sensor, 0..20).await;
+    soon(sensor.drained()).await;
+    assert_eq!(keep.texts(), expected(0..20));
+    assert_eq!(manager.counters().refused().get("handover"), Some(&1));
+    assert_eq!(manager.connections().len(), 1);
+}
+
+#[tokio::test]
+async fn a_shutdown_cuts_off_what_outlives_its_grace() {
+    /// Never answers.
+    struct Stuck;
+    impl Handover for Stuck {
+        async fn hand_over(&self, _alerts: Vec<Alert>) -> Vec<Status> {
+            std::future::pending().await
+        }
+    }
+    let pki = Pki::new();
+    let manager = manager(&pki, Stuck).listen(listener().await).start().unwrap();
+    let sensor = sensor(&pki).connect(endpoint(manager.local_addrs()[0])).start().unwrap();
+    submit(&sensor, 0..1).await;
+    until(|| manager.counters().received.load(Relaxed) == 1).await;
+    let counters = Arc::clone(sensor.counters());
+    soon(sensor.shutdown(Duration::from_millis(50))).await;
+    assert!(!counters.connected.load(Relaxed));
+    let overview = manager.overview();
+    soon(manager.shutdown(Duration::from_millis(50))).await;
+    assert!(overview().is_empty());
+}
+
+#[tokio::test]
+async fn a_sensor_dials_or_waits_and_not_both() {
+    let pki = Pki::new();
+    assert!(sensor(&pki).start().is_err());
+    let both = sensor(&pki).connect(endpoint("127.0.0.1:1".parse().unwrap())).listen(listener().await);
+    assert!(both.start().is_err());
 }

@@ -22,6 +22,8 @@ pub struct Pki {
 pub enum Profile {
     Analyzer,
     Manager,
+    /// Good for either side of a TLS connection.
+    Both,
 }
 
 impl Pki {
@@ -37,10 +39,11 @@ impl Pki {
     pub fn config(&self, profile: Profile, name: &str) -> TlsConfig {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![match profile {
-            Profile::Analyzer => ExtendedKeyUsagePurpose::ClientAuth,
-            Profile::Manager => ExtendedKeyUsagePurpose::ServerAuth,
-        }];
+        params.extended_key_usages = match profile {
+            Profile::Analyzer => vec![ExtendedKeyUsagePurpose::ClientAuth],
+            Profile::Manager => vec![ExtendedKeyUsagePurpose::ServerAuth],
+            Profile::Both => vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth],
+        };
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         TlsConfig::new(
@@ -53,6 +56,39 @@ impl Pki {
 
     pub fn tls(&self, profile: Profile, name: &str) -> Tls {
         Tls::new(self.config(profile, name)).unwrap()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    Tls12,
+    Tls13,
+}
+
+impl Version {
+    /// That speaks this version and no other.
+    pub fn only(self, config: TlsConfig) -> Tls {
+        let config = match self {
+            Self::Tls13 => config.with_min_version(iap_tokio::tls::MinVersion::Tls13),
+            Self::Tls12 => {
+                let mut provider = rustls::crypto::ring::default_provider();
+                provider.cipher_suites.retain(|suite| suite.version().version == rustls::ProtocolVersion::TLSv1_2);
+                config.with_provider(Arc::new(provider))
+            }
+        };
+        Tls::new(config).unwrap()
+    }
+}
+
+/// Chance that is the same every time.
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
     }
 }
 
