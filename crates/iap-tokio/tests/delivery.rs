@@ -1,5 +1,6 @@
 //! Alerts from sensors to managers over real sockets and TLS: the four deployments, proxies, and trouble on the way.
 
+#![cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -120,12 +121,13 @@ async fn come_back_later_loses_nothing_and_keeps_the_order() {
     assert_eq!(sensor.counters().channels.load(Relaxed), 1, "the connection was kept");
 }
 
+#[cfg(feature = "idmef")]
 #[tokio::test]
 async fn a_refused_alert_becomes_a_dead_letter_and_blocks_nobody() {
     let (pki, keep) = (Pki::new(), Keep::default());
     let manager = manager(&pki, keep.clone()).listen(listener().await).start().unwrap();
     let sensor = sensor(&pki).connect(endpoint(manager.local_addrs()[0])).start().unwrap();
-    let poison = iap_tokio::spool::Record::new("application/xml", "<html/>");
+    let poison = Record::new("application/xml", "<html/>");
     sensor.spool().append(vec![poison], None).await.unwrap();
     submit(&sensor, 0..10).await;
     soon(sensor.drained()).await;
@@ -141,7 +143,7 @@ async fn an_alert_too_large_for_the_manager_becomes_a_dead_letter() {
     let small = Config::manager().with_limits(|limits| limits.body = 100);
     let manager = manager(&pki, keep.clone()).config(small).listen(listener().await).start().unwrap();
     let sensor = sensor(&pki).connect(endpoint(manager.local_addrs()[0])).start().unwrap();
-    let large = iap_tokio::spool::Record::new("text/plain", vec![b'x'; 101]);
+    let large = Record::new("text/plain", vec![b'x'; 101]);
     sensor.spool().append(vec![large], None).await.unwrap();
     submit(&sensor, 0..3).await;
     soon(sensor.drained()).await;
@@ -218,13 +220,13 @@ async fn a_reconnect_resumes_the_tls_session() {
     let listener = listener().await;
     let address = listener.local_addr().unwrap();
     let tls = pki.tls(Profile::Manager, "manager.example.com");
-    let first = iap_tokio::Manager::builder(tls.clone(), keep.clone()).listen(listener).start().unwrap();
+    let first = Manager::builder(tls.clone(), keep.clone()).listen(listener).start().unwrap();
     let sensor = sensor(&pki).connect(endpoint(address)).start().unwrap();
     submit(&sensor, 0..5).await;
     soon(sensor.drained()).await;
     first.shutdown(Duration::from_secs(5)).await;
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-    let _second = iap_tokio::Manager::builder(tls, keep.clone()).listen(listener).start().unwrap();
+    let _second = Manager::builder(tls, keep.clone()).listen(listener).start().unwrap();
     submit(&sensor, 5..10).await;
     soon(sensor.drained()).await;
     assert_eq!(sensor.counters().resumed.load(Relaxed), 1);
@@ -236,7 +238,7 @@ async fn heartbeats_are_sent_while_connected() {
     let (pki, keep) = (Pki::new(), Keep::default());
     let manager = manager(&pki, keep.clone()).listen(listener().await).start().unwrap();
     let count = std::sync::atomic::AtomicU32::new(0);
-    let make = std::sync::Arc::new(move || {
+    let make = Arc::new(move || {
         let body = format!("heartbeat {}", count.fetch_add(1, Relaxed));
         ("text/plain".parse().unwrap(), body.into())
     });
@@ -247,9 +249,12 @@ async fn heartbeats_are_sent_while_connected() {
     assert_eq!(keep.texts()[0], "heartbeat 0");
 }
 
+/// A peer and what it sent.
+type Sent = (String, String);
+
 /// Who sent what, in which batches.
 #[derive(Clone, Default)]
-struct Batches(Arc<Mutex<Vec<Vec<(String, String)>>>>);
+struct Batches(Arc<Mutex<Vec<Vec<Sent>>>>);
 
 impl Handover for Batches {
     async fn hand_over(&self, alerts: Vec<Alert>) -> Vec<Status> {

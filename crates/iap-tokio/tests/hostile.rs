@@ -1,6 +1,7 @@
 //! Peers that break the protocol at every step: each gets the status that tells why, or a plain end; is counted once;
 //! and nobody else notices.
 
+#![cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

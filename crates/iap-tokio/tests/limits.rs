@@ -1,5 +1,6 @@
 //! Everything that a peer can make grow or last has a limit, and reaching it harms nobody else.
 
+#![cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

@@ -1,5 +1,6 @@
 //! The proxy as a pipe: what goes in comes out, ends included, and nothing is held for longer than it should be.
 
+#![cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

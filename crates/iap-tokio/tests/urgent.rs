@@ -1,5 +1,6 @@
 //! TCP urgent data: never sent, and the end of a connection on which it comes. draft-ietf-idwg-iap-01 section 6.2.
 
+#![cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

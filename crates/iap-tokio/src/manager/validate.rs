@@ -1,7 +1,6 @@
 //! What a body must be, by what its sender says it is, and the key it is known by.
 
 use iap_proto::{MediaType, Status};
-use sha2::{Digest as _, Sha256};
 
 use super::handover::AlertKey;
 
@@ -50,9 +49,14 @@ impl Validation {
                 if !must_be_idmef(content_type, body) {
                     return Ok(opaque(body));
                 }
-                let message = idmef::Message::decode(body)
+                // How large a body may be was decided when it was received.
+                let limits = idmef::Limits { size: body.len(), ..idmef::Limits::default() };
+                let message = idmef::Decoder::new()
+                    .with_limits(limits)
+                    .decode(body)
                     .map_err(|error| (Status::BAD_REQUEST, format!("not an IDMEF document: {error}")))?;
-                Ok(Valid { key: key(&message, body), message: Some(std::sync::Arc::new(message)) })
+                let key = AlertKey::of(Some(&message), body);
+                Ok(Valid { key, message: Some(std::sync::Arc::new(message)) })
             }
         }
     }
@@ -60,7 +64,7 @@ impl Validation {
 
 fn opaque(body: &[u8]) -> Valid {
     Valid {
-        key: AlertKey::Digest(Sha256::digest(body).into()),
+        key: AlertKey::digest(body),
         #[cfg(feature = "idmef")]
         message: None,
     }
@@ -82,20 +86,6 @@ fn must_be_idmef(content_type: &MediaType, body: &[u8]) -> bool {
     essence.ends_with("/xml") || essence.ends_with("+xml")
 }
 
-/// One alert with numbers of its own is known by them; anything else by its octets. "0" is what the DTD puts where no
-/// number was given.
-#[cfg(feature = "idmef")]
-fn key(message: &idmef::Message, body: &[u8]) -> AlertKey {
-    if let [item] = &message.items[..] {
-        let analyzerid = item.analyzer().analyzerid.as_str();
-        let messageid = item.messageid().as_str();
-        if !matches!(messageid, "" | "0") {
-            return AlertKey::Message { analyzerid: analyzerid.to_owned(), messageid: messageid.to_owned() };
-        }
-    }
-    AlertKey::Digest(Sha256::digest(body).into())
-}
-
 #[cfg(all(test, feature = "idmef"))]
 mod tests {
     use super::*;
@@ -104,7 +94,7 @@ mod tests {
         <CreateTime ntpstamp="0xbc722ebe.0x00000000">2000-03-09T14:07:58Z</CreateTime></Heartbeat></IDMEF-Message>"#;
 
     fn look(content_type: &str, body: &[u8]) -> Result<Valid, (Status, String)> {
-        Validation::Idmef.look(&content_type.parse().unwrap(), body)
+        Validation::Idmef.look(&content_type.parse().expect("a media type"), body)
     }
 
     #[test]
@@ -125,9 +115,26 @@ mod tests {
     }
 
     #[test]
-    fn without_a_number_it_is_known_by_its_octets() {
-        let body = HEARTBEAT.replace("messageid=\"7\"", "");
-        assert!(matches!(look("text/xml", body.as_bytes()).unwrap().key, AlertKey::Digest(_)));
+    fn without_both_numbers_it_is_known_by_its_octets() {
+        // Two alerts that share half a name are two alerts: the second must not pass for the first come again.
+        for (from, to) in [
+            ("messageid=\"7\"", ""),
+            ("messageid=\"7\"", "messageid=\"0\""),
+            ("messageid=\"7\"", "messageid=\"\""),
+            ("analyzerid=\"a1\"", ""),
+            ("analyzerid=\"a1\"", "analyzerid=\"0\""),
+            ("analyzerid=\"a1\"", "analyzerid=\"\""),
+        ] {
+            let body = HEARTBEAT.replace(from, to);
+            assert_ne!(body, HEARTBEAT);
+            assert!(matches!(look("text/xml", body.as_bytes()).unwrap().key, AlertKey::Digest(_)), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_was_accepted_is_not_too_large_to_read() {
+        let body = HEARTBEAT.replace("</IDMEF-Message>", &format!("{}</IDMEF-Message>", " ".repeat(2 << 20)));
+        assert!(look("text/xml", body.as_bytes()).unwrap().message.is_some());
     }
 
     #[test]

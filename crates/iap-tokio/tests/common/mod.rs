@@ -71,7 +71,10 @@ impl Version {
         let config = match self {
             Self::Tls13 => config.with_min_version(iap_tokio::tls::MinVersion::Tls13),
             Self::Tls12 => {
+                #[cfg(feature = "ring")]
                 let mut provider = rustls::crypto::ring::default_provider();
+                #[cfg(not(feature = "ring"))]
+                let mut provider = rustls::crypto::aws_lc_rs::default_provider();
                 provider.cipher_suites.retain(|suite| suite.version().version == rustls::ProtocolVersion::TLSv1_2);
                 config.with_provider(Arc::new(provider))
             }
