@@ -48,7 +48,7 @@ impl Channel {
 pub enum CloseReason {
     /// This node wanted it.
     Finished,
-    /// The peer said goodbye, and everything is answered that can be.
+    /// The peer said goodbye. What a sender had no answer for is [unconfirmed](Sender::unconfirmed).
     PeerFinished,
     /// One side said no to a setup request.
     Refused {

@@ -17,7 +17,7 @@ pub struct Limits {
     pub lines: usize,
     /// Via lines in one message. Default 16.
     pub via: usize,
-    /// Octets in a body. Default 1 MiB.
+    /// Octets in a body. A receiver that is sent a larger one answers 413 without reading it and closes. Default 1 MiB.
     pub body: u64,
     /// Receiver: contents handed out whose answer has not been written. At so many no more are handed out, and
     /// [`wants_input`](crate::Receiver::wants_input) says no. Zero is taken as one. Default 4096.

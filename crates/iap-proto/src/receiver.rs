@@ -146,7 +146,7 @@ impl Receiver {
         }
     }
 
-    /// Whether more input is welcome. When not, leave the octets in the socket until answers are given: that is how
+    /// Whether more input is welcome; never after the stream has ended. When not, leave the octets in the socket until answers are given: that is how
     /// a slow manager slows its analyzers down.
     pub fn wants_input(&self) -> bool {
         self.is_open() && self.held.is_empty() && self.has_room()

@@ -11,6 +11,10 @@ pub mod tls;
 mod urgent;
 mod wire;
 
+pub use iap_proto;
+#[cfg(feature = "idmef")]
+pub use idmef;
+pub use ipnet::IpNet;
 pub use manager::Manager;
 pub use proxy::Proxy;
 pub use sensor::Sensor;

@@ -20,7 +20,9 @@
 //! 5. **Errors are fatal and polite.** When a `handle_*` call returns an error the machine is finished, and whatever
 //!    it still wants to tell the peer is queued already: drain once more, send, close. Calls that only the local
 //!    application makes (`send_alert`, `accept`) may return an *ApiMisuse* error that changes nothing.
-//! 6. **Input may be cut anywhere.** One octet at a time or a megabyte at once: the events are the same.
+//! 6. **Input may be cut anywhere.** One octet at a time or a megabyte at once: the events are the same. After
+//!    `handle_eof` there is no more input: do not read again. The machine may live on, because it still owes or awaits
+//!    something, until [`Machine::is_finished`].
 //! 7. **Everything that grows has a limit**, and each limit is a value of the crate's `Limits`.
 //! 8. **The end is said once.** A machine's last event is its `Closed` event, or the event that hands over to the
 //!    next machine.
@@ -31,7 +33,7 @@
 //! answers each line with the same line in capitals, and gives up when the peer is silent for a minute.
 //!
 //! ```
-//! use std::io::{Read, Write};
+//! use std::io::{ErrorKind, Read, Write};
 //! use watchfire_core::{Duration, Eof, Instant, Machine, Output, OutputQueue, StreamMachine};
 //!
 //! # struct Shout { out: OutputQueue<String>, line: Vec<u8>, deadline: Instant, over: bool }
@@ -66,6 +68,7 @@
 //! {
 //!     let mut buffer = [0; 4096];
 //!     let mut outcome = Ok(());
+//!     let mut reading = true;
 //!     loop {
 //!         let wake = loop {
 //!             match machine.poll_output(clock()) {
@@ -74,16 +77,24 @@
 //!                 Output::Timeout(wake) => break wake,
 //!             }
 //!         };
-//!         if machine.is_finished() || outcome.is_err() {
+//!         if machine.is_finished() || outcome.is_err() || !reading {
 //!             return Ok(outcome);
 //!         }
-//!         // A socket would wait here until `wake` at the latest, by set_read_timeout.
-//!         let now = clock();
-//!         outcome = match wire.read(&mut buffer)? {
-//!             _ if wake.is_some_and(|wake| wake <= now) => machine.handle_timeout(now),
-//!             0 => machine.handle_eof(now, Eof::Closed),
-//!             n => machine.handle_input(now, &buffer[..n]),
+//!         // On a socket: set_read_timeout(wake.map(|wake| (wake - clock()).max(Duration::from_millis(1)))), so that
+//!         // the next line waits until `wake` at the latest. (A read time-out of zero is an error.)
+//!         outcome = match wire.read(&mut buffer) {
+//!             Ok(0) => {
+//!                 reading = false;
+//!                 machine.handle_eof(clock(), Eof::Closed)
+//!             }
+//!             Ok(n) => machine.handle_input(clock(), &buffer[..n]),
+//!             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(()),
+//!             Err(error) => return Err(error),
 //!         };
+//!         // Also while octets keep coming: whoever sends one a second must not escape a time-out.
+//!         if outcome.is_ok() && wake.is_some_and(|wake| wake <= clock()) {
+//!             outcome = machine.handle_timeout(clock());
+//!         }
 //!     }
 //! }
 //! # struct Wire(std::io::Cursor<Vec<u8>>, Vec<u8>);

@@ -26,7 +26,7 @@ pub trait Machine {
     /// What the current time-out waits for, for logs; empty when there is none.
     fn timeout_reason(&self) -> &'static str;
 
-    /// Whether the machine has said its last and only waits to be dropped (or to be turned into its successor).
+    /// Whether the machine takes no more calls. Outputs may still be queued: drain first, then look.
     fn is_finished(&self) -> bool;
 }
 

@@ -6,7 +6,8 @@ use core::time::Duration;
 
 /// A point on the driver's monotonic clock: microseconds since an epoch that the driver chose.
 ///
-/// Unlike `std::time::Instant` it cannot be taken from the system by accident, and it can be written down.
+/// Unlike `std::time::Instant` it cannot be taken from the system by accident, and it can be written down. A driver with
+/// a `std::time::Instant` called `start` says `Instant::ZERO + start.elapsed()`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 

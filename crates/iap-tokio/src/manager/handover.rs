@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use iap_proto::{MediaType, Status};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::tls::Identity;
@@ -31,18 +32,43 @@ pub struct Alert {
 
 /// What tells an alert from other alerts of the same peer. A sender that lost its connection sends what was not
 /// answered once more; by this key it is known again.
+///
+/// The rule, in one place ([`AlertKey::of`]): a document with exactly one alert or heartbeat whose `messageid` and
+/// whose outermost analyzer's `analyzerid` are both given (neither empty nor `0`, which is how IDMEF writes "none") is
+/// known by these two. Everything else is known by its octets. Whoever stores alerts should use this key, and no rule of
+/// its own: where two rules differ, an alert that one of them takes for known is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AlertKey {
-    /// IDMEF: the analyzer that made it, and its number there (RFC 4765 section 4.2.2).
+    /// The analyzer that sent it, and its number there (RFC 4765 section 4.2.2).
     Message {
-        /// `analyzerid` of the analyzer.
+        /// `analyzerid` of the outermost analyzer.
         analyzerid: String,
         /// `messageid` of the alert or heartbeat.
         messageid: String,
     },
-    /// Anything else: the SHA-256 of the body.
+    /// The SHA-256 of the body.
     Digest([u8; 32]),
+}
+
+impl AlertKey {
+    /// The key of a body, which is `message` if it is IDMEF.
+    #[cfg(feature = "idmef")]
+    pub fn of(message: Option<&idmef::Message>, body: &[u8]) -> Self {
+        let given = |id: &str| !matches!(id, "" | "0");
+        if let Some([item]) = message.map(|message| &message.items[..]) {
+            let (analyzerid, messageid) = (item.analyzer().analyzerid.as_str(), item.messageid().as_str());
+            if given(analyzerid) && given(messageid) {
+                return Self::Message { analyzerid: analyzerid.to_owned(), messageid: messageid.to_owned() };
+            }
+        }
+        Self::digest(body)
+    }
+
+    /// The key of a body that is looked at as octets alone.
+    pub fn digest(body: &[u8]) -> Self {
+        Self::Digest(Sha256::digest(body).into())
+    }
 }
 
 /// Takes responsibility for alerts.
@@ -66,7 +92,6 @@ impl<H: Handover> Handover for Arc<H> {
 ///
 /// ```no_run
 /// # async fn doc() {
-/// use iap_proto::Status;
 /// use iap_tokio::manager::Delivery;
 ///
 /// let (handover, mut alerts) = tokio::sync::mpsc::channel::<Delivery>(16);

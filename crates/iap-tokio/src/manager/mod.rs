@@ -52,6 +52,9 @@ use crate::tls::{Identity, Tls};
 use recent::Recent;
 
 /// How many connections, and from where.
+///
+/// How large a body may be is a limit of the protocol: [`ManagerBuilder::config`]. Which certificates are admitted is
+/// the business of [`TlsConfig::with_allow_list`](crate::tls::TlsConfig::with_allow_list).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ManagerLimits {

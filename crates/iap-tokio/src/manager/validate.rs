@@ -42,6 +42,8 @@ impl Validation {
     /// # Errors
     /// The status for its sender, and what is wrong with it for the log.
     pub(super) fn look(self, content_type: &MediaType, body: &[u8]) -> Result<Valid, (Status, String)> {
+        #[cfg(not(feature = "idmef"))]
+        let _ = content_type;
         match self {
             Self::Opaque => Ok(opaque(body)),
             #[cfg(feature = "idmef")]

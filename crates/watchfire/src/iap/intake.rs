@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use iap_tokio::spool::{Checkpoint, Record, Spool};
+use iap_tokio::spool::{Checkpoint, Record, Spool, SpoolError};
 use idmef::eve::Converter;
 
 use crate::exit::Failure;
@@ -104,8 +104,14 @@ impl Intake {
         let Batch { lines, skipped, position, .. } = batch;
         self.counts.lines.add((lines.len() + skipped.len()) as u64);
         self.counts.bad.add(skipped.len() as u64);
-        let records: Vec<Record> = lines.iter().filter_map(|line| self.record(line)).collect();
-        self.counts.taken.add(records.len() as u64);
+        let mut offsets = Vec::with_capacity(lines.len());
+        let mut records = Vec::with_capacity(lines.len());
+        for line in &lines {
+            if let Some(record) = self.record(line) {
+                offsets.push(line.offset);
+                records.push(record);
+            }
+        }
         let checkpoint = match &position {
             // Positions are made of numbers and hexadecimal text.
             Some(position) => Some(Checkpoint {
@@ -121,6 +127,7 @@ impl Intake {
         loop {
             match self.spool.append(records.clone(), checkpoint.clone()).await {
                 Ok(_) => {
+                    self.counts.taken.add(records.len() as u64);
                     if complained {
                         tracing::info!("the spool takes alerts again");
                     }
@@ -135,9 +142,20 @@ impl Intake {
                     self.health.set("spool", Err(error.to_string()));
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
+                Err(error @ SpoolError::RecordTooLarge { position, .. }) if position < records.len() => {
+                    // This one will never fit; the others must not wait for it.
+                    records.remove(position);
+                    self.skip(offsets.remove(position), &error.to_string());
+                }
                 Err(error) => return Err(Failure::usage(error.to_string())),
             }
         }
+    }
+
+    fn skip(&mut self, offset: u64, problem: &str) {
+        self.counts.bad.increment();
+        let file = self.source.trim_start_matches("file:");
+        self.complaints.say(|| tracing::warn!(file, offset, "line skipped: {problem}"));
     }
 
     fn record(&mut self, line: &Line) -> Option<Record> {
@@ -152,11 +170,7 @@ impl Intake {
                     None
                 }
                 Err(problem) => {
-                    self.counts.bad.increment();
-                    let source = self.source.trim_start_matches("file:");
-                    self.complaints.say(|| {
-                        tracing::warn!(file = source, offset = line.offset, "line skipped: {problem}");
-                    });
+                    self.skip(line.offset, &problem);
                     None
                 }
             },

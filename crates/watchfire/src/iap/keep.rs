@@ -91,13 +91,9 @@ impl Handover for Keeper {
             let received = alert.received.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let received = i64::try_from(received.as_micros()).unwrap_or(i64::MAX);
             let peer = alert.peer.display();
-            records.push(Arc::new(AlertRecord::new(
-                received,
-                peer,
-                alert.content_type.as_str(),
-                alert.body,
-                alert.message,
-            )));
+            let content_type = alert.content_type.as_str();
+            let record = AlertRecord::with_key(received, peer, content_type, alert.body, alert.message, &alert.key);
+            records.push(Arc::new(record));
         }
         let count = records.len();
         if count == 0 {

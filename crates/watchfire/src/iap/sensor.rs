@@ -133,14 +133,21 @@ impl SensorService {
 async fn given_up(limit: Option<Duration>, counters: &SensorCounters) -> Failure {
     let Some(limit) = limit.filter(|limit| !limit.is_zero()) else { return std::future::pending().await };
     let mut open = Instant::now();
+    let mut answered = 0;
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        if counters.connected.load(Relaxed) {
+        // A channel that is gone before it is seen counts if anything came of it.
+        let now = counters.acked.load(Relaxed) + counters.rejected.load(Relaxed);
+        if counters.connected.load(Relaxed) || now > answered {
             open = Instant::now();
+            answered = now;
         }
         if open.elapsed() >= limit {
             let failures = counters.failures();
-            let last = counters.last_failure().unwrap_or_else(|| "nobody called".to_owned());
+            let last = counters.last_failure().unwrap_or_else(|| match counters.channels.load(Relaxed) {
+                0 => "nobody called".to_owned(),
+                channels => format!("{channels} channels were opened, and closed by the manager"),
+            });
             let most = failures.iter().max_by_key(|(_, times)| **times).map_or("", |(reason, _)| *reason);
             let what = format!("no channel to a manager for {} s: {last}", limit.as_secs());
             return Failure::new(blame(most), what).remedy("what is spooled on disk will be sent by the next run");
@@ -201,8 +208,10 @@ fn tail(args: &SensorArgs) -> TailOptions {
 }
 
 fn open_spool(args: &SensorArgs) -> Result<Spool, Failure> {
-    let config =
-        SpoolConfig::default().with_max_bytes(args.spool_max_bytes.0).with_max_age(args.spool_max_age.map(|age| age.0));
+    let config = SpoolConfig::default()
+        .with_max_record(body_limit(args))
+        .with_max_bytes(args.spool_max_bytes.0)
+        .with_max_age(args.spool_max_age.map(|age| age.0));
     let opened = match &args.spool {
         Some(folder) => Spool::open(folder, config),
         None => Spool::in_memory(config.with_max_bytes(args.spool_max_bytes.0.min(MEMORY_SPOOL))),
@@ -213,9 +222,15 @@ fn open_spool(args: &SensorArgs) -> Result<Spool, Failure> {
 /// Without a folder the spool is memory, and the file that is read keeps what does not fit.
 const MEMORY_SPOOL: u64 = 16 << 20;
 
+/// The largest alert: as large as an input line may be, and what Suricata's lines become is never more than 1 MiB.
+fn body_limit(args: &SensorArgs) -> usize {
+    usize::try_from(args.line_limit.0).unwrap_or(usize::MAX).max(1 << 20)
+}
+
 fn config(args: &SensorArgs) -> Config {
     let window = NonZeroUsize::new(args.window as usize).unwrap_or(NonZeroUsize::MIN);
-    Config::analyzer().with_compat(args.compat.into()).with_window(window).with_timeouts(|timeouts| {
+    let config = Config::analyzer().with_limits(|limits| limits.body = body_limit(args) as u64);
+    config.with_compat(args.compat.into()).with_window(window).with_timeouts(|timeouts| {
         timeouts.setup = args.setup_timeout.0;
         timeouts.tls_handshake = args.tls.tls_timeout.0;
         timeouts.ack = args.ack_timeout.0;

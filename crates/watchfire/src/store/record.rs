@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
+use iap_tokio::manager::AlertKey;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -40,11 +41,8 @@ impl AlertRecord {
         Self::new(jiff::Timestamp::now().as_microsecond(), peer, content_type, body, message)
     }
 
-    /// Takes what was received at `received` (microseconds since 1970) and had been read as `message` already.
-    ///
-    /// The key is the first half of a SHA-256 over the peer, and over analyzerid and messageid when the body is one
-    /// alert or heartbeat that has both, else over the body. Half is enough: whoever wanted two alerts with one key
-    /// would have to try 2^64 of them, and would only lose an alert of its own. The index is much smaller so.
+    /// Takes what was received at `received` (microseconds since 1970) and had been read as `message` already. What
+    /// makes it the same alert when it comes again is the peer together with [`AlertKey::of`].
     pub fn new(
         received: i64,
         peer: impl Into<String>,
@@ -52,22 +50,35 @@ impl AlertRecord {
         body: Bytes,
         message: Option<Arc<idmef::Message>>,
     ) -> Self {
+        let key = AlertKey::of(message.as_deref(), &body);
+        Self::with_key(received, peer, content_type, body, message, &key)
+    }
+
+    /// As [`new`](Self::new), where the key is known already.
+    pub fn with_key(
+        received: i64,
+        peer: impl Into<String>,
+        content_type: impl Into<String>,
+        body: Bytes,
+        message: Option<Arc<idmef::Message>>,
+        key: &AlertKey,
+    ) -> Self {
         // U+0000 cannot be stored as text everywhere; a name that has it is hostile anyway.
         let clean = |text: String| if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
         let (peer, content_type) = (clean(peer.into()), clean(content_type.into()));
-        let sha256: [u8; 32] = Sha256::digest(&body).into();
-        let key = key(&peer, &sha256, message.as_deref());
+        let sha256 = match key {
+            AlertKey::Digest(digest) => *digest,
+            _ => Sha256::digest(&body).into(),
+        };
+        let key = hashed(&peer, key);
         let sources = message.as_deref().map(sources).unwrap_or_default();
         Self { received, peer, content_type, sha256, key, body, message, sources }
     }
 
-    /// Reads a body as IDMEF, within idmef's default limits.
+    /// Reads a body as IDMEF, however large it is: whether it was too large was asked when it was received.
     pub fn parse(body: &[u8]) -> Option<idmef::Message> {
-        let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
-        if text.first() != Some(&b'<') {
-            return None;
-        }
-        idmef::Message::decode(body).ok()
+        let limits = idmef::Limits { size: body.len(), ..idmef::Limits::default() };
+        idmef::Decoder::new().with_limits(limits).decode(body).ok()
     }
 
     /// When it was received, as RFC 3339 in UTC with microseconds.
@@ -109,14 +120,8 @@ impl AlertRecord {
     }
 }
 
-fn key(peer: &str, sha256: &[u8; 32], message: Option<&idmef::Message>) -> [u8; 16] {
-    let ids = match message.map(|message| message.items.as_slice()) {
-        Some([item]) => {
-            let (analyzer, id) = (&item.analyzer().analyzerid, item.messageid());
-            (!analyzer.is_unset() && !id.is_unset()).then(|| (analyzer.as_str(), id.as_str()))
-        }
-        _ => None,
-    };
+/// Half a SHA-256 over the peer and its key: short enough for an index, long enough that no two meet.
+fn hashed(peer: &str, key: &AlertKey) -> [u8; 16] {
     let mut hash = Sha256::new();
     let mut part = |octets: &[u8]| {
         // Lengths first, so that no two different lists of parts give the same octets.
@@ -124,20 +129,22 @@ fn key(peer: &str, sha256: &[u8; 32], message: Option<&idmef::Message>) -> [u8; 
         hash.update(octets);
     };
     part(peer.as_bytes());
-    match ids {
-        Some((analyzer, id)) => {
+    match key {
+        AlertKey::Message { analyzerid, messageid } => {
             part(b"id");
-            part(analyzer.as_bytes());
-            part(id.as_bytes());
+            part(analyzerid.as_bytes());
+            part(messageid.as_bytes());
         }
-        None => {
+        AlertKey::Digest(digest) => {
             part(b"sha256");
-            part(sha256);
+            part(digest);
         }
+        // A kind of key that did not exist when this was written.
+        other => part(format!("{other:?}").as_bytes()),
     }
-    let mut key = [0; 16];
-    key.copy_from_slice(&hash.finalize()[..16]);
-    key
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash.finalize()[..16]);
+    short
 }
 
 fn sources(message: &idmef::Message) -> Vec<IpAddr> {
