@@ -482,3 +482,23 @@ async fn a_sensor_dials_or_waits_and_not_both() {
     let both = sensor(&pki).connect(endpoint("127.0.0.1:1".parse().unwrap())).listen(listener().await);
     assert!(both.start().is_err());
 }
+
+#[cfg(feature = "idmef")]
+#[tokio::test]
+async fn a_manager_takes_idmef_heartbeats() {
+    let pki = Pki::new();
+    let (handover, mut deliveries) = tokio::sync::mpsc::channel::<Delivery>(4);
+    let manager = manager(&pki, handover).listen(listener().await).start().unwrap();
+    let body = r#"<IDMEF-Message xmlns="http://iana.org/idmef" version="1.0"><Heartbeat messageid="7">
+        <Analyzer analyzerid="hq-dmz-analyzer01"/>
+        <CreateTime ntpstamp="0xbc722ebe.0x00000000">2000-03-09T14:07:58Z</CreateTime></Heartbeat></IDMEF-Message>"#;
+    let make = Arc::new(move || ("application/x-idef-alert".parse().unwrap(), body.into()));
+    let sensor = sensor(&pki).connect(endpoint(manager.local_addrs()[0]));
+    let sensor = sensor.heartbeat(Duration::from_millis(20), make).start().unwrap();
+    let delivery = soon(deliveries.recv()).await.unwrap();
+    let message = delivery.alerts()[0].message.as_deref().unwrap();
+    assert_eq!((message.items.len(), message.items[0].messageid().as_str()), (1, "7"));
+    assert!(matches!(message.items[0], idmef::Item::Heartbeat(_)));
+    delivery.accept();
+    until(|| sensor.counters().heartbeats.load(Relaxed) > 0).await;
+}
