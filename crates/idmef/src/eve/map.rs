@@ -55,7 +55,7 @@ pub(super) fn alert(converter: &Converter, line: &Line<'_>) -> Result<Alert, Eve
     };
     let time = Time::new(time.to_utc());
     let mut alert = Alert::new(converter.analyzer.clone(), time, classification(rule));
-    alert.messageid = messageid(converter, members, rule, timestamp).into();
+    alert.messageid = messageid(converter, members, rule, timestamp, time.datetime()).into();
     alert.detect_time = Some(time);
     let (source, target) = sides(converter.sense, members, rule);
     alert.source.extend(source);
@@ -83,13 +83,13 @@ fn cut(text: &str, limit: usize) -> String {
     text[..end.unwrap_or(0)].to_owned()
 }
 
-fn messageid(converter: &Converter, members: &Object, rule: &Object, timestamp: &str) -> String {
+fn messageid(converter: &Converter, members: &Object, rule: &Object, timestamp: &str, time: &DateTime) -> String {
     let of = |members: &Object, name: &str| members.get(name).map(Value::to_string).unwrap_or_default();
     let line = ["flow_id", "src_ip", "src_port", "dest_ip", "dest_port", "proto", "pcap_cnt", "tx_id"];
     let mut parts = vec![converter.analyzer.analyzerid.to_string(), timestamp.to_owned()];
     parts.extend(line.iter().map(|name| of(members, name)));
     parts.extend(["gid", "signature_id", "rev"].iter().map(|name| of(rule, name)));
-    crate::uuid::uuid(parts.iter().map(String::as_str))
+    crate::uuid::uuid_at(time, parts.iter().map(String::as_str))
 }
 
 fn classification(rule: &Object) -> Classification {

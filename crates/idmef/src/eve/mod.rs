@@ -43,7 +43,7 @@
 //! | all else, and `http`, `files`, `app_proto`, `in_iface`, `vlan` once more | AdditionalData whose meaning is the path of the member: `tls.sni`, `flow.start`, `metadata.flowbits` |
 //! | the whole line | AdditionalData `eve`, byte-string |
 //!
-//! `messageid` is a UUID (version 8) made from the SHA-256 of analyzerid, timestamp, flow_id, addresses, ports,
+//! `messageid` is a UUID (version 8) made from the time of the event and the SHA-256 of analyzerid, timestamp, flow_id, addresses, ports,
 //! protocol, gid, signature_id, rev, pcap_cnt and tx_id: the same line read again gives the same identifier.
 //!
 //! # Limits

@@ -345,21 +345,21 @@ async fn insert(
     let peer = column!(record => record.peer.as_str());
     let content_type = column!(record => record.content_type.as_str());
     let sha256 = column!(record => record.sha256.as_slice());
-    let key = column!(record => record.key.as_slice());
+    let key = column!(record => &*record.key);
     let parsed = column!(record => record.message.is_some());
     let body = column!(record => record.body.as_ref());
     // One alert twice in a group must not bring its sources twice.
     let mut seen = HashSet::new();
-    let sources = records.iter().filter(|record| seen.insert(record.key));
+    let sources = records.iter().filter(|record| seen.insert(&record.key));
     let (source_key, source_addr): (Vec<&[u8]>, Vec<IpAddr>) =
-        sources.flat_map(|record| record.sources.iter().map(|addr| (record.key.as_slice(), *addr))).unzip();
+        sources.flat_map(|record| record.sources.iter().map(|addr| (&*record.key, *addr))).unzip();
     let values: [&(dyn ToSql + Sync); 9] =
         [&received, &peer, &content_type, &sha256, &key, &parsed, &body, &source_key, &source_addr];
     let rows = client.query(statement, &values).await?;
     let mut fresh: HashSet<&[u8]> = rows.iter().map(|row| row.get::<_, &[u8]>(0)).collect();
     let insertions = group.iter().map(|(batch, _)| {
         let insertion = |record: &Arc<AlertRecord>| {
-            if fresh.remove(record.key.as_slice()) { Insertion::Inserted } else { Insertion::Duplicate }
+            if fresh.remove(&*record.key) { Insertion::Inserted } else { Insertion::Duplicate }
         };
         batch.iter().map(insertion).collect()
     });

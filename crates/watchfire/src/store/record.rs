@@ -9,6 +9,8 @@ use iap_tokio::manager::AlertKey;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+/// Numbers of more octets than this are kept as their digest.
+const NUMBER_LIMIT: usize = 64;
 /// No more source addresses of one alert than this are indexed.
 const SOURCES_LIMIT: usize = 256;
 
@@ -24,8 +26,9 @@ pub struct AlertRecord {
     pub content_type: String,
     /// SHA-256 of the body.
     pub sha256: [u8; 32],
-    /// What makes it the same alert when it comes again; see [`AlertRecord::new`].
-    pub key: [u8; 16],
+    /// What makes it the same alert when it comes again; see [`AlertRecord::new`]. Alerts of one analyzer whose numbers
+    /// follow each other have keys that follow each other, so that an index of them grows at its end.
+    pub key: Box<[u8]>,
     /// The octets as they came.
     pub body: Bytes,
     /// The body as IDMEF, when it is.
@@ -70,7 +73,7 @@ impl AlertRecord {
             AlertKey::Digest(digest) => *digest,
             _ => Sha256::digest(&body).into(),
         };
-        let key = hashed(&peer, key);
+        let key = written(&peer, key);
         let sources = message.as_deref().map(sources).unwrap_or_default();
         Self { received, peer, content_type, sha256, key, body, message, sources }
     }
@@ -120,31 +123,31 @@ impl AlertRecord {
     }
 }
 
-/// Half a SHA-256 over the peer and its key: short enough for an index, long enough that no two meet.
-fn hashed(peer: &str, key: &AlertKey) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    let mut part = |octets: &[u8]| {
-        // Lengths first, so that no two different lists of parts give the same octets.
-        hash.update((octets.len() as u64).to_be_bytes());
-        hash.update(octets);
+/// Half a SHA-256 of whose alert it is, and then its number as it is (or, if that is long, its digest); of what has no
+/// number, half a SHA-256 alone. Half is short enough for an index, and long enough that no two meet.
+fn written(peer: &str, key: &AlertKey) -> Box<[u8]> {
+    let digest = |parts: &[&[u8]]| {
+        let mut hash = Sha256::new();
+        for part in parts {
+            // Lengths first, so that no two different lists of parts give the same octets.
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize()
     };
-    part(peer.as_bytes());
+    let peer = peer.as_bytes();
     match key {
         AlertKey::Message { analyzerid, messageid } => {
-            part(b"id");
-            part(analyzerid.as_bytes());
-            part(messageid.as_bytes());
+            let whose = digest(&[peer, b"id", analyzerid.as_bytes()]);
+            let long = messageid.len() > NUMBER_LIMIT;
+            let (kind, number) =
+                if long { (b"#", &digest(&[messageid.as_bytes()])[..]) } else { (b"=", messageid.as_bytes()) };
+            [&whose[..16], kind, number].concat().into()
         }
-        AlertKey::Digest(digest) => {
-            part(b"sha256");
-            part(digest);
-        }
+        AlertKey::Digest(octets) => digest(&[peer, b"sha256", octets])[..16].into(),
         // A kind of key that did not exist when this was written.
-        other => part(format!("{other:?}").as_bytes()),
+        other => digest(&[peer, b"other", format!("{other:?}").as_bytes()])[..16].into(),
     }
-    let mut short = [0; 16];
-    short.copy_from_slice(&hash.finalize()[..16]);
-    short
 }
 
 fn sources(message: &idmef::Message) -> Vec<IpAddr> {
@@ -201,6 +204,14 @@ pub(crate) mod tests {
         let opaque = |peer: &str, body: &'static [u8]| AlertRecord::now(peer, "x/y", Bytes::from_static(body));
         assert_eq!(opaque("s", b"a").key, opaque("s", b"a").key);
         assert_ne!(opaque("s", b"a").key, opaque("s", b"b").key);
+        // In order, as long as they are not too long to be kept.
+        let key = |id: &str| {
+            let body = xml(7, "192.0.2.1").replace("messageid=\"m7\"", &format!("messageid=\"{id}\""));
+            AlertRecord::now("s", "text/xml", Bytes::from(body)).key
+        };
+        assert!(key("m0000001") < key("m0000002") && key("m0000002") < key("m0000010"));
+        assert_eq!(key(&"x".repeat(1000)).len(), 16 + 1 + 32);
+        assert_ne!(key(&"x".repeat(1000)), key(&"x".repeat(1001)));
         // Parts cannot be moved from one to the other.
         assert_ne!(opaque("sx", b"a").key, opaque("s", b"xa").key);
     }

@@ -331,7 +331,7 @@ impl Writer {
                         record.peer,
                         record.content_type,
                         record.sha256.as_slice(),
-                        record.key.as_slice(),
+                        &*record.key,
                         record.message.is_some(),
                         sources,
                         record.body.as_ref(),
