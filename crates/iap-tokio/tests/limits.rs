@@ -431,6 +431,29 @@ async fn an_alert_far_above_the_managers_limit_becomes_a_dead_letter_at_the_firs
 }
 
 #[tokio::test]
+async fn a_status_that_came_before_a_reset_is_heard() {
+    let pki = Pki::new();
+    let hasty = listener().await;
+    let spool = Spool::in_memory(SpoolConfig::default().with_max_record(32 << 20)).unwrap();
+    let sensor = Sensor::builder(pki.tls(Profile::Analyzer, "sensor-1"), "manager.example.com", spool)
+        .unwrap()
+        .config(Config::analyzer().with_limits(|limits| limits.body = 32 << 20))
+        .connect(endpoint(hasty.local_addr().unwrap()))
+        .start()
+        .unwrap();
+    // It is still being written when answer and reset are here: the write fails first.
+    sensor.spool().append(vec![Record::new("text/plain", vec![b'x'; 24 << 20])], None).await.unwrap();
+    let mut peer = scripted_manager(&hasty, &pki.tls(Profile::Manager, "manager.example.com")).await;
+    head(&mut peer).await;
+    say(&mut peer, status(413)).await;
+    socket2::SockRef::from(peer.get_ref().0.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer);
+    soon(sensor.drained()).await;
+    assert_eq!(sensor.spool().dead_letters(0, 9).await.unwrap()[0].status, 413);
+    assert_eq!(sensor.counters().channels.load(Relaxed), 1);
+}
+
+#[tokio::test]
 async fn a_type_that_is_not_taken_is_answered_415_and_the_connection_stays() {
     let pki = Pki::new();
     let config = Config::manager().with_accept(["text/plain".parse().unwrap()]);
