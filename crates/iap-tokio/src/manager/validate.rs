@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_body_that_was_accepted_is_not_too_large_to_read() {
-        let body = HEARTBEAT.replace("</IDMEF-Message>", &format!("{}</IDMEF-Message>", " ".repeat(2 << 20)));
+        // More than the decoder takes by default, as padding, which stands behind the document.
+        let body = format!("{HEARTBEAT}{}", " ".repeat(2 << 20));
         assert!(look("text/xml", body.as_bytes()).unwrap().message.is_some());
     }
 
