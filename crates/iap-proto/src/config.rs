@@ -51,7 +51,7 @@ pub struct Timeouts {
     pub setup: Duration,
     /// The TLS handshake, within the set-up. Default 10 s.
     pub tls_handshake: Duration,
-    /// Sender: from sending a message to its answer. Default 30 s.
+    /// Sender: from sending a message, or from the answer before its own if that is later, to its answer. Default 30 s.
     pub ack: Duration,
     /// Receiver: from the first octet of a message to its last. Default 60 s.
     pub message: Duration,

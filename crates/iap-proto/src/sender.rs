@@ -59,6 +59,7 @@ pub struct Sender {
     head: HeadBuffer,
     /// When each unanswered message was sent, oldest first.
     in_flight: VecDeque<Instant>,
+    last_answer: Instant,
     oldest: u64,
     now: Instant,
     state: State,
@@ -83,6 +84,7 @@ impl Sender {
             out,
             head: HeadBuffer::default(),
             in_flight: VecDeque::new(),
+            last_answer: now,
             oldest: 0,
             now,
             state: State::Open,
@@ -172,6 +174,7 @@ impl Sender {
         }
         let id = MessageId(self.oldest);
         self.oldest = self.oldest.saturating_add(1);
+        self.last_answer = self.now;
         self.out.event(SenderEvent::Answered { id, verdict, status });
         Ok(())
     }
@@ -225,8 +228,9 @@ impl Sender {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let sent = self.in_flight.front()?;
-        (self.state != State::Closed).then(|| *sent + self.config.timeouts.ack)
+        // The oldest waits behind those before it: as long as answers come, the peer is not dead but busy.
+        let waiting = (*self.in_flight.front()?).max(self.last_answer);
+        (self.state != State::Closed).then(|| waiting + self.config.timeouts.ack)
     }
 }
 
