@@ -74,3 +74,15 @@ fn a_large_document_is_read_where_large_bodies_are_allowed() {
     assert_eq!(sensor.wait(), 0);
     assert_eq!(site.alerts(&store)[0]["alert"]["Alert"][0]["Classification"]["text"], "large");
 }
+
+#[test]
+fn what_no_output_can_hold_is_refused_and_not_acknowledged() {
+    let site = Site::new();
+    let xml = site.file("out.xml");
+    let manager = site.manager(&["--listen", "127.0.0.1:0", "--output", &format!("xml:{xml}")]);
+    let input = site.write("in", format!("plain text\n{}", alert(" analyzerid=\"a\"", " messageid=\"1\"", "kept")));
+    let mut sensor = site.sensor(&["--connect", &manager.address(), "--input", &input, "--exit-when-drained"]);
+    assert!(sensor.line().contains("\"acked\":1,\"rejected\":1"), "{}", sensor.log());
+    assert_eq!(sensor.wait(), 1);
+    assert!(std::fs::read_to_string(xml).unwrap().contains("kept"));
+}

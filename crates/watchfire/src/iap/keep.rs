@@ -18,6 +18,8 @@ const PEERS: usize = 1000;
 pub struct Keeper {
     store: Option<Arc<dyn AlertStore>>,
     outputs: Outputs,
+    /// Nothing here can hold a body that is not IDMEF.
+    only_idmef: bool,
     health: Health,
     counts: Counts,
 }
@@ -33,13 +35,18 @@ struct Counts {
 }
 
 impl Keeper {
-    /// Keeps alerts in these.
-    pub fn new(store: Option<Arc<dyn AlertStore>>, outputs: Outputs, context: &Context) -> Self {
+    /// Keeps alerts in these. With `only_idmef` (XML files and nothing else) other bodies are refused, as there is no
+    /// place that would have them.
+    pub fn new(store: Option<Arc<dyn AlertStore>>, outputs: Outputs, only_idmef: bool, context: &Context) -> Self {
         let metrics = &context.metrics;
         let counts = Counts {
             kept: metrics.peer_counter("watchfire_iap_alerts_kept_total", "Alerts stored or written.", PEERS),
             duplicates: metrics.counter("watchfire_iap_alerts_known_total", "Alerts that the store had already.", &[]),
-            invalid: metrics.counter("watchfire_iap_alerts_invalid_total", "Alerts whose JSON is none.", &[]),
+            invalid: metrics.counter(
+                "watchfire_iap_alerts_invalid_total",
+                "Alerts whose JSON is none, or that no output can hold.",
+                &[],
+            ),
             failures: metrics.counter("watchfire_iap_keep_failures_total", "Batches that could not be kept.", &[]),
             batch: metrics.histogram("watchfire_iap_batch_alerts", "Alerts kept at once.", &[], Histogram::COUNTS),
             seconds: metrics.histogram(
@@ -49,7 +56,7 @@ impl Keeper {
                 Histogram::SECONDS,
             ),
         };
-        Self { store, outputs, health: context.health.clone(), counts }
+        Self { store, outputs, only_idmef, health: context.health.clone(), counts }
     }
 
     /// All or nothing of a batch, as far as the store goes.
@@ -85,6 +92,12 @@ impl Handover for Keeper {
                 tracing::warn!(peer = %alert.peer, content_type = %alert.content_type, "alert refused: not JSON");
                 self.counts.invalid.increment();
                 statuses.push(Status::BAD_REQUEST);
+                continue;
+            }
+            if self.only_idmef && alert.message.is_none() {
+                tracing::warn!(peer = %alert.peer, content_type = %alert.content_type, "alert refused: not IDMEF, and there is only XML output");
+                self.counts.invalid.increment();
+                statuses.push(Status::UNSUPPORTED_MEDIA_TYPE);
                 continue;
             }
             statuses.push(Status::OK);

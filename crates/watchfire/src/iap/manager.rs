@@ -57,7 +57,8 @@ impl ManagerService {
             OutputSync::Auto => store.is_none(),
         };
         let outputs = Outputs::open(&sinks, OutputOptions { sync, keep_failed: store.is_some() })?;
-        let keeper = Keeper::new(store.clone(), outputs.clone(), context);
+        let only_idmef = store.is_none() && sinks.iter().all(|sink| matches!(sink, OutputSpec::Xml(_)));
+        let keeper = Keeper::new(store.clone(), outputs.clone(), only_idmef, context);
 
         let mut builder = Manager::builder(tls.clone(), keeper).config(config(args)?).limits(limits(args));
         let mut listeners = Vec::new();
