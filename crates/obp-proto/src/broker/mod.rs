@@ -1,0 +1,1 @@
+//! The broker's machine: authenticates what arrives, hands queries to the application, seals what goes back.

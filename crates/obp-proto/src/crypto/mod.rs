@@ -1,0 +1,1 @@
+//! The cryptography that the protocol names, behind one provider trait.

@@ -1,0 +1,1 @@
+//! Messages and structures of OBPQuery and of the service-connect protocol.

@@ -1,0 +1,1 @@
+//! The Session header: parse, print, sign, verify, replay protection.

@@ -1,0 +1,1 @@
+//! Sealed tickets: what the broker hands out and later opens.

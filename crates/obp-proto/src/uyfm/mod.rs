@@ -1,0 +1,1 @@
+//! UYFM datagrams: requests, responses, entries, reassembly (SXS-08 section 8).
