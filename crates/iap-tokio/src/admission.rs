@@ -1,10 +1,14 @@
 //! Which addresses may connect, and how often at the same time. draft-ietf-idwg-iap-01 section 7.2.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// The rule, and the connections there are. Clones share it.
 #[derive(Debug, Clone)]
@@ -21,7 +25,50 @@ pub(crate) struct Admitted {
     address: IpAddr,
 }
 
+/// A connection that came in, and whether it may stay.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) tcp: TcpStream,
+    pub(crate) address: SocketAddr,
+    /// To be kept while the connection lasts; none if its address is not known or has too many.
+    pub(crate) admitted: Option<Place>,
+}
+
+/// What an admitted connection takes up: one of all places, and one of its address.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_address: Admitted,
+}
+
 impl Admission {
+    /// Waits for a free place and then for a connection. None when it is over.
+    pub(crate) async fn next(
+        &self,
+        listener: &TcpListener,
+        places: &Arc<Semaphore>,
+        stop: &CancellationToken,
+    ) -> Option<Arrival> {
+        let place = stop.run_until_cancelled(Arc::clone(places).acquire_owned()).await?.ok()?;
+        loop {
+            match stop.run_until_cancelled(listener.accept()).await? {
+                Ok((tcp, address)) => {
+                    let admitted = self.admit(address.ip());
+                    if admitted.is_none() {
+                        tracing::warn!(%address, "connection closed: its address is not allowed or has too many already");
+                    }
+                    let admitted = admitted.map(|admitted| Place { _of_all: place, _of_address: admitted });
+                    return Some(Arrival { tcp, address, admitted });
+                }
+                Err(error) => {
+                    // Usually no descriptor is free; one will be when a connection ends.
+                    tracing::warn!(%error, "cannot accept a connection; trying again in a moment");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
     /// Lets in up to `most` connections at the same time from each address of `networks`, or of anywhere if there are
     /// none.
     pub(crate) fn new(networks: &[IpNet], most: usize) -> Self {

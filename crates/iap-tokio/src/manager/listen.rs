@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use iap_proto::Status;
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::{Handover, Shared};
+use crate::admission::Arrival;
 
 /// Takes connections until the manager stops.
 pub(super) async fn serve<H: Handover>(
@@ -19,33 +19,17 @@ pub(super) async fn serve<H: Handover>(
     shared: Arc<Shared<H>>,
     tasks: TaskTracker,
 ) {
-    loop {
-        let place = tokio::select! {
-            () = shared.stop.cancelled() => return,
-            place = Arc::clone(&places).acquire_owned() => place,
-        };
-        let (tcp, address) = tokio::select! {
-            () = shared.stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Usually no descriptor is free; one will be when a connection ends.
-                    tracing::warn!(%error, "cannot accept a connection; trying again in a moment");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-        };
+    while let Some(arrival) = shared.admission.next(&listener, &places, &shared.stop).await {
+        let Arrival { tcp, address, admitted } = arrival;
         shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-        let Some(admitted) = shared.admission.admit(address.ip()) else {
+        let Some(place) = admitted else {
             shared.counters.refuse("address");
-            tracing::warn!(%address, "connection closed: its address is not allowed or has too many already");
             continue;
         };
         let shared = Arc::clone(&shared);
         tasks.spawn(async move {
             shared.cut.run_until_cancelled(connection(tcp, address, &shared)).await;
-            drop((admitted, place));
+            drop(place);
         });
     }
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use watchfire_core::Backoff;
 
 use super::Shared;
+use crate::setup::{Open, error_label};
 use crate::spool::{Reader, Settled, SpoolError, Spooled};
 use crate::tls::TlsStream;
 use crate::wire::Wire;
@@ -50,8 +51,25 @@ struct Channel<'a> {
     try_next: bool,
 }
 
-/// Runs an open channel to its end. `superseded` ends it because a newer one is there.
-pub(super) async fn deliver(
+/// Runs an open channel to its end, with its entries in the log and the counters. `superseded` ends it because a newer one is
+/// there.
+pub(super) async fn run(address: &str, open: Open<Sender>, shared: &Shared, superseded: CancellationToken) -> Ended {
+    let Open { channel: sender, wire, peer, handshake } = open;
+    shared.counters.open(handshake.resumed);
+    tracing::info!(manager = %peer, address, version = %handshake.version, resumed = handshake.resumed, "channel open");
+    let ended = deliver(wire, sender, shared, superseded).await;
+    shared.counters.connected.store(false, Ordering::Relaxed);
+    match &ended.reason {
+        CloseReason::Failed(error) => {
+            shared.counters.fail(error_label(error), format!("{address}: {error}"));
+            tracing::warn!(manager = %peer, address, %error, "channel closed");
+        }
+        reason => tracing::info!(manager = %peer, address, %reason, "channel closed"),
+    }
+    ended
+}
+
+async fn deliver(
     mut wire: Wire<TlsStream<TcpStream>>,
     mut sender: Sender,
     shared: &Shared,

@@ -1,16 +1,15 @@
 //! Connections that the sensor dials: ordered fail-over, and back-off. draft-ietf-idwg-iap-01 sections 5.1 and 5.2.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use iap_proto::{CloseReason, DataRole, Sender};
+use iap_proto::{DataRole, Sender};
 use tokio_util::sync::CancellationToken;
 use watchfire_core::Backoff;
 
 use super::Shared;
-use super::deliver::{Ended, deliver};
-use crate::setup::{Endpoint, Open, SetupError, error_label};
+use super::deliver::run;
+use crate::setup::{Endpoint, Open, SetupError};
 
 /// A channel that held so long, or delivered something, makes the next wait short again.
 const STABLE: Duration = Duration::from_secs(60);
@@ -61,21 +60,4 @@ pub(super) async fn keep_dialling(managers: Vec<Endpoint>, (min, max): (Duration
 async fn open(manager: &Endpoint, shared: &Shared) -> Result<Open<Sender>, SetupError> {
     let tcp = manager.dial(shared.node.config.timeouts.next_hop).await?;
     shared.node.initiate(tcp, manager.target.clone(), DataRole::Sender).await?.into_sending()
-}
-
-/// Runs an open channel to its end, with its entries in the log and the counters.
-pub(super) async fn run(address: &str, open: Open<Sender>, shared: &Shared, superseded: CancellationToken) -> Ended {
-    let Open { channel: sender, wire, peer, handshake } = open;
-    shared.counters.open(handshake.resumed);
-    tracing::info!(manager = %peer, address, version = %handshake.version, resumed = handshake.resumed, "channel open");
-    let ended = deliver(wire, sender, shared, superseded).await;
-    shared.counters.connected.store(false, Ordering::Relaxed);
-    match &ended.reason {
-        CloseReason::Failed(error) => {
-            shared.counters.fail(error_label(error), format!("{address}: {error}"));
-            tracing::warn!(manager = %peer, address, %error, "channel closed");
-        }
-        reason => tracing::info!(manager = %peer, address, %reason, "channel closed"),
-    }
-    ended
 }

@@ -1,7 +1,6 @@
 //! Connections that a manager dials, to a sensor that must not dial out. draft-ietf-idwg-iap-01 section 6.1.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use iap_proto::Sender;
 use tokio::net::{TcpListener, TcpStream};
@@ -10,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use super::dial::run;
+use super::deliver::run;
+use crate::admission::Arrival;
 use crate::setup::{Open, SetupError};
 
 /// Setups at the same time. One manager needs one; the rest is room for it among those who only try.
@@ -55,36 +55,16 @@ async fn accept(
     opened: mpsc::Sender<Opened>,
     tasks: TaskTracker,
 ) {
-    loop {
-        let place = tokio::select! {
-            () = shared.stop.cancelled() => return,
-            place = Arc::clone(&places).acquire_owned() => place,
-        };
-        let (tcp, address) = tokio::select! {
-            () = shared.stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection; trying again in a moment");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-        };
-        let Some(admitted) = shared.admission.admit(address.ip()) else {
-            shared
-                .counters
-                .fail("address", format!("{address}: its address is not allowed or has too many connections"));
-            tracing::warn!(%address, "connection closed: its address is not allowed or has too many already");
+    while let Some(arrival) = shared.admission.next(&listener, &places, &shared.stop).await {
+        let Arrival { tcp, address, admitted } = arrival;
+        let Some(place) = admitted else {
+            let why = format!("{address}: its address is not allowed or has too many connections");
+            shared.counters.fail("address", why);
             continue;
         };
         let (shared, opened) = (Arc::clone(&shared), opened.clone());
         tasks.spawn(async move {
-            let setup = setup(tcp, &shared);
-            let result = tokio::select! {
-                result = setup => result,
-                () = shared.stop.cancelled() => return,
-            };
+            let Some(result) = shared.stop.run_until_cancelled(setup(tcp, &shared)).await else { return };
             match result {
                 Ok(open) => {
                     let _ = opened.send((address.to_string(), open)).await;
@@ -94,7 +74,7 @@ async fn accept(
                     tracing::warn!(%address, %error, "connection refused");
                 }
             }
-            drop((admitted, place));
+            drop(place);
         });
     }
 }
