@@ -1,0 +1,3 @@
+//! OmniBroker over hyper and tokio.
+
+pub mod race;
