@@ -3,8 +3,10 @@
 //! A [`Pair`] moves whichever side is due next, hands octets over the [`Link`]s as these let them through, and writes
 //! down what each side said. The same seed gives the same [`Trace`].
 
+mod driven;
 mod link;
 mod pair;
 
+pub use driven::Driven;
 pub use link::{Link, LinkConfig};
 pub use pair::{Node, Pair, Said, Stop, Trace, TraceEntry};
