@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Watchfire's programs beside rsyslog's, in the same run, on the same alerts, over loopback and mutual TLS.
+"""Watchfire's programs beside rsyslog's and Prelude's, in one run, on the same alerts, over loopback and mutual TLS.
 
 python3 benches/iap/rates.py [--watchfire PATH] [--alerts N] [--rounds R] [--only CASE,..] [--write]
 
@@ -17,7 +17,7 @@ import tempfile
 
 # Nothing is left beside the sources.
 sys.dont_write_bytecode = True
-from whole import machine, memory, rsyslog, watchfire  # noqa: E402
+from whole import machine, memory, prelude, rsyslog, watchfire  # noqa: E402
 from whole.alerts import OCTETS  # noqa: E402
 from whole.bench import Bench  # noqa: E402
 from whole.processes import CaseFailed  # noqa: E402
@@ -34,8 +34,11 @@ RATES = {
     "durable": ("watchfire, IDMEF, spool and store on disk, synced", "yes", "SQLite, synced", watchfire.durable),
     "relp": (f"rsyslog RELP, window {rsyslog.RELP_WINDOW}", "yes", "file, not synced", rsyslog.relp),
     "plain": ("rsyslog, octet-counted TLS", "no", "file, not synced", rsyslog.plain),
+    "prelude": ("Prelude, binary IDMEF", "no", "file, one field of each, not synced", prelude.prelude),
+    "prelude-xml": ("Prelude, binary IDMEF", "no", "file, IDMEF XML, not synced", prelude.prelude_xml),
 }
 CASES = [*RATES, "memory"]
+PRELUDE = ("prelude", "prelude-xml")
 
 
 def rate_rows(bench, names, arguments):
@@ -71,7 +74,7 @@ def rate_rows(bench, names, arguments):
             f"{start} **{rate / 1000:.1f}** ({each}) | {alone[name]:.2f} | {sender:.1f} | {receiver:.1f} "
             f"| {max(one.foreign for one in got):.0%} |"
         )
-    return rows, failures
+    return rows, failures, [got for name in PRELUDE for got in rounds.get(name, ())]
 
 
 def memory_rows(bench, arguments):
@@ -129,7 +132,7 @@ def main():
         bench = Bench(arguments, pathlib.Path(folder).resolve())
         parts, failed = [machine.header(bench)], False
         if names := [name for name in RATES if name in arguments.only]:
-            rows, failures = rate_rows(bench, names, arguments)
+            rows, failures, preludes = rate_rows(bench, names, arguments)
             failed |= bool(failures)
             title = "| case | sender to receiver | acknowledged | kept | thousand alerts/s, median (all rounds) "
             title += "| one alert alone, s | sender, CPU µs/alert | receiver, CPU µs/alert | CPU of others, at most |"
@@ -138,6 +141,9 @@ def main():
                 f"watchfire's window is {watchfire.WINDOW}."
             )
             parts.append("\n".join((title, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |", *rows)))
+            if preludes:
+                octets = statistics.mean(got.octets for got in preludes)
+                parts.append(f"Prelude: {prelude.versions()}; {octets:.0f} octets of TLS for each alert, on average.")
         if "memory" in arguments.only:
             rows, broken = memory_rows(bench, arguments)
             failed |= broken
