@@ -1,1 +1,21 @@
-//! Binding a device to an account: PIN proofs and the machines of both sides (SXS-08).
+//! Binding a device to an account at a broker: service-connect. draft-hallambaker-wsconnect-08.
+
+mod account;
+mod binding;
+mod client;
+mod config;
+mod exchange;
+mod negotiate;
+mod pin;
+mod poll;
+
+pub use account::{AccountName, InvalidAccount};
+pub use binding::Binding;
+pub use client::{ConnectClient, ConnectClientEvent};
+pub use config::{ConnectBrokerConfig, ConnectClientConfig, Device};
+pub use exchange::{ExchangeId, Request, Response};
+pub use pin::{InvalidPin, MAX_CHALLENGE, MIN_CHALLENGE, Pin, ServerProof};
+pub use poll::interval as poll_interval;
+
+/// The path of the service on its host, for POST.
+pub const PATH: &str = "/.well-known/sxs-connect/";

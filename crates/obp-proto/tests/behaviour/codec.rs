@@ -1,0 +1,1 @@
+//! What is refused, what is kept, what is written.
