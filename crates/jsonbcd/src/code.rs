@@ -44,8 +44,6 @@ pub(crate) const REFERENCE: u8 = 0xc0;
 pub(crate) const DEFINE: u8 = 0xc4;
 /// Define a code and insert what it is defined as.
 pub(crate) const DEFINE_INSERT: u8 = 0xc8;
-/// "Tag dictionary definition", whose meaning no draft gives.
-pub(crate) const TAG_DICTIONARY: u8 = 0xcc;
 /// Load a dictionary, named by its digest.
 pub(crate) const DICTIONARY: u8 = 0xd0;
 /// Frame that is read forward.

@@ -32,6 +32,12 @@ impl Error {
         self
     }
 
+    /// The same when so many octets stand before what the offset counts from.
+    pub(crate) fn behind(mut self, octets: usize) -> Self {
+        self.0.offset = self.0.offset.map(|offset| offset.saturating_add(octets));
+        self
+    }
+
     /// What is wrong.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
@@ -106,7 +112,8 @@ pub enum ErrorKind {
         /// The first of them.
         found: u8,
     },
-    /// The octet is the code of nothing in the profile that was chosen.
+    /// The octet is the code of nothing in the profile that was chosen. CC, CD and CE ("tag dictionary definition") are
+    /// the codes of something whose meaning no draft gives.
     #[error("code {0:#04x} is not assigned")]
     UnassignedCode(u8),
     /// The lexeme belongs to a larger dialect than was allowed, or to text where only binary lexemes are.

@@ -331,8 +331,12 @@ impl<'a> Lexer<'a> {
             b'u' => {
                 let first = self.hexadecimal(wrong)?;
                 let code = if first & 0xfc00 == 0xd800 {
-                    if self.array()? != *b"\\u" {
-                        return Err(wrong());
+                    for due in *b"\\u" {
+                        match self.first() {
+                            Some(found) if found == due => self.bump(),
+                            Some(_) => return Err(wrong()),
+                            None => return Err(self.unexpected("the second half of a surrogate pair")),
+                        }
                     }
                     let second = self.hexadecimal(wrong)?;
                     if second & 0xfc00 != 0xdc00 {
@@ -349,9 +353,11 @@ impl<'a> Lexer<'a> {
     }
 
     fn hexadecimal(&mut self, wrong: impl Fn() -> Error) -> Result<u32> {
-        let digits: [u8; 4] = self.array()?;
-        digits.iter().try_fold(0, |value: u32, &digit| {
-            char::from(digit).to_digit(16).map(|digit| value << 4 | digit).ok_or_else(&wrong)
+        (0..4).try_fold(0, |value: u32, _| {
+            let Some(digit) = self.first() else { return Err(self.unexpected("a hexadecimal digit")) };
+            let digit = char::from(digit).to_digit(16).ok_or_else(&wrong)?;
+            self.bump();
+            Ok(value << 4 | digit)
         })
     }
 

@@ -77,6 +77,12 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
+    /// What a code stands for.
+    pub(crate) fn get(&self, code: u32) -> Option<Found<'_, 'a>> {
+        let here = self.definitions.get(&code).map(Found::Here);
+        here.or_else(|| self.in_dictionaries(code).map(Found::Loaded))
+    }
+
     /// What a code stands for, which counts as inserted.
     pub(crate) fn insert(&mut self, code: u32, limits: &Limits) -> Result<Found<'_, 'a>, ErrorKind> {
         let here = self.definitions.get(&code);
@@ -88,7 +94,6 @@ impl<'a> Table<'a> {
         if self.expanded > limits.expansion {
             return Err(ErrorKind::Limit(Limit::Expansion));
         }
-        let found = self.definitions.get(&code).map(Found::Here);
-        found.or_else(|| self.in_dictionaries(code).map(Found::Loaded)).ok_or(ErrorKind::UndefinedCode(code))
+        self.get(code).ok_or(ErrorKind::UndefinedCode(code))
     }
 }
