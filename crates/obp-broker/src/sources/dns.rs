@@ -10,7 +10,7 @@ use hickory_net::dnssec::DnssecDnsHandle;
 use hickory_net::runtime::TokioRuntimeProvider;
 use hickory_net::xfer::{DnsHandle, RetryDnsHandle};
 use hickory_net::{DnsError as HickoryDnsError, NetError, NoRecords};
-use hickory_proto::dnssec::{Proof, TrustAnchors};
+use hickory_proto::dnssec::Proof;
 use hickory_proto::op::{DnsRequestOptions, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -22,6 +22,7 @@ use super::keys::KeyCache;
 use super::record::{domain, records};
 use super::{BoxFuture, Lookup, Outcome, Query, Security, Source, SourceError};
 use crate::name::DomainName;
+use crate::proof::Anchors;
 
 /// How strictly signatures are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,7 +40,7 @@ pub enum Validation {
 }
 
 /// How the DNS is asked.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DnsConfig {
     /// The resolvers, asked over UDP, and over TCP when an answer is too long for that.
@@ -47,22 +48,13 @@ pub struct DnsConfig {
     /// Whether and how DNSSEC is validated.
     pub validation: Validation,
     /// Where chains of signatures must end.
-    pub anchors: Arc<TrustAnchors>,
+    pub anchors: Anchors,
     /// How long one try waits (default 2 s).
     pub attempt: Duration,
     /// Tries after the first (default 1).
     pub retries: usize,
     /// How long a question may take with all that it leads to (default 5 s).
     pub deadline: Duration,
-}
-
-impl std::fmt::Debug for DnsConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DnsConfig")
-            .field("servers", &self.servers)
-            .field("validation", &self.validation)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Why no source could be made.
@@ -75,9 +67,6 @@ pub enum DnsError {
     /// The system's configuration cannot be read.
     #[error("the system's resolver configuration: {0}")]
     System(String),
-    /// The trust anchors cannot be read.
-    #[error("trust anchors: {0}; write DNSKEY records in zone-file form")]
-    Anchors(String),
     /// The handle could not be made.
     #[error("the resolver: {0}")]
     Setup(String),
@@ -90,7 +79,7 @@ impl DnsConfig {
         Self {
             servers,
             validation: Validation::Strict,
-            anchors: Arc::new(TrustAnchors::default()),
+            anchors: Anchors::root(),
             attempt: Duration::from_secs(2),
             retries: 1,
             deadline: Duration::from_secs(5),
@@ -118,13 +107,10 @@ impl DnsConfig {
         Self { validation, ..self }
     }
 
-    /// The same with trust anchors from DNSKEY records in zone-file form, for the root or any zone.
-    ///
-    /// # Errors
-    /// [`DnsError::Anchors`] when the text has no such records.
-    pub fn with_anchors(self, text: &str) -> Result<Self, DnsError> {
-        let anchors: TrustAnchors = text.parse().map_err(|error| DnsError::Anchors(format!("{error}")))?;
-        Ok(Self { anchors: Arc::new(anchors), ..self })
+    /// The same with these trust anchors.
+    #[must_use]
+    pub fn with_anchors(self, anchors: Anchors) -> Self {
+        Self { anchors, ..self }
     }
 }
 
@@ -165,7 +151,7 @@ impl DnsSource {
         let pool = NameServerPool::from_config(servers, context, TokioRuntimeProvider::default());
         let plain = RetryDnsHandle::new(pool, config.retries);
         let secure = (config.validation != Validation::Off).then(|| {
-            DnssecDnsHandle::with_trust_anchor(KeyCache::over(plain.clone()), Arc::clone(&config.anchors))
+            DnssecDnsHandle::with_trust_anchor(KeyCache::over(plain.clone()), config.anchors.shared())
         });
         Ok(Self { plain, secure, validation: config.validation, deadline: config.deadline })
     }
