@@ -6,7 +6,6 @@ use std::sync::Arc;
 use base64::Engine as _;
 use bytes::Bytes;
 use iap_tokio::manager::AlertKey;
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 /// Numbers of more octets than this are kept as their digest.
@@ -92,35 +91,40 @@ impl AlertRecord {
 
     /// The line of `--output ndjson:` and of `iap alerts --json`, with its line feed.
     pub fn write_json_line(&self, into: &mut Vec<u8>) {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            received: &'a str,
-            peer: &'a str,
-            content_type: &'a str,
-            sha256: &'a str,
-            alert: Option<&'a idmef::Message>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            body: Option<String>,
-        }
-        let message = self.message.as_deref();
-        let line = Line {
-            received: &self.received_text(),
-            peer: &self.peer,
-            content_type: &self.content_type,
-            sha256: &crate::pki::hex(&self.sha256),
-            alert: message,
-            body: message.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(&self.body)),
-        };
+        // Put together by hand: digest and base64 have nothing to escape, and they are most of the line.
+        into.extend_from_slice(b"{\"received\":\"");
+        into.extend_from_slice(self.received_text().as_bytes());
+        into.extend_from_slice(b"\",\"peer\":");
+        json_string(&self.peer, into);
+        into.extend_from_slice(b",\"content_type\":");
+        json_string(&self.content_type, into);
+        into.extend_from_slice(b",\"sha256\":\"");
+        into.extend(self.sha256.iter().flat_map(|octet| [HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]]));
+        into.extend_from_slice(b"\",\"alert\":");
         let start = into.len();
-        if serde_json::to_writer(&mut *into, &line).is_err() {
-            // Only a message that has no JSON form (none is known) comes here: its octets then.
+        let alert = self.message.as_deref().is_some_and(|message| serde_json::to_writer(&mut *into, message).is_ok());
+        if !alert {
+            // Not IDMEF, or a message that has no JSON form (none is known): the octets then.
             into.truncate(start);
-            let body = base64::engine::general_purpose::STANDARD.encode(&self.body);
-            let plain = Line { alert: None, body: Some(body), ..line };
-            serde_json::to_writer(&mut *into, &plain).expect("strings always have a JSON form");
+            into.extend_from_slice(b"null,\"body\":\"");
+            base64_into(&self.body, into);
+            into.push(b'"');
         }
-        into.push(b'\n');
+        into.extend_from_slice(b"}\n");
     }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+fn json_string(text: &str, into: &mut Vec<u8>) {
+    serde_json::to_writer(into, text).expect("strings always have a JSON form");
+}
+
+fn base64_into(octets: &[u8], into: &mut Vec<u8>) {
+    let start = into.len();
+    into.resize(start + octets.len().div_ceil(3) * 4, 0);
+    let written = base64::engine::general_purpose::STANDARD.encode_slice(octets, &mut into[start..]);
+    into.truncate(start + written.expect("four characters for three octets, rounded up, are enough"));
 }
 
 /// Half a SHA-256 of whose alert it is, and then its number as it is (or, if that is long, its digest); of what has no
