@@ -5,6 +5,7 @@ pub mod client;
 pub mod codec;
 pub mod crypto;
 pub mod error;
+pub mod http;
 pub mod limits;
 pub mod message;
 pub mod service_connect;

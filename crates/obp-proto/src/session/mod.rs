@@ -10,6 +10,7 @@
 //! A header is strict when it has one of these attributes. None can be taken away or added without the key.
 
 mod clock;
+mod exchange;
 mod header;
 mod replay;
 mod sign;
@@ -17,6 +18,7 @@ mod sign;
 mod tests;
 
 pub use clock::Clock;
+pub use exchange::{Expected, ResponseError, Signer};
 pub use header::{HeaderError, SessionHeader};
 pub use replay::{ReplayError, ReplayGuard, ReplayLimits};
 pub use sign::{Profile, Required, SessionKey};
