@@ -330,9 +330,13 @@ impl ConnectClient {
             &what,
             Asked::Ticket { .. } | Asked::Refresh(_) | Asked::Unbind(_) | Asked::Poll(Pending { key: Some(_), .. })
         );
-        let message = match self.read(response, signed)? {
-            Message::ErrorResponse(error) => return Err(refusal_or(error.status.unwrap_or(Status::UNKNOWN))),
-            message => message,
+        let message = match self.read(response, signed) {
+            Ok(Message::ErrorResponse(error)) => Err(refusal_or(error.status.unwrap_or(Status::UNKNOWN))),
+            other => other,
+        };
+        let message = match message {
+            Ok(message) => message,
+            Err(error) => return self.later(what, error),
         };
         match (what, message) {
             (Asked::Open { pin, challenge, body }, Message::OpenPinResponse(message)) => {
@@ -346,7 +350,11 @@ impl ConnectClient {
                 let pending = Pending { transaction: None, key: None, began: self.now, min_retry: None };
                 self.tickets(message, pending)
             }
-            (Asked::Poll(pending), Message::TicketResponse(message)) => self.tickets(message, pending),
+            (Asked::Poll(pending), Message::TicketResponse(message)) => match message.status.unwrap_or(Status::SUCCESS)
+            {
+                status if passes(status) => self.wait(pending, None, message.min_retry),
+                _ => self.tickets(message, pending),
+            },
             (Asked::Refresh(old), Message::TicketResponse(message)) => {
                 match message.status.unwrap_or(Status::SUCCESS) {
                     Status::SUCCESS => {}
@@ -378,6 +386,14 @@ impl ConnectClient {
                     }
                 }
             }
+        }
+    }
+
+    /// A poll that a service refuses because it is busy or broken is made again.
+    fn later(&mut self, what: Asked, error: Error) -> Result<(), Error> {
+        match (what, error) {
+            (Asked::Poll(pending), Error::Refused(status)) if passes(status) => self.wait(pending, None, None),
+            (_, error) => Err(error),
         }
     }
 
@@ -413,6 +429,11 @@ impl ConnectClient {
 
 const ANONYMOUS: ApiMisuse = ApiMisuse::Unusable("the binding has no key of its own, as anonymous ones have none");
 const CONFIRMATION: &str = "nobody confirmed the binding";
+
+/// Whether a refusal may pass by itself.
+const fn passes(status: Status) -> bool {
+    matches!(status.code(), 429 | 500 | 502..=504)
+}
 
 /// Whether a message says no.
 fn is_refusal(message: &Message) -> bool {

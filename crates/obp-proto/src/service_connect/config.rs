@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::message::{ImageLink, InstanceConnection};
 
 /// What a client tells of its device, so that a person can recognise it.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Device {
     /// A URI that names this very device.
@@ -119,6 +119,8 @@ pub struct ConnectBrokerConfig {
     pub max_pending: usize,
     /// Requests that wait for the application, at most: 256.
     pub max_unanswered: usize,
+    /// Replies and events that wait to be fetched, at most: 4096. Beyond, requests are dropped without a reply.
+    pub max_undrained: usize,
     /// Accounts whose failures are counted, at most: 4096. Beyond, no more bindings are opened by PIN until some of
     /// these are forgotten.
     pub max_counted: usize,
@@ -151,6 +153,7 @@ impl ConnectBrokerConfig {
             max_challenges: 256,
             max_pending: 1024,
             max_unanswered: 256,
+            max_undrained: 4096,
             max_counted: 4096,
             max_unbound: 65_536,
             limits: Limits::DEFAULT,

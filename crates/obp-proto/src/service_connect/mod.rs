@@ -2,6 +2,7 @@
 
 mod account;
 mod binding;
+mod broker;
 mod client;
 mod config;
 mod exchange;
@@ -11,6 +12,7 @@ mod poll;
 
 pub use account::{AccountName, InvalidAccount};
 pub use binding::Binding;
+pub use broker::{ConnectBroker, ConnectBrokerEvent, ConnectReply, ConnectRequestId, TransactionId};
 pub use client::{ConnectClient, ConnectClientEvent};
 pub use config::{ConnectBrokerConfig, ConnectClientConfig, Device};
 pub use exchange::{ExchangeId, Request, Response};
