@@ -24,7 +24,9 @@ pub enum NameError {
     #[error("the name is longer than 253 octets")]
     TooLong,
     /// Outside of letters, digits, `-` and `_`; internationalized names come in punycode.
-    #[error("the name has the character {0:?}: write letters, digits, '-' and '_', internationalized names in punycode")]
+    #[error(
+        "the name has the character {0:?}: write letters, digits, '-' and '_', internationalized names in punycode"
+    )]
     Character(char),
 }
 

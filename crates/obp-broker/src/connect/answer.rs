@@ -165,6 +165,14 @@ impl Answer {
 impl PartialEq for Answer {
     fn eq(&self, other: &Self) -> bool {
         (self.status, &self.description, &self.connections, &self.advice, &self.policies, self.index, self.count)
-            == (other.status, &other.description, &other.connections, &other.advice, &other.policies, other.index, other.count)
+            == (
+                other.status,
+                &other.description,
+                &other.connections,
+                &other.advice,
+                &other.policies,
+                other.index,
+                other.count,
+            )
     }
 }

@@ -140,13 +140,18 @@ impl Assembler<'_> {
         let mut parts: Vec<Vec<Draft>> = Vec::new();
         let web = self.plan.https.is_some();
         if !bindings.is_empty() {
-            parts.push(bindings.iter().take(MAX_TARGETS).map(|binding| self.draft_binding(binding, &owner, web)).collect());
+            parts.push(
+                bindings.iter().take(MAX_TARGETS).map(|binding| self.draft_binding(binding, &owner, web)).collect(),
+            );
         }
         // The host's own port comes last, unless somebody says where the service is.
         let plain = match &services {
             Some(found) if found.is_empty() => {
                 if parts.is_empty() {
-                    return Err(Failure::new(Status::NonExistentDomain, format!("{} does not offer this service", self.name)));
+                    return Err(Failure::new(
+                        Status::NonExistentDomain,
+                        format!("{} does not offer this service", self.name),
+                    ));
                 }
                 Vec::new()
             }
@@ -154,7 +159,10 @@ impl Assembler<'_> {
             None if self.peer => {
                 return Err(Failure::new(
                     Status::NotImplemented,
-                    format!("{} lists no service for its accounts, and this broker knows no other way to a peer", self.name),
+                    format!(
+                        "{} lists no service for its accounts, and this broker knows no other way to a peer",
+                        self.name
+                    ),
                 ));
             }
             None => match self.plan.port {
@@ -219,7 +227,10 @@ impl Assembler<'_> {
                 return Ok((service, owner));
             };
             let Some(target) = alias.target.clone() else {
-                return Err(Failure::new(Status::NonExistentDomain, format!("{owner} says that it offers no such service")));
+                return Err(Failure::new(
+                    Status::NonExistentDomain,
+                    format!("{owner} says that it offers no such service"),
+                ));
             };
             if seen.contains(&target) || seen.len() > MAX_ALIAS_MODE {
                 return Err(SourceError::AliasLoop.into());
@@ -237,7 +248,9 @@ impl Assembler<'_> {
             None => return Ok(None),
             Some(Ok(resolved)) => resolved,
             // The web does not use SRV: its failing spoils nothing.
-            Some(Err(SourceError::ServerFailure | SourceError::TimedOut)) if self.plan.https.is_some() => return Ok(None),
+            Some(Err(SourceError::ServerFailure | SourceError::TimedOut)) if self.plan.https.is_some() => {
+                return Ok(None);
+            }
             Some(Err(error)) => return Err(error.into()),
         };
         let Some(Records::Srv(records)) = &resolved.records else {
@@ -419,7 +432,8 @@ impl Assembler<'_> {
                 }
             }
         }
-        let found = try_join_all(places.iter().map(|(target, port)| tlsa(self.resolver, target, *port, self.prove))).await?;
+        let found =
+            try_join_all(places.iter().map(|(target, port)| tlsa(self.resolver, target, *port, self.prove))).await?;
         assembly.dane = !found.is_empty() && found.iter().all(Option::is_some);
         for (resolved, _) in found.into_iter().flatten() {
             assembly.uses(&resolved);
@@ -467,7 +481,11 @@ pub(super) fn garden(plan: &Plan, addresses: &[IpAddr], name: &DomainName) -> Re
     let Some(port) = plan.port else {
         return Err(Failure::new(Status::Refused, "refused by the broker's policy"));
     };
-    let transport = if plan.tls == Tls::Implied { (Transport::Tls, TlsPolicy::Required) } else { (Transport::Raw, TlsPolicy::Unsaid) };
+    let transport = if plan.tls == Tls::Implied {
+        (Transport::Tls, TlsPolicy::Required)
+    } else {
+        (Transport::Raw, TlsPolicy::Unsaid)
+    };
     let group = Draft::host(name.clone(), port, transport).into_group(addresses.to_vec());
     Ok(Assembly { parts: vec![vec![group]], ..Assembly::default() })
 }

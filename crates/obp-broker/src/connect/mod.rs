@@ -328,7 +328,10 @@ impl Inner {
         let satisfied: Vec<Arc<str>> =
             request.policies.iter().filter(|wanted| holds(wanted)).map(|wanted| Arc::from(wanted.as_str())).collect();
         if !request.policies.is_empty() && satisfied.is_empty() {
-            return Err(Failure::new(Status::PolicyViolation, "none of the acceptable policies holds for this service"));
+            return Err(Failure::new(
+                Status::PolicyViolation,
+                "none of the acceptable policies holds for this service",
+            ));
         }
         let mut advice = None;
         if request.prove && secure && name == request.name {
@@ -381,7 +384,8 @@ impl Inner {
         for connection in assembly.parts.iter().flatten().flat_map(|group| &group.connections) {
             // The same place under two names is one place; the first mention knows more about it.
             let same = |known: &Connection| {
-                (known.address, known.port, known.transport) == (connection.address, connection.port, connection.transport)
+                (known.address, known.port, known.transport)
+                    == (connection.address, connection.port, connection.transport)
             };
             if all.len() < self.config.connections * self.config.pages && !all.iter().any(same) {
                 all.push(connection.clone());
@@ -424,7 +428,9 @@ impl Key {
             && self.text(question.service.unwrap_or_default())
             && self.raw(&question.port.unwrap_or(0).to_be_bytes())
             && self.raw(&class.to_be_bytes())
-            && self.raw(&[u8::from(question.prove) | u8::from(question.peer.is_some()) << 1 | u8::from(question.service.is_some()) << 2])
+            && self.raw(&[u8::from(question.prove)
+                | u8::from(question.peer.is_some()) << 1
+                | u8::from(question.service.is_some()) << 2])
             && question.policies.iter().all(|policy| self.text(policy))
     }
 

@@ -133,7 +133,10 @@ mod tests {
     fn services_are_written_in_many_ways() {
         let http = plan(Some("_http._tcp"), None).unwrap();
         assert_eq!(http.srv.as_deref(), Some("_http._tcp"));
-        assert_eq!((http.https.as_deref(), http.port, http.tls, http.https_port), (Some(""), Some(80), Sibling(443), 443));
+        assert_eq!(
+            (http.https.as_deref(), http.port, http.tls, http.https_port),
+            (Some(""), Some(80), Sibling(443), 443)
+        );
         for same in ["_http", "http", "_HTTP._tcp.", "http.tcp"] {
             assert_eq!(plan(Some(same), None).unwrap(), http, "{same}");
         }

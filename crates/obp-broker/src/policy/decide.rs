@@ -80,7 +80,11 @@ impl Policy {
     pub fn for_name(&self, account: Option<&str>, name: &DomainName) -> Decision {
         match self.first_rule(account, name, None) {
             Some(rule) => decision(rule),
-            None => self.zones.iter().find_map(|zone| zone_decision(zone, zone.name_action(name)?, name)).unwrap_or(Decision::Pass),
+            None => self
+                .zones
+                .iter()
+                .find_map(|zone| zone_decision(zone, zone.name_action(name)?, name))
+                .unwrap_or(Decision::Pass),
         }
     }
 
@@ -128,7 +132,9 @@ impl Policy {
         if !self.suffixes.is_empty() {
             for (above, part) in name.and_parents().enumerate() {
                 if let Some(candidates) = self.suffixes.get(part) {
-                    offer(candidates, &|rule| above > 0 || !matches!(rule.subject, Subject::Suffix { below_only: true, .. }));
+                    offer(candidates, &|rule| {
+                        above > 0 || !matches!(rule.subject, Subject::Suffix { below_only: true, .. })
+                    });
                 }
             }
         }

@@ -187,7 +187,12 @@ fn rule_from(raw: RawRule, line: usize, lines: &Lines, file: &str) -> Result<Rul
         })?)
     };
     let Some(action) = raw.action else {
-        return Err(PolicyError::new(file, line, "the rule has no action", "add action = \"deny\", \"allow\" or \"upgrade\""));
+        return Err(PolicyError::new(
+            file,
+            line,
+            "the rule has no action",
+            "add action = \"deny\", \"allow\" or \"upgrade\"",
+        ));
     };
     let action = match action.get_ref().as_str() {
         "deny" => Action::Deny,

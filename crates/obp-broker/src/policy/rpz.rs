@@ -74,7 +74,12 @@ impl ResponsePolicyZone {
             match fields.first().map(|field| field.to_ascii_uppercase()).as_deref() {
                 Some("$ORIGIN") => {
                     let [_, name] = fields.as_slice() else {
-                        return Err(PolicyError::new(file, line, "$ORIGIN without one name", "write $ORIGIN rpz.example."));
+                        return Err(PolicyError::new(
+                            file,
+                            line,
+                            "$ORIGIN without one name",
+                            "write $ORIGIN rpz.example.",
+                        ));
                     };
                     origin = absolute(name, &origin);
                     continue;
@@ -82,7 +87,12 @@ impl ResponsePolicyZone {
                 Some("$TTL") => continue,
                 Some(directive) if directive.starts_with('$') => {
                     let what = format!("the directive {directive}");
-                    return Err(PolicyError::new(file, line, what, "only $ORIGIN and $TTL are read: write the records out"));
+                    return Err(PolicyError::new(
+                        file,
+                        line,
+                        what,
+                        "only $ORIGIN and $TTL are read: write the records out",
+                    ));
                 }
                 _ => {}
             }
@@ -131,11 +141,21 @@ impl ResponsePolicyZone {
     ) -> Result<(), PolicyError> {
         let one = |what: &str| match data {
             [value] => Ok(*value),
-            _ => Err(PolicyError::new(file, line, format!("{kind} with {} fields", data.len()), format!("write one {what}"))),
+            _ => Err(PolicyError::new(
+                file,
+                line,
+                format!("{kind} with {} fields", data.len()),
+                format!("write one {what}"),
+            )),
         };
         let address = |value: &str, good: fn(&IpAddr) -> bool| {
             value.parse::<IpAddr>().ok().filter(good).ok_or_else(|| {
-                PolicyError::new(file, line, format!("{kind} {value:?} is no address"), "write an address of that family")
+                PolicyError::new(
+                    file,
+                    line,
+                    format!("{kind} {value:?} is no address"),
+                    "write an address of that family",
+                )
             })
         };
         let action = match kind {
@@ -170,7 +190,12 @@ impl ResponsePolicyZone {
         if let Some(encoded) = trigger.strip_suffix(".rpz-ip") {
             let Some(net) = trigger_prefix(encoded) else {
                 let what = format!("{encoded:?} is no address trigger");
-                return Err(PolicyError::new(file, line, what, "write LENGTH.D.C.B.A.rpz-ip, or IPv6 groups with zz for ::"));
+                return Err(PolicyError::new(
+                    file,
+                    line,
+                    what,
+                    "write LENGTH.D.C.B.A.rpz-ip, or IPv6 groups with zz for ::",
+                ));
             };
             return self.addresses.merge_at(net, action, merge).map_err(|()| conflict());
         }
@@ -359,7 +384,12 @@ impl<'a> Iterator for Entries<'a> {
                 fields: Vec::new(),
             });
             if let Err(what) = split(text, &mut entry.fields, &mut open) {
-                return Some(Err(PolicyError::new(self.file, line, what, "write one record per line, ; begins a comment")));
+                return Some(Err(PolicyError::new(
+                    self.file,
+                    line,
+                    what,
+                    "write one record per line, ; begins a comment",
+                )));
             }
             if open {
                 if entry.fields.len() > 64 {
@@ -449,8 +479,14 @@ mod tests {
         assert_eq!(of("deep.inner.wild.example"), Some(ZoneAction::NoData), "the longest wildcard");
         assert_eq!(of("dropped.example"), Some(ZoneAction::Drop));
         assert_eq!(of("tcp.example"), Some(ZoneAction::TcpOnly));
-        assert_eq!(of("phish.example"), Some(ZoneAction::Redirect { target: name("garden.example.net"), prepend: false }));
-        assert_eq!(of("x.spread.example"), Some(ZoneAction::Redirect { target: name("garden.example.net"), prepend: true }));
+        assert_eq!(
+            of("phish.example"),
+            Some(ZoneAction::Redirect { target: name("garden.example.net"), prepend: false })
+        );
+        assert_eq!(
+            of("x.spread.example"),
+            Some(ZoneAction::Redirect { target: name("garden.example.net"), prepend: true })
+        );
         assert_eq!(
             of("local.example"),
             Some(ZoneAction::Addresses(Box::new(vec!["192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap()])))

@@ -29,7 +29,8 @@ impl Anchors {
     /// # Errors
     /// [`AnchorsError`] when there is none, or one cannot be read.
     pub fn parse(text: &str) -> Result<Self, AnchorsError> {
-        if !text.lines().any(|line| line.split(';').next().unwrap_or_default().to_ascii_uppercase().contains("DNSKEY")) {
+        if !text.lines().any(|line| line.split(';').next().unwrap_or_default().to_ascii_uppercase().contains("DNSKEY"))
+        {
             return Err(AnchorsError { what: "there is no DNSKEY record".to_owned() });
         }
         let anchors: TrustAnchors = text.parse().map_err(|error| AnchorsError { what: format!("{error}") })?;

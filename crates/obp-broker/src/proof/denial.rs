@@ -9,7 +9,7 @@ use super::{Expansion, ProofError};
 /// More rounds of hashing than anybody should ask for (RFC 9276 section 3.2).
 const MAX_ITERATIONS: u16 = 100;
 
-pub(super) fn check(expansions: &[Expansion], records: &[Record]) -> Result<(), ProofError> {
+pub(crate) fn check(expansions: &[Expansion], records: &[Record]) -> Result<(), ProofError> {
     for expansion in expansions {
         if !records.iter().any(|record| denies(record, expansion)) {
             return Err(ProofError::Wildcard { name: expansion.name.to_ascii() });

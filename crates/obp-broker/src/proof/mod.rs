@@ -8,7 +8,7 @@
 mod anchors;
 #[cfg(feature = "broker")]
 mod build;
-mod denial;
+pub(crate) mod denial;
 mod proven;
 
 use std::collections::BTreeMap;
@@ -94,7 +94,8 @@ type Sets = BTreeMap<(Name, RecordType), Set>;
 pub fn verify(chain: &[u8], anchors: &Anchors, unix: i64) -> Result<Proof, ProofError> {
     let sets = read(chain)?;
     // Signatures count seconds modulo 2^32 (RFC 4034 section 3.1.5).
-    let mut checker = Checker { now: unix.rem_euclid(1 << 32) as u32, left: MAX_CHECKS, soonest: u32::MAX, wildcards: Vec::new() };
+    let mut checker =
+        Checker { now: unix.rem_euclid(1 << 32) as u32, left: MAX_CHECKS, soonest: u32::MAX, wildcards: Vec::new() };
     let trusted = checker.zones(&sets, anchors)?;
     let mut records = Vec::new();
     for ((name, kind), set) in &sets {
@@ -203,7 +204,11 @@ impl Checker {
             self.must(name, *kind, set, &parent, &parent_keys)?;
             let Some(own) = sets.get(&(name.clone(), RecordType::DNSKEY)) else { continue };
             let named: Vec<DNSKEY> = keys(own)
-                .filter(|key| digests(set).any(|digest| digest.algorithm() == key.public_key().algorithm() && digest.covers(name, key).unwrap_or(false)))
+                .filter(|key| {
+                    digests(set).any(|digest| {
+                        digest.algorithm() == key.public_key().algorithm() && digest.covers(name, key).unwrap_or(false)
+                    })
+                })
                 .cloned()
                 .collect();
             self.must(name, RecordType::DNSKEY, own, name, &named)?;
@@ -218,7 +223,13 @@ impl Checker {
     }
 
     /// Signed by whichever trusted zone the signature names.
-    fn any_zone(&mut self, name: &Name, kind: RecordType, set: &Set, trusted: &BTreeMap<Name, Vec<DNSKEY>>) -> Result<(), ProofError> {
+    fn any_zone(
+        &mut self,
+        name: &Name,
+        kind: RecordType,
+        set: &Set,
+        trusted: &BTreeMap<Name, Vec<DNSKEY>>,
+    ) -> Result<(), ProofError> {
         let mut fault = bad(name, kind);
         for (zone, keys) in trusted.iter().rev().filter(|(zone, _)| zone.zone_of(name)) {
             match self.signed(name, kind, set, zone, keys)? {
@@ -230,7 +241,14 @@ impl Checker {
         Err(fault)
     }
 
-    fn must(&mut self, name: &Name, kind: RecordType, set: &Set, zone: &Name, keys: &[DNSKEY]) -> Result<(), ProofError> {
+    fn must(
+        &mut self,
+        name: &Name,
+        kind: RecordType,
+        set: &Set,
+        zone: &Name,
+        keys: &[DNSKEY],
+    ) -> Result<(), ProofError> {
         match self.signed(name, kind, set, zone, keys)? {
             Ok(()) => Ok(()),
             Err(Fault::NotNow) => Err(not_now(name, kind)),
@@ -239,7 +257,14 @@ impl Checker {
     }
 
     /// Whether one signature of the set is by one of the zone's keys, and good (RFC 4035 section 5.3).
-    fn signed(&mut self, name: &Name, kind: RecordType, set: &Set, zone: &Name, keys: &[DNSKEY]) -> Result<Result<(), Fault>, ProofError> {
+    fn signed(
+        &mut self,
+        name: &Name,
+        kind: RecordType,
+        set: &Set,
+        zone: &Name,
+        keys: &[DNSKEY],
+    ) -> Result<Result<(), Fault>, ProofError> {
         let mut fault = Fault::Wrong;
         for signature in &set.signatures {
             let input = signature.input();

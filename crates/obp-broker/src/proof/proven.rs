@@ -63,7 +63,14 @@ impl Proof {
     /// `service` is the prefix of SRV records (`_xmpp-client._tcp`), `asked_port` the port of the question or the
     /// service's usual one, under which the name's own addresses count.
     #[must_use]
-    pub fn supports(&self, name: &str, service: Option<&str>, asked_port: Option<u16>, address: IpAddr, port: u16) -> bool {
+    pub fn supports(
+        &self,
+        name: &str,
+        service: Option<&str>,
+        asked_port: Option<u16>,
+        address: IpAddr,
+        port: u16,
+    ) -> bool {
         let Some(name_) = fqdn(name) else { return false };
         if asked_port == Some(port) && self.addresses_of(&name_).contains(&address) {
             return true;
@@ -113,14 +120,22 @@ impl Proof {
                 continue;
             }
             return bindings.iter().any(|binding| {
-                let target = if binding.target_name.is_root() { if place == host || here != *host { &owner } else { host } } else { &binding.target_name };
+                let target = if binding.target_name.is_root() {
+                    if place == host || here != *host { &owner } else { host }
+                } else {
+                    &binding.target_name
+                };
                 let mut named = 443;
                 let mut hinted = false;
                 for (_, value) in &binding.svc_params {
                     match value {
                         SvcParamValue::Port(port) => named = *port,
-                        SvcParamValue::Ipv4Hint(hint) => hinted |= hint.0.iter().any(|one| IpAddr::V4(one.0) == address),
-                        SvcParamValue::Ipv6Hint(hint) => hinted |= hint.0.iter().any(|one| IpAddr::V6(one.0) == address),
+                        SvcParamValue::Ipv4Hint(hint) => {
+                            hinted |= hint.0.iter().any(|one| IpAddr::V4(one.0) == address)
+                        }
+                        SvcParamValue::Ipv6Hint(hint) => {
+                            hinted |= hint.0.iter().any(|one| IpAddr::V6(one.0) == address)
+                        }
                         _ => {}
                     }
                 }

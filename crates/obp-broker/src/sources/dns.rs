@@ -11,7 +11,8 @@ use hickory_net::runtime::TokioRuntimeProvider;
 use hickory_net::xfer::{DnsHandle, RetryDnsHandle};
 use hickory_net::{DnsError as HickoryDnsError, NetError, NoRecords};
 use hickory_proto::dnssec::Proof;
-use hickory_proto::op::{DnsRequestOptions, ResponseCode};
+use hickory_proto::dnssec::rdata::DNSSECRData;
+use hickory_proto::op::{DnsRequestOptions, Message, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
@@ -22,7 +23,7 @@ use super::keys::KeyCache;
 use super::record::{domain, records};
 use super::{BoxFuture, Lookup, Outcome, Query, Security, Source, SourceError};
 use crate::name::DomainName;
-use crate::proof::Anchors;
+use crate::proof::{Anchors, Expansion, denial};
 
 /// How strictly signatures are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -150,9 +151,8 @@ impl DnsSource {
         let servers = config.servers.iter().map(|server| name_server(server.ip(), server.port()));
         let pool = NameServerPool::from_config(servers, context, TokioRuntimeProvider::default());
         let plain = RetryDnsHandle::new(pool, config.retries);
-        let secure = (config.validation != Validation::Off).then(|| {
-            DnssecDnsHandle::with_trust_anchor(KeyCache::over(plain.clone()), config.anchors.shared())
-        });
+        let secure = (config.validation != Validation::Off)
+            .then(|| DnssecDnsHandle::with_trust_anchor(KeyCache::over(plain.clone()), config.anchors.shared()));
         Ok(Self { plain, secure, validation: config.validation, deadline: config.deadline })
     }
 
@@ -188,6 +188,11 @@ impl DnsSource {
                 let code = response.response_code;
                 let message = response.into_message();
                 let signed = message.all_sections().any(|record| record.record_type() == RecordType::RRSIG);
+                let proof = if proof == Proof::Bogus && is_proven_expansion(query, name, &message) {
+                    Proof::Secure
+                } else {
+                    proof
+                };
                 let believed = match proof {
                     Proof::Secure | Proof::Insecure => true,
                     Proof::Bogus | Proof::Indeterminate => self.validation == Validation::Permissive && !signed,
@@ -271,7 +276,10 @@ impl DnsSource {
             negative_ttl(soa).min(ttl.unwrap_or(u32::MAX))
         };
         let mut lookup = Lookup::new(outcome, security, ttl).with_aliases(aliases);
-        if query.evidence && security == Security::Secure && !matches!(lookup.outcome, Outcome::NoData | Outcome::NonExistent) {
+        if query.evidence
+            && security == Security::Secure
+            && !matches!(lookup.outcome, Outcome::NoData | Outcome::NonExistent)
+        {
             lookup.evidence = evidence(&used, answers, authorities);
         }
         Ok(lookup)
@@ -311,6 +319,38 @@ impl Source for DnsSource {
     }
 }
 
+/// Whether an answer was expanded from a wildcard and is good all the same. hickory 0.26 calls it bogus when the record
+/// that denies the name is the wildcard's own NSEC, which is how most such answers look. What RFC 4035 section 5.3.4
+/// asks for is checked here: every record that answers carries a good signature (hickory checked those), and a good
+/// denial covers the name.
+fn is_proven_expansion(query: &Query, name: &Name, message: &Message) -> bool {
+    let wanted = query.kind.record_type();
+    let signatures = || {
+        message.answers.iter().filter_map(|record| match &record.data {
+            RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => Some((record, rrsig.input())),
+            _ => None,
+        })
+    };
+    let data = || message.answers.iter().filter(|record| record.record_type() != RecordType::RRSIG);
+    let answers = data().any(|record| {
+        record.name == *name && (record.record_type() == wanted || record.record_type() == RecordType::CNAME)
+    });
+    if !answers || !data().all(|record| record.proof == Proof::Secure) {
+        return false;
+    }
+    let expansions: Vec<_> = signatures()
+        .filter(|(record, input)| record.proof == Proof::Secure && input.num_labels < record.name.num_labels())
+        .map(|(record, input)| Expansion {
+            name: record.name.clone(),
+            labels: input.num_labels,
+            zone: input.signer_name.clone(),
+        })
+        .collect();
+    let denials: Vec<Record> =
+        message.authorities.iter().filter(|record| record.proof == Proof::Secure).cloned().collect();
+    !expansions.is_empty() && denial::check(&expansions, &denials).is_ok()
+}
+
 fn name_server(ip: IpAddr, port: u16) -> NameServerConfig {
     let with_port = |mut connection: ConnectionConfig| {
         connection.port = port;
@@ -327,7 +367,7 @@ fn negative_ttl(soa: Option<(&Record, &SOA)>) -> u32 {
 /// The records used with their signatures, and what denies the wildcard's alternatives when one was expanded.
 fn evidence(used: &[&Record], answers: &[Record], authorities: &[Record]) -> Option<Arc<[u8]>> {
     let covers = |signature: &Record, record: &Record| match &signature.data {
-        RData::DNSSEC(hickory_proto::dnssec::rdata::DNSSECRData::RRSIG(rrsig)) => {
+        RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => {
             signature.name == record.name && rrsig.input().type_covered == record.record_type()
         }
         _ => false,
@@ -338,14 +378,14 @@ fn evidence(used: &[&Record], answers: &[Record], authorities: &[Record]) -> Opt
         all.push(record);
     }
     for signature in answers.iter().filter(|one| used.iter().any(|record| covers(one, record))) {
-        if let RData::DNSSEC(hickory_proto::dnssec::rdata::DNSSECRData::RRSIG(rrsig)) = &signature.data {
+        if let RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) = &signature.data {
             expanded |= rrsig.input().num_labels < signature.name.num_labels();
         }
         all.push(signature);
     }
     if expanded {
         let denials = authorities.iter().filter(|record| match &record.data {
-            RData::DNSSEC(hickory_proto::dnssec::rdata::DNSSECRData::RRSIG(rrsig)) => {
+            RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => {
                 matches!(rrsig.input().type_covered, RecordType::NSEC | RecordType::NSEC3)
             }
             _ => matches!(record.record_type(), RecordType::NSEC | RecordType::NSEC3),

@@ -43,7 +43,9 @@ impl<H: DnsHandle> DnsHandle for KeyCache<H> {
         let key = request
             .queries
             .first()
-            .filter(|query| request.op_code == OpCode::Query && matches!(query.query_type(), RecordType::DNSKEY | RecordType::DS))
+            .filter(|query| {
+                request.op_code == OpCode::Query && matches!(query.query_type(), RecordType::DNSKEY | RecordType::DS)
+            })
             .map(|query| (query.name().to_lowercase(), query.query_type()));
         let Some(key) = key else { return Box::pin(self.below.send(request)) };
         let now = Instant::now();

@@ -44,12 +44,13 @@ pub(super) enum NoCertificate {
 pub(super) fn certificates(credentials: &[Credential<'_>]) -> Result<Vec<CertificateDer<'static>>, NoCertificate> {
     let mut all = Vec::new();
     for (index, credential) in (1..).zip(credentials) {
-        let media_type = credential.media_type.map(|text| {
-            text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-        });
+        let media_type =
+            credential.media_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
         let malformed = |what: &str| NoCertificate::Malformed(format!("credential {index} is no {what}"));
         match media_type.as_deref() {
-            None | Some("") if credential.data.starts_with(b"-----") => pem(credential.data, &mut all).ok_or_else(|| malformed("PEM"))?,
+            None | Some("") if credential.data.starts_with(b"-----") => {
+                pem(credential.data, &mut all).ok_or_else(|| malformed("PEM"))?
+            }
             None | Some("" | "application/pkix-cert" | "application/x-x509-server-cert") => {
                 all.push(one(credential.data).ok_or_else(|| malformed("certificate in DER"))?);
             }
@@ -59,7 +60,9 @@ pub(super) fn certificates(credentials: &[Credential<'_>]) -> Result<Vec<Certifi
             }
             Some(other) => {
                 let shown: String = other.chars().filter(|c| !c.is_control()).take(64).collect();
-                return Err(NoCertificate::Type(format!("credential {index} has the type {shown}, which is not known here")));
+                return Err(NoCertificate::Type(format!(
+                    "credential {index} has the type {shown}, which is not known here"
+                )));
             }
         }
         if all.len() > MAX_CERTIFICATES {

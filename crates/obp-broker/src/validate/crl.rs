@@ -36,7 +36,10 @@ pub(crate) struct Crl {
 
 impl std::fmt::Debug for Crl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Crl").field("octets", &self.der.len()).field("next_update", &self.next_update).finish_non_exhaustive()
+        f.debug_struct("Crl")
+            .field("octets", &self.der.len())
+            .field("next_update", &self.next_update)
+            .finish_non_exhaustive()
     }
 }
 
@@ -45,7 +48,8 @@ impl Crl {
         let parsed = BorrowedCertRevocationList::from_der(octets)
             .and_then(|list| list.to_owned())
             .map_err(|error| format!("no usable revocation list: {error}"))?;
-        let (_, header) = CertificateRevocationList::from_der(octets).map_err(|error| format!("no revocation list: {error}"))?;
+        let (_, header) =
+            CertificateRevocationList::from_der(octets).map_err(|error| format!("no revocation list: {error}"))?;
         let next_update = header.next_update().ok_or("the list does not say when the next one comes")?;
         Ok(Self {
             issuer: header.issuer().as_raw().to_vec(),
@@ -174,9 +178,8 @@ impl CrlStore {
         }
         let of_issuer = lists.entry(crl.issuer.clone()).or_default();
         // Lists with different distribution points stand side by side; of the same, the later one counts.
-        let same = |known: &Arc<Crl>| {
-            known.parsed.issuing_distribution_point() == crl.parsed.issuing_distribution_point()
-        };
+        let same =
+            |known: &Arc<Crl>| known.parsed.issuing_distribution_point() == crl.parsed.issuing_distribution_point();
         let room = of_issuer.len() < 64;
         match of_issuer.iter_mut().find(|known| same(known)) {
             Some(known) if known.this_update > crl.this_update => {}

@@ -291,8 +291,9 @@ impl Validator {
         };
         let now = inner.clock.unix();
         let mut reasons = plain_reasons(leaf, now)?;
-        let end_entity = EndEntityCert::try_from(leaf)
-            .map_err(|error| Verdict::of(Status::Danger, join(&reasons, format!("the certificate cannot be read: {error}"))))?;
+        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| {
+            Verdict::of(Status::Danger, join(&reasons, format!("the certificate cannot be read: {error}")))
+        })?;
 
         let path = self.find_path(&end_entity, &presented, &inner.roots.anchors, now);
         let mut held = BTreeSet::new();
@@ -344,14 +345,20 @@ impl Validator {
         }
         if let Ok(path) = path {
             let lists = self.check_revocation(&end_entity, &presented, &path, now).await?;
-            held.extend(policies::along(path.certificates.iter().take(path.certificates.len().max(2) - usize::from(self.ends_with_root(&path))).map(|one| one.as_ref())));
+            held.extend(policies::along(
+                path.certificates
+                    .iter()
+                    .take(path.certificates.len().max(2) - usize::from(self.ends_with_root(&path)))
+                    .map(|one| one.as_ref()),
+            ));
             self.remember(names, &path, &lists);
         }
         Ok(held)
     }
 
     fn ends_with_root(&self, path: &Path) -> bool {
-        path.certificates.len() > 1 && path.certificates.last().is_some_and(|last| self.0.roots.certificates.contains(last))
+        path.certificates.len() > 1
+            && path.certificates.last().is_some_and(|last| self.0.roots.certificates.contains(last))
     }
 
     fn find_path(
@@ -465,8 +472,9 @@ impl Validator {
 
     fn judge_id(&self, octets: &[u8]) -> Result<(), Verdict> {
         let inner = &self.0;
-        let id = CertId::read(octets)
-            .ok_or_else(|| Verdict::of(Status::Syntax, "a CertificateID is no CertID in DER (RFC 6960 section 4.1.1)"))?;
+        let id = CertId::read(octets).ok_or_else(|| {
+            Verdict::of(Status::Syntax, "a CertificateID is no CertID in DER (RFC 6960 section 4.1.1)")
+        })?;
         let issuers = self.issuers();
         let Some(issuer) = issuers.iter().find(|issuer| id.is_of(issuer)) else {
             return Err(Verdict::of(Status::Unknown, "the issuer of a CertificateID is not known here"));
@@ -483,7 +491,11 @@ impl Validator {
                 Err(_) => {}
             }
         }
-        if covered { Ok(()) } else { Err(Verdict::of(Status::Unknown, "no current revocation list of that issuer is at hand")) }
+        if covered {
+            Ok(())
+        } else {
+            Err(Verdict::of(Status::Unknown, "no current revocation list of that issuer is at hand"))
+        }
     }
 
     fn issuers(&self) -> Vec<Issuer> {
@@ -504,7 +516,13 @@ impl Validator {
         let Some(advice) = evidence::advice(&issuers, &lists) else { return };
         let advice = Arc::new(advice);
         for (name, _) in names {
-            self.0.remembered.insert(name.clone(), Arc::clone(&advice), self.0.clock.now(), self.0.config.remember, Duration::ZERO);
+            self.0.remembered.insert(
+                name.clone(),
+                Arc::clone(&advice),
+                self.0.clock.now(),
+                self.0.config.remember,
+                Duration::ZERO,
+            );
         }
     }
 

@@ -35,7 +35,10 @@ async fn a_host_lists_its_addresses_ipv6_first_in_turns() {
     found.sort();
     assert_eq!(found, ["raw 192.0.2.1:80", "raw 192.0.2.2:80"]);
     assert_eq!((answer.index, answer.count), (1, 1));
-    assert_eq!(list(&*ask(&broker, "far.test", "https").await), ["tls [2001:db8::50]:443 required", "tls 192.0.2.50:443 required"]);
+    assert_eq!(
+        list(&*ask(&broker, "far.test", "https").await),
+        ["tls [2001:db8::50]:443 required", "tls 192.0.2.50:443 required"]
+    );
     let port = broker.connect(&Question::new("x1.test", None, Some(12_345))).await;
     assert_eq!(list(&port), ["raw 192.0.2.11:12345"]);
 }

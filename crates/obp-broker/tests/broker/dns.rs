@@ -67,6 +67,18 @@ async fn every_kind_of_no() {
 }
 
 #[tokio::test]
+async fn wildcards_are_expanded_with_proof() {
+    for nsec3 in [false, true] {
+        let dns = Dns::with(&[], nsec3).await;
+        let resolver = dns.resolver();
+        let wild = ask(&resolver, "a.wild.test", RecordKind::A).await.unwrap();
+        assert_eq!((wild.security, addresses(&wild)), (Security::Secure, vec!["192.0.2.77".to_owned()]));
+        assert!(ask(&resolver, "a.wild.test", RecordKind::Aaaa).await.unwrap().records.is_none());
+        assert!(ask(&resolver, "b.c.wild.test", RecordKind::A).await.unwrap().records.is_some());
+    }
+}
+
+#[tokio::test]
 async fn nsec3_denies_as_well() {
     let dns = Dns::with(&[], true).await;
     let resolver = dns.resolver();

@@ -10,7 +10,12 @@ fn now() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64
 }
 
-async fn proven(broker: &Broker, anchors: &Anchors, name: &str, service: &str) -> (Vec<u8>, Proof, std::sync::Arc<obp_broker::connect::Answer>) {
+async fn proven(
+    broker: &Broker,
+    anchors: &Anchors,
+    name: &str,
+    service: &str,
+) -> (Vec<u8>, Proof, std::sync::Arc<obp_broker::connect::Answer>) {
     let mut question = Question::new(name, Some(service), None);
     question.prove = true;
     let answer = broker.connect(&question).await;
@@ -38,11 +43,21 @@ async fn every_connection_follows_from_the_proof() {
         assert!(chain.len() < 8192, "{name}: {}", chain.len());
         assert!(proof.valid_until() > now() && proof.valid_until() <= now() + 86_400);
         for connection in &answer.connections {
-            assert!(proof.supports(name, Some(prefix), port, connection.address, connection.port), "{name}: {connection:?} {:?}", proof.proven());
+            assert!(
+                proof.supports(name, Some(prefix), port, connection.address, connection.port),
+                "{name}: {connection:?} {:?}",
+                proof.proven()
+            );
         }
         assert!(!proof.supports(name, Some(prefix), port, "192.0.2.254".parse().unwrap(), 443));
         assert!(!proof.supports(name, Some(prefix), port, answer.connections[0].address, 4));
-        assert!(!proof.supports("other.test", Some(prefix), port, answer.connections[0].address, answer.connections[0].port));
+        assert!(!proof.supports(
+            "other.test",
+            Some(prefix),
+            port,
+            answer.connections[0].address,
+            answer.connections[0].port
+        ));
     }
 }
 
@@ -82,7 +97,9 @@ async fn a_proof_that_was_touched_is_refused() {
             accepted += 1;
             for (target, last) in [("x1.test", 11), ("x2.test", 12)] {
                 let address = std::net::Ipv4Addr::new(192, 0, 2, last);
-                assert!(proof.addresses(target).is_empty() || proof.addresses(target) == [std::net::IpAddr::V4(address)]);
+                assert!(
+                    proof.addresses(target).is_empty() || proof.addresses(target) == [std::net::IpAddr::V4(address)]
+                );
             }
         }
     }
