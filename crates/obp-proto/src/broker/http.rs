@@ -96,7 +96,11 @@ impl Broker {
             };
             headers.push(header);
         }
-        let answer_in = accepted(head.accept, encoding, self.config.binary_over_http);
+        let answer_in = match route {
+            Route::Query => accepted(head.accept, encoding, self.config.binary_over_http),
+            // Whoever answers those encodes the answer himself, as the request is.
+            Route::Connect => encoding,
+        };
         let mut verified = Vec::with_capacity(headers.len());
         for header in &headers {
             if let Some(open) = self.verify(header, &body, route) {

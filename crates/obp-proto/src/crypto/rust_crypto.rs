@@ -20,7 +20,7 @@ use super::{HashAlgorithm, Mac};
 /// HMAC, AES and HKDF in Rust, without `unsafe` of ours; AES and SHA instructions of the processor are used where it
 /// has them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
+#[allow(clippy::exhaustive_structs)]
 pub struct RustCrypto;
 
 impl RustCrypto {
