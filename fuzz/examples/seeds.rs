@@ -31,6 +31,18 @@ fn main() -> std::io::Result<()> {
             seeds.insert(("eve_json", format!("{file}-{number:02}")), line.as_bytes().to_vec());
         }
     }
+    for (name, octets) in files(&vectors.join("obp/exchanges"), "json")? {
+        // All leniencies; the dialect is JSON-D.
+        seeds.insert(("jsonb_decode", format!("text-{name}")), [b"\xc7", &octets[..]].concat());
+        if let Ok(value) = watchfire_fuzz::jsonb_decode::read(&octets) {
+            for (dialect, octets) in watchfire_fuzz::jsonb_decode::written(&value) {
+                seeds.insert(("jsonb_decode", format!("{dialect}-{name}")), [b"\xc0", &octets[..]].concat());
+            }
+        }
+    }
+    for (name, octets) in watchfire_fuzz::jsonb_decode::seeds() {
+        seeds.insert(("jsonb_decode", name.into()), octets);
+    }
     for (name, octets) in watchfire_fuzz::iap_session::seeds() {
         seeds.insert(("iap_session", name), octets);
     }

@@ -7,17 +7,21 @@ pub mod iap_decode;
 pub mod iap_pair;
 pub mod iap_session;
 pub mod idmef_xml;
+pub mod jsonb_decode;
+pub mod jsonc_tables;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is that of its folders of seeds and regressions.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("iap_decode", iap_decode::run),
     ("iap_session", iap_session::run),
     ("iap_pair", iap_pair::run),
     ("idmef_xml", idmef_xml::run),
     ("eve_json", eve_json::run),
+    ("jsonb_decode", jsonb_decode::run),
+    ("jsonc_tables", jsonc_tables::run),
 ];
 
 /// Many inputs as one file: each behind its length, two octets.

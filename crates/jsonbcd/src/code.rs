@@ -19,6 +19,7 @@ pub(crate) const DECIMAL64: u8 = 0x97;
 pub(crate) const DECIMAL128: u8 = 0x98;
 /// Non-negative integer of one octet; the next three are of 2, 4 and 8, the one after of 16.
 pub(crate) const P_INT8: u8 = 0xa0;
+pub(crate) const P_INT16: u8 = 0xa1;
 pub(crate) const P_INT128: u8 = 0xa4;
 /// `p-bignum16` of the first draft, a 256-bit integer in later ones.
 pub(crate) const A5: u8 = 0xa5;

@@ -43,17 +43,18 @@ pub(crate) enum Number {
 
 /// Reads lexemes from the front of what is left.
 #[derive(Debug)]
-pub(crate) struct Lexer<'a> {
+pub(crate) struct Lexer<'a, 'o> {
     rest: &'a [u8],
     /// Offset of the end of `rest`.
     end: usize,
     pub(crate) scratch: Vec<u8>,
-    pub(crate) rules: Rules,
+    pub(crate) rules: &'o Rules,
 }
 
-impl<'a> Lexer<'a> {
-    pub(crate) fn new(input: &'a [u8], rules: &Rules) -> Self {
-        Self { rest: input, end: input.len(), scratch: Vec::new(), rules: *rules }
+impl<'a, 'o> Lexer<'a, 'o> {
+    #[inline]
+    pub(crate) fn new(input: &'a [u8], rules: &'o Rules) -> Self {
+        Self { rest: input, end: input.len(), scratch: Vec::new(), rules }
     }
 
     /// The offset of what is left.

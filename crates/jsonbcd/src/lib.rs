@@ -1,4 +1,4 @@
-//! JSON-B, JSON-C and JSON-D: binary supersets of JSON (draft-hallambaker-jsonbcd).
+#![doc = include_str!("../README.md")]
 #![no_std]
 
 #[cfg(feature = "std")]

@@ -1,6 +1,6 @@
 //! The insides of arrays, objects and variants.
 
-use serde::de::value::{BytesDeserializer, U32Deserializer};
+use serde::de::value::{BorrowedStrDeserializer, BytesDeserializer, U32Deserializer};
 use serde::de::{self, DeserializeSeed, IntoDeserializer as _, Visitor};
 
 use super::key::Key;
@@ -42,15 +42,17 @@ impl<'de> de::SeqAccess<'de> for SeqAccess<'_, 'de, '_> {
 /// The members of an object.
 pub(super) struct MapAccess<'s, 'de, 'o> {
     deserializer: &'s mut Deserializer<'de, 'o>,
+    names: &'static [&'static str],
+    next: usize,
     left: usize,
     first: bool,
 }
 
 impl<'s, 'de, 'o> MapAccess<'s, 'de, 'o> {
     #[inline]
-    pub(super) fn new(deserializer: &'s mut Deserializer<'de, 'o>) -> Self {
+    pub(super) fn new(deserializer: &'s mut Deserializer<'de, 'o>, names: &'static [&'static str]) -> Self {
         let left = deserializer.options.rules.limits.members;
-        Self { deserializer, left, first: true }
+        Self { deserializer, names, next: 0, left, first: true }
     }
 }
 
@@ -67,6 +69,9 @@ impl<'de> de::MapAccess<'de> for MapAccess<'_, 'de, '_> {
             return Ok(None);
         }
         self.deserializer.count(&mut self.left)?;
+        if let Some(name) = self.deserializer.known_name(self.names, &mut self.next) {
+            return seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some);
+        }
         seed.deserialize(Key(self.deserializer)).map(Some)
     }
 
@@ -77,7 +82,7 @@ impl<'de> de::MapAccess<'de> for MapAccess<'_, 'de, '_> {
 }
 
 /// A variant as an object with one member.
-pub(super) struct EnumAccess<'s, 'de, 'o>(pub(super) &'s mut Deserializer<'de, 'o>);
+pub(super) struct EnumAccess<'s, 'de, 'o>(pub(super) &'s mut Deserializer<'de, 'o>, pub(super) &'static [&'static str]);
 
 impl<'de> de::EnumAccess<'de> for EnumAccess<'_, 'de, '_> {
     type Error = Error;
@@ -86,7 +91,10 @@ impl<'de> de::EnumAccess<'de> for EnumAccess<'_, 'de, '_> {
     #[inline]
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self)> {
         self.0.peek("the name of a variant")?;
-        let name = seed.deserialize(Key(self.0))?;
+        let name = match self.0.known_name(self.1, &mut 0) {
+            Some(name) => seed.deserialize(BorrowedStrDeserializer::new(name))?,
+            None => seed.deserialize(Key(self.0))?,
+        };
         Ok((name, self))
     }
 }
@@ -107,8 +115,8 @@ impl<'de> de::VariantAccess<'de> for EnumAccess<'_, 'de, '_> {
         de::Deserializer::deserialize_seq(self.0, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _fields: &'static [&'static str], visitor: V) -> Result<V::Value> {
-        de::Deserializer::deserialize_map(self.0, visitor)
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value> {
+        de::Deserializer::deserialize_struct(self.0, "", fields, visitor)
     }
 }
 

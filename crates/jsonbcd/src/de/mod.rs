@@ -5,6 +5,7 @@ mod access;
 mod key;
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 
 use serde::de::{self, Error as _, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
@@ -28,14 +29,18 @@ const VALUE: &str = "a value";
 /// Reads values for serde; [`Decoder`] says how.
 #[derive(Debug)]
 pub struct Deserializer<'de, 'o> {
-    lexer: Lexer<'de>,
+    lexer: Lexer<'de, 'o>,
     options: &'o Decoder,
-    depth: u16,
     /// How many more values there may be.
     values: usize,
+    /// Strings and data of fewer octets than this, in one segment whose length has one octet, need no further look.
+    short: usize,
+    depth: u16,
     /// The last value was an object, an array or text: a comma is due behind it.
     comma: bool,
-    table: Table<'de>,
+    /// Binary integers, and lengths, of one and two octets need no further look.
+    plain: bool,
+    table: Option<Box<Table<'de>>>,
 }
 
 /// A string that was read, where it is.
@@ -47,14 +52,17 @@ enum Text<'de> {
 impl<'de, 'o> Deserializer<'de, 'o> {
     #[inline]
     pub(crate) fn new(input: &'de [u8], options: &'o Decoder) -> Self {
-        let limits = &options.rules.limits;
+        let rules = &options.rules;
+        let binary = rules.dialect != Dialect::Json;
         Self {
-            lexer: Lexer::new(input, &options.rules),
+            lexer: Lexer::new(input, rules),
             options,
-            depth: limits.depth,
-            values: limits.values,
+            values: rules.limits.values,
+            short: if binary { rules.limits.item.saturating_add(1) } else { 0 },
+            depth: rules.limits.depth,
             comma: false,
-            table: Table::default(),
+            plain: binary && !rules.canonical,
+            table: None,
         }
     }
 
@@ -136,7 +144,7 @@ impl<'de, 'o> Deserializer<'de, 'o> {
             _ => return Err(self.lexer.unexpected("a binary string or data, which a code is defined as")),
         };
         let limits = &self.options.rules.limits;
-        self.table.define(code, definition, limits).map_err(|kind| Error::at(kind, at))?;
+        self.table.get_or_insert_default().define(code, definition, limits).map_err(|kind| Error::at(kind, at))?;
         Ok(code)
     }
 
@@ -153,7 +161,7 @@ impl<'de, 'o> Deserializer<'de, 'o> {
         let Some(dictionary) = known else { return Err(Error::at(ErrorKind::UnknownDictionary, at)) };
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
         let limits = &self.options.rules.limits;
-        self.table.load(offset, dictionary.clone(), limits).map_err(|kind| Error::at(kind, at))
+        self.table.get_or_insert_default().load(offset, dictionary.clone(), limits).map_err(|kind| Error::at(kind, at))
     }
 
     /// What stands behind a reference, or a definition that is also inserted: a string, or data.
@@ -164,7 +172,11 @@ impl<'de, 'o> Deserializer<'de, 'o> {
             Some(0xc8..=0xcb) => self.define()?,
             _ => self.lexer.code_number()?,
         };
-        let found = self.table.insert(code, &self.options.rules.limits).map_err(|kind| Error::at(kind, at))?;
+        let found = self
+            .table
+            .get_or_insert_default()
+            .insert(code, &self.options.rules.limits)
+            .map_err(|kind| Error::at(kind, at))?;
         let scratch = &mut self.lexer.scratch;
         let (octets, is_text) = match found {
             Found::Here(Definition::Str(Cow::Borrowed(text))) => return Ok(Referred::Text(Text::Borrowed(text))),
@@ -261,35 +273,42 @@ impl<'de, 'o> Deserializer<'de, 'o> {
         }
     }
 
-    /// One element or member more.
+    /// One element or member more, of at most so many in its array or object.
     #[inline]
-    fn count(&mut self, members: &mut usize) -> Result<()> {
-        match (members.checked_sub(1), self.values.checked_sub(1)) {
-            (Some(left), Some(values)) => {
-                *members = left;
-                self.values = values;
-                Ok(())
-            }
-            (None, _) => Err(self.lexer.error(ErrorKind::Limit(Limit::Members))),
-            (_, None) => Err(self.lexer.error(ErrorKind::Limit(Limit::Values))),
+    fn count(&mut self, left: &mut usize) -> Result<()> {
+        if *left == 0 || self.values == 0 {
+            return Err(self.too_many(*left));
         }
+        *left = left.wrapping_sub(1);
+        self.values = self.values.wrapping_sub(1);
+        Ok(())
+    }
+
+    #[cold]
+    fn too_many(&self, left: usize) -> Error {
+        self.lexer.error(ErrorKind::Limit(if left == 0 { Limit::Members } else { Limit::Values }))
     }
 
     /// Comes out of an array or object, of which nothing but the end may be left.
     #[inline]
     fn leave(&mut self, end: u8, expected: &'static str) -> Result<()> {
-        let mut octet = self.peek(expected)?;
-        if octet == b',' && self.options.commas == Commas::Lenient {
-            self.lexer.bump();
-            octet = self.peek(expected)?;
-        }
-        if octet != end {
-            return Err(self.lexer.unexpected(expected));
+        if self.lexer.first() != Some(end) {
+            self.find_end(end, expected)?;
         }
         self.lexer.bump();
         self.depth = self.depth.saturating_add(1);
         self.comma = true;
         Ok(())
+    }
+
+    #[inline(never)]
+    fn find_end(&mut self, end: u8, expected: &'static str) -> Result<()> {
+        let mut octet = self.peek(expected)?;
+        if octet == b',' && self.options.commas == Commas::Lenient {
+            self.lexer.bump();
+            octet = self.peek(expected)?;
+        }
+        if octet == end { Ok(()) } else { Err(self.lexer.unexpected(expected)) }
     }
 
     fn visit_array<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
@@ -299,9 +318,10 @@ impl<'de, 'o> Deserializer<'de, 'o> {
         Ok(value)
     }
 
-    fn visit_object<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+    /// An object, of which these may be the names.
+    fn visit_object<V: Visitor<'de>>(&mut self, visitor: V, names: &'static [&'static str]) -> Result<V::Value> {
         self.enter()?;
-        let value = visitor.visit_map(MapAccess::new(self))?;
+        let value = visitor.visit_map(MapAccess::new(self, names))?;
         self.leave(b'}', "the end of the object")?;
         Ok(value)
     }
@@ -374,7 +394,7 @@ impl<'de, 'o> Deserializer<'de, 'o> {
     fn visit_any<V: Visitor<'de>>(&mut self, visitor: V, lossless: bool) -> Result<V::Value> {
         let octet = self.peek(VALUE)?;
         match octet {
-            b'{' => return self.visit_object(visitor),
+            b'{' => return self.visit_object(visitor, &[]),
             b'[' => return self.visit_array(visitor),
             _ => {}
         }
@@ -426,14 +446,14 @@ impl<'de, 'o> Deserializer<'de, 'o> {
     #[inline]
     fn visit_integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         // The commonest integers by far.
-        if let [code::P_INT8, value, rest @ ..] = self.lexer.rest() {
-            if !self.is_text() {
-                self.lexer.resume(rest);
-                self.comma = false;
-                return visitor.visit_u64(u64::from(*value));
-            }
-        }
-        self.visit_any(visitor, false)
+        let (value, rest) = match self.lexer.rest() {
+            [code::P_INT8, value, rest @ ..] if self.plain => (u64::from(*value), rest),
+            [code::P_INT16, a, b, rest @ ..] if self.plain => (u64::from(u16::from_be_bytes([*a, *b])), rest),
+            _ => return self.visit_any(visitor, false),
+        };
+        self.lexer.resume(rest);
+        self.comma = false;
+        visitor.visit_u64(value)
     }
 
     /// A float: any number, as near as can be.
@@ -451,21 +471,51 @@ impl<'de, 'o> Deserializer<'de, 'o> {
         }
     }
 
-    /// A short string in one segment, which nearly all are.
+    /// What stands in one segment with this code, whose length has one octet: nearly all strings, and short data.
     #[inline]
-    fn short_string(&mut self) -> Result<Option<&'de str>> {
-        if let [code::STRING_TERM, len, rest @ ..] = self.lexer.rest() {
-            let len = usize::from(*len);
-            let limits = self.options.rules.limits.item;
-            if let Some((octets, rest)) = rest.split_at_checked(len) {
-                if !self.is_text() && len <= limits {
-                    self.lexer.resume(rest);
-                    self.comma = false;
-                    return self.lexer.utf8(octets).map(Some);
-                }
+    fn short(&self, code: u8) -> Option<(&'de [u8], &'de [u8])> {
+        match self.lexer.rest() {
+            [first, len, rest @ ..] if *first == code && usize::from(*len) < self.short => {
+                rest.split_at_checked(usize::from(*len))
+            }
+            _ => None,
+        }
+    }
+
+    /// The same with a length of two octets, as certificates have.
+    #[inline]
+    fn longer(&self, code: u8) -> Option<(&'de [u8], &'de [u8])> {
+        match self.lexer.rest() {
+            [first, a, b, rest @ ..] if *first == code | 1 && self.plain => {
+                let len = usize::from(u16::from_be_bytes([*a, *b]));
+                if len < self.short { rest.split_at_checked(len) } else { None }
+            }
+            _ => None,
+        }
+    }
+
+    /// A name among these, of which `next` is where to look first; nothing when it is another one, or no short string.
+    /// Comparing is faster than looking whether it is UTF-8, and names mostly come in their order.
+    #[inline]
+    fn known_name(&mut self, names: &'static [&'static str], next: &mut usize) -> Option<&'static str> {
+        let (octets, rest) = self.short(code::STRING_TERM)?;
+        let candidates = names.get(*next..).unwrap_or_default();
+        for (at, &name) in candidates.iter().enumerate() {
+            if name.len() == octets.len() && name.as_bytes() == octets {
+                *next = next.saturating_add(at).saturating_add(1);
+                self.lexer.resume(rest);
+                return Some(name);
             }
         }
-        Ok(None)
+        None
+    }
+
+    #[inline]
+    fn short_string(&mut self) -> Result<Option<&'de str>> {
+        let Some((octets, rest)) = self.short(code::STRING_TERM) else { return Ok(None) };
+        self.lexer.resume(rest);
+        self.comma = false;
+        self.lexer.utf8(octets).map(Some)
     }
 
     #[inline]
@@ -499,7 +549,17 @@ impl<'de, 'o> Deserializer<'de, 'o> {
         }
     }
 
+    #[inline]
     fn visit_bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        if let Some((octets, rest)) = self.short(code::DATA_TERM).or_else(|| self.longer(code::DATA_TERM)) {
+            self.lexer.resume(rest);
+            self.comma = false;
+            return visitor.visit_borrowed_bytes(octets);
+        }
+        self.visit_other_bytes(visitor)
+    }
+
+    fn visit_other_bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         let octet = self.peek(VALUE)?;
         if let 0x88..=0x8f = octet {
             let piece = self.lexer.data()?;
@@ -691,30 +751,30 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de, '_> {
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        if self.peek(VALUE)? == b'{' { self.visit_object(visitor) } else { self.visit_any(visitor, false) }
+        self.deserialize_struct("", &[], visitor)
     }
 
     #[inline]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _fields: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        self.deserialize_map(visitor)
+        if self.peek(VALUE)? == b'{' { self.visit_object(visitor, fields) } else { self.visit_any(visitor, false) }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
         if self.peek("a variant: its name, or an object with one member")? != b'{' {
             return visitor.visit_enum(UnitVariant(self));
         }
         self.enter()?;
-        let value = visitor.visit_enum(EnumAccess(self))?;
+        let value = visitor.visit_enum(EnumAccess(self, variants))?;
         self.leave(b'}', "the end of the object, which has one member")?;
         Ok(value)
     }

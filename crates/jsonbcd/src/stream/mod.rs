@@ -426,7 +426,7 @@ impl Reader {
     /// A lexer over the next item, or how many octets of it are missing.
     fn lex<T>(
         &mut self,
-        read: impl FnOnce(&mut Lexer<'_>, &mut Table<'static>, &Decoder) -> Result<T>,
+        read: impl FnOnce(&mut Lexer<'_, '_>, &mut Table<'static>, &Decoder) -> Result<T>,
     ) -> Result<core::result::Result<(T, usize), usize>> {
         let mut scanned = self.scanned;
         let found = extent(self.rest(), &mut scanned, &self.options.rules);
@@ -551,7 +551,7 @@ impl Reader {
 }
 
 /// A number, a boolean or null.
-fn plain(lexer: &mut Lexer<'_>, octet: u8) -> Result<Event<'static>> {
+fn plain(lexer: &mut Lexer<'_, '_>, octet: u8) -> Result<Event<'static>> {
     let number = match octet {
         b'-' | b'0'..=b'9' => {
             lexer.text_allowed()?;
@@ -579,7 +579,7 @@ fn plain(lexer: &mut Lexer<'_>, octet: u8) -> Result<Event<'static>> {
 }
 
 /// A definition, which is copied into the table; gives the code.
-fn definition(lexer: &mut Lexer<'_>, table: &mut Table<'static>, options: &Decoder) -> Result<u32> {
+fn definition(lexer: &mut Lexer<'_, '_>, table: &mut Table<'static>, options: &Decoder) -> Result<u32> {
     let code = lexer.code_number()?;
     let definition = match lexer.first() {
         Some(0x80..=0x87) => {
@@ -597,7 +597,7 @@ fn definition(lexer: &mut Lexer<'_>, table: &mut Table<'static>, options: &Decod
 }
 
 /// A dictionary, which is looked up among those that the decoder knows.
-fn load(lexer: &mut Lexer<'_>, table: &mut Table<'static>, options: &Decoder) -> Result<()> {
+fn load(lexer: &mut Lexer<'_, '_>, table: &mut Table<'static>, options: &Decoder) -> Result<()> {
     lexer.need(Dialect::C)?;
     lexer.bump();
     let offset = lexer.unsigned(2)?;

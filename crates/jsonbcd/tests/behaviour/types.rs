@@ -117,6 +117,33 @@ fn a_variant_is_one_member() {
 }
 
 #[test]
+fn a_list_is_an_array_even_with_one_element() {
+    assert_eq!(jsonbcd::to_vec(&["a"]).unwrap(), b"[\x80\x01a]");
+    assert_eq!(text::to_string(&["a"]).unwrap(), "[\"a\"]");
+    assert_eq!(jsonbcd::from_slice::<Vec<&str>>(b"[\x80\x01a]").unwrap(), ["a"]);
+    assert!(jsonbcd::from_slice::<Vec<&str>>(b"\x80\x01a").is_err());
+    assert!(jsonbcd::from_slice::<Vec<BTreeMap<&str, u8>>>(b"{\x80\x01a\xa0\x01}").is_err());
+    assert!(text::from_str::<Vec<BTreeMap<&str, u8>>>("{\"a\":1}").is_err());
+}
+
+#[test]
+fn optionals_that_are_skipped_leave_nothing() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Optional {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+    }
+    assert_eq!(jsonbcd::to_vec(&Optional { port: None }).unwrap(), b"{}");
+    assert_eq!(text::to_string(&Optional { port: None }).unwrap(), "{}");
+    for octets in [&b"{}"[..], b"{\"port\":null}", b"{\x80\x04port\xb2}", b"{\x80\x04port null}"] {
+        assert_eq!(jsonbcd::from_slice::<Optional>(octets).unwrap(), Optional { port: None });
+    }
+    for octets in [&b"{\"port\":1}"[..], b"{\x80\x04port\xa0\x01}", b"{\x80\x04port\xc8\x00\x80\x011}"] {
+        assert_eq!(jsonbcd::from_slice::<Optional>(octets).is_ok(), !octets.contains(&0xc8));
+    }
+}
+
+#[test]
 fn strings_and_octets_are_borrowed_when_they_stand_in_one_piece() {
     #[derive(Debug, PartialEq, Deserialize)]
     struct Borrowed<'a> {
