@@ -1,3 +1,13 @@
-//! OmniBroker over hyper and tokio.
+#![doc = include_str!("../README.md")]
 
+#[cfg(feature = "client")]
+pub mod client;
+mod clock;
+#[cfg(feature = "client")]
+pub mod connector;
+#[cfg(feature = "client")]
 pub mod race;
+#[cfg(feature = "server")]
+pub mod server;
+
+pub use obp_proto;

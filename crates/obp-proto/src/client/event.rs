@@ -30,6 +30,13 @@ pub struct HttpTarget {
     pub tls: bool,
 }
 
+impl HttpTarget {
+    /// A target at this address.
+    pub const fn new(address: SocketAddr, name: Option<Name>, tls: bool) -> Self {
+        Self { address, name, tls }
+    }
+}
+
 /// What happened, or is to be done.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

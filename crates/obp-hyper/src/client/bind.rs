@@ -1,0 +1,300 @@
+//! Binding to a broker, and what follows from it: refreshing and ending a binding (draft-hallambaker-wsconnect-08).
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use obp_proto::client::HttpTarget;
+use obp_proto::crypto::RustCrypto;
+use obp_proto::error::ExchangeFailure;
+use obp_proto::message::Name;
+use obp_proto::service_connect::{
+    AccountName, Binding, ConnectClient, ConnectClientConfig, ConnectClientEvent, PATH, Pin, Request, Response,
+};
+use obp_proto::session::{HEADER_NAME, Profile, Signer};
+use obp_proto::{Encoding, Error};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use watchfire_core::{ExchangeMachine as _, Machine as _, Output};
+
+use super::http::{Pool, Trouble};
+use crate::clock::{self, Clock};
+use crate::race::{Race, RaceError};
+
+/// Where a broker's service-connect is: `https://HOST[:PORT]`, or `http://` with a host of the loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerUrl {
+    host: String,
+    port: u16,
+    tls: bool,
+}
+
+/// Why a text is no [`BrokerUrl`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}; write https://HOST or https://HOST:PORT")]
+pub struct InvalidUrl(&'static str);
+
+impl BrokerUrl {
+    /// The host: a name or an address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether it is reached over TLS.
+    pub const fn is_tls(&self) -> bool {
+        self.tls
+    }
+}
+
+impl FromStr for BrokerUrl {
+    type Err = InvalidUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        let uri: hyper::Uri = text.parse().map_err(|_| InvalidUrl("not a URL"))?;
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(InvalidUrl("the scheme must be https")),
+        };
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(InvalidUrl("the path of the service is fixed, so there must be none"));
+        }
+        let authority = uri.authority().ok_or(InvalidUrl("there is no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(InvalidUrl("there must be no user in it"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let ip = host.parse::<std::net::IpAddr>();
+        if ip.is_err() && host.parse::<Name>().is_err() {
+            return Err(InvalidUrl("the host is neither a name nor an address"));
+        }
+        let loopback = ip.is_ok_and(|ip| ip.is_loopback()) || host.eq_ignore_ascii_case("localhost");
+        if !tls && !loopback {
+            return Err(InvalidUrl("keys are handed out, so it must be https but on the loopback"));
+        }
+        Ok(Self { host, port, tls })
+    }
+}
+
+impl fmt::Display for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// How to bind.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BindOptions {
+    /// What the protocol's machine is told.
+    pub connect: Arc<ConnectClientConfig>,
+    /// Whom to trust about the broker's certificate.
+    pub tls: Arc<rustls::ClientConfig>,
+    /// How the addresses of its host are tried.
+    pub race: Race,
+    /// Octets of a response: 256 KiB.
+    pub body_limit: usize,
+}
+
+impl BindOptions {
+    /// The defaults.
+    pub fn new(tls: Arc<rustls::ClientConfig>) -> Self {
+        let connect = Arc::new(ConnectClientConfig::new(Arc::new(RustCrypto)));
+        Self { connect, tls, race: Race::default(), body_limit: 256 * 1024 }
+    }
+}
+
+/// Why a device is not bound.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The host has no address, or none that answers.
+    #[error("{url}: {what}")]
+    Unreachable {
+        /// Where.
+        url: BrokerUrl,
+        /// Why.
+        what: String,
+    },
+    /// The protocol's machine says why.
+    #[error("{0}")]
+    Protocol(Error),
+    /// There is no account in the binding: it cannot be refreshed or ended.
+    #[error("the binding is anonymous: bind again instead")]
+    Anonymous,
+    /// The system has no randomness.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Binds to an account by a PIN, or without: then the broker lets anybody in, or somebody has to confirm the device
+/// while this waits.
+///
+/// # Errors
+/// When the broker cannot be reached, refuses, or does not prove that it knows the PIN.
+pub async fn bind(
+    url: &BrokerUrl,
+    by: Option<(&AccountName, Pin)>,
+    options: &BindOptions,
+) -> Result<Binding, BindError> {
+    let (clock, seed, config) = (Clock::start(), clock::seed()?, Arc::clone(&options.connect));
+    let machine = match by {
+        Some((account, pin)) => ConnectClient::bind_by_pin(config, account, pin, seed, clock.now()),
+        None => ConnectClient::bind(config, seed, clock.now()),
+    };
+    let outcome = drive(machine, clock, url, options).await?;
+    outcome.ok_or_else(|| BindError::Protocol(Error::TimedOut("binding")))
+}
+
+/// Asks for new tickets in place of those of `binding`.
+///
+/// # Errors
+/// As [`bind`]; then the old binding is as good as it was.
+pub async fn refresh(url: &BrokerUrl, binding: Binding, options: &BindOptions) -> Result<Binding, BindError> {
+    let clock = Clock::start();
+    let machine = ConnectClient::refresh(Arc::clone(&options.connect), binding, clock.now());
+    let outcome = drive(machine.map_err(|_| BindError::Anonymous)?, clock, url, options).await?;
+    outcome.ok_or_else(|| BindError::Protocol(Error::TimedOut("refreshing")))
+}
+
+/// Ends `binding`. Every copy of it should be wiped afterwards.
+///
+/// # Errors
+/// As [`bind`]; then the binding is as good as it was.
+pub async fn unbind(url: &BrokerUrl, binding: Binding, options: &BindOptions) -> Result<(), BindError> {
+    let clock = Clock::start();
+    let machine = ConnectClient::unbind(Arc::clone(&options.connect), binding, clock.now());
+    drive(machine.map_err(|_| BindError::Anonymous)?, clock, url, options).await.map(drop)
+}
+
+/// Runs the machine to its end; the binding it ends with, if it does.
+async fn drive(
+    mut machine: ConnectClient,
+    clock: Clock,
+    url: &BrokerUrl,
+    options: &BindOptions,
+) -> Result<Option<Binding>, BindError> {
+    let unreachable = |what: String| BindError::Unreachable { url: url.clone(), what };
+    let target = target(url, &options.race).await.map_err(unreachable)?;
+    let pool = Pool::new(Arc::clone(&options.tls), options.body_limit, Duration::from_secs(10));
+    let mut rng = StdRng::from_seed(clock::seed()?);
+    let mut trouble = None;
+    loop {
+        match machine.poll_output(clock.now()) {
+            Output::Transmit(never) => match never {},
+            Output::Event(ConnectClientEvent::Request(request)) => {
+                let id = request.id;
+                // The machine's time-out for a response is about a service that answers nothing at all.
+                let limit = options.connect.response_timeout;
+                let exchanged = tokio::time::timeout(limit, exchange(&pool, &target, request, options, &mut rng)).await;
+                let now = clock.now();
+                let _ = match exchanged {
+                    Ok(Ok(response)) => machine.handle_response(now, id, response),
+                    Ok(Err(Trouble { failure, what })) => {
+                        trouble = Some(what);
+                        machine.handle_failure(now, id, failure)
+                    }
+                    Err(_) => machine.handle_failure(now, id, ExchangeFailure::TimedOut),
+                };
+            }
+            Output::Event(ConnectClientEvent::Pending { retry }) => {
+                tracing::info!(?retry, "the broker waits for somebody to confirm this device");
+            }
+            Output::Event(ConnectClientEvent::Bound(binding)) => return Ok(Some(binding)),
+            Output::Event(ConnectClientEvent::Unbound) => return Ok(None),
+            Output::Event(ConnectClientEvent::Closed { error }) => {
+                return Err(match trouble {
+                    Some(what) if matches!(error, Error::Unreachable(_)) => unreachable(what),
+                    _ => BindError::Protocol(error),
+                });
+            }
+            Output::Event(_) => {}
+            Output::Timeout(wake) => {
+                if machine.is_finished() {
+                    return Ok(None);
+                }
+                clock.until(wake).await;
+                let _ = machine.handle_timeout(clock.now());
+            }
+        }
+    }
+}
+
+/// The address to ask: the first of the host's that takes a connection.
+async fn target(url: &BrokerUrl, race: &Race) -> Result<HttpTarget, String> {
+    let found = tokio::net::lookup_host((url.host.as_str(), url.port)).await;
+    let addresses: Vec<_> = found.map_err(|error| format!("the host has no address: {error}"))?.collect();
+    let won = race.connect(&addresses).await.map_err(|error| match error {
+        RaceError::NoAddress => "the host has no address".to_owned(),
+        other => other.to_string(),
+    })?;
+    Ok(HttpTarget::new(won.address, url.host.parse().ok().filter(|_| url.host.parse::<std::net::IpAddr>().is_err()), url.tls))
+}
+
+async fn exchange(
+    pool: &Pool,
+    target: &HttpTarget,
+    request: Request,
+    options: &BindOptions,
+    rng: &mut StdRng,
+) -> Result<Response, Trouble> {
+    let content_type = request.encoding.content_type();
+    let mut headers = vec![
+        ("content-type", content_type.to_owned()),
+        ("accept", content_type.to_owned()),
+        ("cache-control", "no-store".to_owned()),
+    ];
+    let mut expected = None;
+    if let Some(credentials) = &request.credentials {
+        let signer = Signer::new(&*options.connect.provider, credentials);
+        let signer = signer.ok_or_else(|| Trouble {
+            failure: ExchangeFailure::NotHttp,
+            what: "the algorithm of the ticket is unknown".to_owned(),
+        })?;
+        let time = u64::try_from(Clock::wall().as_secs()).unwrap_or_default();
+        let (header, check) = signer.sign(Profile::Strict, time, rng, &request.body);
+        headers.push((HEADER_NAME, header));
+        expected = Some(check);
+    }
+    let response = pool.exchange(target, PATH, &headers, request.body).await?;
+    let encoding = response.header("content-type").and_then(Encoding::from_content_type);
+    let authenticated = expected.is_some_and(|check| check.check(response.headers(HEADER_NAME), &response.body).is_ok());
+    let answer = Response::new(response.status, response.body).with_encoding(encoding);
+    Ok(answer.with_authenticated(authenticated))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_brokers() {
+        let url: BrokerUrl = "https://broker.example.com".parse().unwrap();
+        assert_eq!((url.host(), url.port(), url.is_tls()), ("broker.example.com", 443, true));
+        assert_eq!("https://[::1]:8443/".parse::<BrokerUrl>().unwrap().to_string(), "https://[::1]:8443");
+        assert!(!"http://127.0.0.1:8080".parse::<BrokerUrl>().unwrap().is_tls());
+        for bad in [
+            "broker.example.com",
+            "http://broker.example.com",
+            "ftp://broker.example.com",
+            "https://user@broker.example.com",
+            "https://broker.example.com/path",
+            "https://",
+            "https://bro ker",
+        ] {
+            assert!(bad.parse::<BrokerUrl>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! A broker: answers over HTTP and in datagrams, from what a [`Knowledge`] knows.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use obp_hyper::server::{Knowledge, Server};
+//! use obp_proto::broker::{BrokerConfig, Identity};
+//! use obp_proto::message::{QueryConnectResponse, ValidateResponse};
+//! use obp_proto::{Message, Status};
+//!
+//! /// Knows nothing.
+//! struct Nothing;
+//!
+//! impl Knowledge for Nothing {
+//!     async fn find(&self, _client: Arc<Identity>, question: Message) -> Arc<Message> {
+//!         Arc::new(match question {
+//!             Message::QueryConnectRequest(_) => QueryConnectResponse::new(Status::NON_EXISTENT_DOMAIN).into(),
+//!             _ => ValidateResponse::new(Status::SERVER_FAILURE).into(),
+//!         })
+//!     }
+//! }
+//!
+//! # async fn serve(config: BrokerConfig) -> std::io::Result<()> {
+//! let server = Server::builder(config, Nothing).start()?;
+//! server.serve_http(tokio::net::TcpListener::bind("127.0.0.1:0").await?, None)?;
+//! server.serve_udp(tokio::net::UdpSocket::bind("127.0.0.1:0").await?);
+//! // ... and in the end
+//! server.shutdown(std::time::Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod core;
+mod enroll;
+mod http;
+mod udp;
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use obp_proto::broker::{Broker, BrokerConfig, BrokerStats, Identity};
+use obp_proto::service_connect::{ConnectBroker, ConnectBrokerConfig, TransactionId};
+use obp_proto::ticket::{KeyRing, KeyRingError};
+use obp_proto::{Message, Status};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use watchfire_core::UnixTime;
+
+use self::core::Core;
+use crate::clock::{self, Clock};
+use enroll::Enrolment;
+pub use enroll::{Accounts, Admission};
+
+/// How often the machine's idea of the wall clock is set right.
+const WALL_CLOCK: Duration = Duration::from_secs(60);
+
+/// What the broker knows.
+///
+/// A validation can veto a certificate; that it has nothing against one is no statement that the certificate is good.
+/// The client's own check of its path is never replaced by it (draft-hallambaker-omnibroker-08 section 4.2).
+pub trait Knowledge: Send + Sync + 'static {
+    /// The answer, if it is at hand. Called with the broker's lock held, for every query: it must not wait.
+    fn at_hand(&self, client: &Arc<Identity>, question: &Message) -> Option<Arc<Message>> {
+        let _ = (client, question);
+        None
+    }
+
+    /// The answer to a QueryConnectRequest (a QueryConnectResponse) or a ValidateRequest (a ValidateResponse), or an
+    /// ErrorResponse. What takes longer than [`BrokerConfig::application_timeout`] is answered 504 without it.
+    fn find(&self, client: Arc<Identity>, question: Message) -> impl Future<Output = Arc<Message>> + Send;
+
+    /// Answers to DNS messages (draft-hallambaker-privatedns-01). By default each is refused as not implemented.
+    fn find_dns(&self, client: Arc<Identity>, questions: Vec<Bytes>) -> impl Future<Output = Vec<Bytes>> + Send {
+        let _ = client;
+        std::future::ready(questions.iter().filter_map(|question| not_implemented(question)).collect())
+    }
+}
+
+/// The header of the response that refuses a DNS message: its ID and operation, and NOTIMP (RFC 1035 section 4.1.1).
+fn not_implemented(question: &[u8]) -> Option<Bytes> {
+    let [id_high, id_low, flags, ..] = *question.first_chunk::<12>()?;
+    Some(Bytes::copy_from_slice(&[id_high, id_low, flags & 0x79 | 0x80, 4, 0, 0, 0, 0, 0, 0, 0, 0]))
+}
+
+impl<K: Knowledge> Knowledge for Arc<K> {
+    fn at_hand(&self, client: &Arc<Identity>, question: &Message) -> Option<Arc<Message>> {
+        (**self).at_hand(client, question)
+    }
+
+    fn find(&self, client: Arc<Identity>, question: Message) -> impl Future<Output = Arc<Message>> + Send {
+        (**self).find(client, question)
+    }
+
+    fn find_dns(&self, client: Arc<Identity>, questions: Vec<Bytes>) -> impl Future<Output = Vec<Bytes>> + Send {
+        (**self).find_dns(client, questions)
+    }
+}
+
+/// Bounds of the HTTP side; those of the protocol are in [`BrokerConfig::limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerLimits {
+    /// Connections at one time; more wait in the system's queue. 4096.
+    pub connections: usize,
+    /// For the TLS handshake. 10 s.
+    pub handshake: Duration,
+    /// For the head of a request, and between two requests of a connection. 30 s.
+    pub head: Duration,
+    /// For the body of a request, all of it. 10 s.
+    pub body: Duration,
+    /// Requests under way at one time on a connection of HTTP/2. 256.
+    pub streams: u32,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(30),
+            body: Duration::from_secs(10),
+            streams: 256,
+        }
+    }
+}
+
+/// What happened on the HTTP side, counted; [`Server::stats`] has the rest.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ServerCounters {
+    /// Connections taken.
+    pub connections: AtomicU64,
+    /// TLS handshakes that failed.
+    pub handshakes_failed: AtomicU64,
+    /// Connections that broke the rules of HTTP or came to a time-out.
+    pub broken: AtomicU64,
+    /// Bodies that were too long or came too slowly.
+    pub bodies_refused: AtomicU64,
+}
+
+/// Puts a [`Server`] together.
+#[must_use = "nothing is served before `start`"]
+pub struct ServerBuilder<K> {
+    config: BrokerConfig,
+    knowledge: K,
+    connect: Option<(Arc<ConnectBrokerConfig>, Box<dyn Accounts>)>,
+    ended: Vec<([u8; 16], UnixTime)>,
+    limits: ServerLimits,
+}
+
+impl<K: Knowledge> ServerBuilder<K> {
+    /// Lets devices bind: serves service-connect (draft-hallambaker-wsconnect-08).
+    pub fn service_connect(mut self, config: ConnectBrokerConfig, accounts: impl Accounts) -> Self {
+        self.connect = Some((Arc::new(config), Box::new(accounts)));
+        self
+    }
+
+    /// Bindings that ended before the start, as [`Accounts::ended`] was told.
+    pub fn ended(mut self, bindings: impl IntoIterator<Item = ([u8; 16], UnixTime)>) -> Self {
+        self.ended.extend(bindings);
+        self
+    }
+
+    /// Other bounds.
+    pub fn limits(mut self, limits: ServerLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Starts the machine; sockets are added to what this returns. Call it in a tokio runtime.
+    ///
+    /// # Errors
+    /// When the system has no randomness, or more bindings have ended than
+    /// [`BrokerLimits::revoked`](obp_proto::broker::BrokerLimits::revoked) allows.
+    pub fn start(self) -> std::io::Result<Server<K>> {
+        let (clock, wall) = (Clock::start(), Clock::wall());
+        let body_limit = self.config.limits.body;
+        let keys = self.config.keys.clone();
+        let mut broker = Broker::new(self.config, clock::seed()?, clock.now(), wall);
+        for (binding, until) in &self.ended {
+            let revoked = broker.revoke(clock.now(), *binding, *until);
+            revoked.map_err(|error| std::io::Error::other(error.to_string()))?;
+        }
+        let enrolment = match self.connect {
+            Some((config, accounts)) => {
+                let longest = config.ticket_lifetime.max(config.management_lifetime);
+                let mut machine = ConnectBroker::new(config, keys, clock::seed()?, clock.now());
+                for (binding, _) in self.ended {
+                    machine.remember_unbound(wall, binding);
+                }
+                Some(Enrolment::new(machine, accounts, longest))
+            }
+            None => None,
+        };
+        let core = Arc::new(Core::new(broker, Arc::new(self.knowledge), enrolment, clock));
+        let server = Server {
+            core,
+            limits: self.limits,
+            body_limit,
+            places: Arc::new(Semaphore::new(self.limits.connections)),
+            counters: Arc::default(),
+            stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            sockets: TaskTracker::new(),
+        };
+        let (core, cut) = (Arc::clone(&server.core), server.cut.clone());
+        tokio::spawn(async move {
+            let set_right = async {
+                loop {
+                    tokio::time::sleep(WALL_CLOCK).await;
+                    let now = core.clock.now();
+                    core.with_broker(|broker| broker.set_wall_clock(now, Clock::wall()));
+                }
+            };
+            tokio::select! {
+                () = cut.cancelled() => {}
+                () = Arc::clone(&core).keep_time() => {}
+                () = set_right => {}
+            }
+        });
+        Ok(server)
+    }
+}
+
+/// A broker that serves. Dropping it cuts everything off; [`shutdown`](Self::shutdown) is polite.
+pub struct Server<K> {
+    core: Arc<Core<K>>,
+    limits: ServerLimits,
+    body_limit: usize,
+    places: Arc<Semaphore>,
+    counters: Arc<ServerCounters>,
+    /// Takes nothing new.
+    stop: CancellationToken,
+    /// Ends everything.
+    cut: CancellationToken,
+    sockets: TaskTracker,
+}
+
+impl<K: Knowledge> Server<K> {
+    /// A server of this configuration that answers from `knowledge`.
+    pub fn builder(config: BrokerConfig, knowledge: K) -> ServerBuilder<K> {
+        ServerBuilder { config, knowledge, connect: None, ended: Vec::new(), limits: ServerLimits::default() }
+    }
+
+    /// Serves HTTP/1.1 and HTTP/2 at a listener: over TLS with `tls` (which should offer `h2` and `http/1.1` by ALPN),
+    /// in the clear without. In the clear, keys are only handed out, and requests without protection against replay
+    /// only taken, over the loopback.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn serve_http(
+        &self,
+        listener: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> std::io::Result<SocketAddr> {
+        let address = listener.local_addr()?;
+        let shared = http::Shared {
+            core: Arc::clone(&self.core),
+            limits: self.limits,
+            body_limit: self.body_limit,
+            places: Arc::clone(&self.places),
+            counters: Arc::clone(&self.counters),
+            stop: self.stop.clone(),
+            cut: self.cut.clone(),
+            tasks: self.sockets.clone(),
+        };
+        self.sockets.spawn(http::serve(listener, tls, Arc::new(shared)));
+        Ok(address)
+    }
+
+    /// Serves datagrams at a socket.
+    pub fn serve_udp(&self, socket: UdpSocket) {
+        let serving = udp::serve(Arc::new(socket), Arc::clone(&self.core));
+        let stop = self.stop.clone();
+        self.sockets.spawn(async move { stop.run_until_cancelled(serving).await });
+    }
+
+    /// What the protocol's machine counted.
+    pub fn stats(&self) -> BrokerStats {
+        self.core.stats()
+    }
+
+    /// What the HTTP side counted.
+    pub fn counters(&self) -> &Arc<ServerCounters> {
+        &self.counters
+    }
+
+    /// What answers.
+    pub fn knowledge(&self) -> &Arc<K> {
+        &self.core.knowledge
+    }
+
+    /// Seals tickets by this key from now on; the older keys still open theirs.
+    ///
+    /// # Errors
+    /// As [`KeyRing::rotate`].
+    pub fn rotate_ticket_key(&self, id: u32, key: &[u8]) -> Result<(), KeyRingError> {
+        self.core.with_broker(|broker| broker.rotate_ticket_key(id, key))?;
+        self.on_enrolment(|keys| keys.rotate(id, key))
+    }
+
+    /// Takes no more tickets of this key.
+    ///
+    /// # Errors
+    /// As [`KeyRing::retire`].
+    pub fn retire_ticket_key(&self, id: u32) -> Result<(), KeyRingError> {
+        self.core.with_broker(|broker| broker.retire_ticket_key(id))?;
+        self.on_enrolment(|keys| keys.retire(id))
+    }
+
+    fn on_enrolment(&self, change: impl FnOnce(&mut KeyRing) -> Result<(), KeyRingError>) -> Result<(), KeyRingError> {
+        let enrolment = self.core.enrolment.as_ref();
+        enrolment.map_or(Ok(()), |enrolment| enrolment.with_machine(|machine| change(machine.keys_mut())))
+    }
+
+    /// Confirms that the device that waits under this number belongs to the account. False when none waits.
+    pub fn confirm(&self, transaction: TransactionId, account: &str) -> bool {
+        let enrolment = self.core.enrolment.as_ref();
+        enrolment.is_some_and(|enrolment| {
+            enrolment.with_machine(|machine| machine.confirm(transaction, account).is_ok())
+        })
+    }
+
+    /// Refuses the device that waits under this number. False when none waits.
+    pub fn deny(&self, transaction: TransactionId) -> bool {
+        let enrolment = self.core.enrolment.as_ref();
+        enrolment.is_some_and(|enrolment| {
+            enrolment.with_machine(|machine| machine.deny(transaction, Status::REFUSED).is_ok())
+        })
+    }
+
+    /// Takes nothing new, answers what was asked, and ends; after `grace` whatever is left is cut off.
+    pub async fn shutdown(self, grace: Duration) {
+        self.stop.cancel();
+        self.sockets.close();
+        self.core.tasks.close();
+        let drained = async {
+            self.sockets.wait().await;
+            self.core.tasks.wait().await;
+        };
+        if tokio::time::timeout(grace, drained).await.is_err() {
+            tracing::warn!("not everything was answered in time");
+        }
+        self.cut.cancel();
+    }
+}
+
+impl<K> Drop for Server<K> {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.cut.cancel();
+    }
+}
+
+impl<K> fmt::Debug for Server<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl<K> fmt::Debug for ServerBuilder<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// One more.
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
