@@ -1,0 +1,118 @@
+//! DOTS bodies: `application/dots+cbor` typed, and their JSON. RFC 9132 sections 4 to 6, RFC 9066 section 6.
+//!
+//! Written with ascending keys, definite lengths, shortest integers. Read in any order and form that CBOR allows, but
+//! with no key twice, nothing behind the end, and within [limits](MAX_TEXT). A body is read for a [`Direction`]: what a
+//! server says is taken more leniently than what is asked of it.
+
+mod config;
+mod encode;
+mod enums;
+mod error;
+pub mod json;
+pub mod key;
+mod list;
+mod prefix;
+mod reader;
+mod redirect;
+mod scope;
+#[cfg(test)]
+mod tests;
+
+pub use config::{ConfigSet, Decimal, Offered, SignalConfig};
+pub use enums::{ActivationType, AttackStatus, ConflictCause, ConflictStatus, Status};
+pub use error::{BodyError, BodyErrorKind};
+pub use list::List;
+pub use prefix::{InvalidPrefix, Prefix};
+pub use reader::{Direction, Extra, MAX_DEPTH, MAX_ITEMS, MAX_PREFIXES, MAX_TEXT};
+pub use redirect::RedirectedSignal;
+pub use scope::{Acl, ConflictInformation, ConflictScope, IcmpRange, Lifetime, PortRange, Scope};
+
+use encode::Writer;
+use reader::Reader;
+
+/// One body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "the choice of the YANG module")]
+#[allow(clippy::large_enum_variant, reason = "the large one is the common one, and it saves an allocation")]
+pub enum Body {
+    /// Mitigation: asked for, granted, reported.
+    Mitigation(List<Scope>),
+    /// How the session is kept.
+    Config(SignalConfig),
+    /// Go elsewhere.
+    Redirect(RedirectedSignal),
+    /// Alive, and whether the peer is heard.
+    Heartbeat {
+        /// Whether a heartbeat of the peer came within the last two intervals.
+        peer_hb_status: bool,
+    },
+}
+
+impl Body {
+    /// Reads a body. A self-describing tag (271) in front is accepted.
+    ///
+    /// # Errors
+    /// When it is no DOTS body, or has a key that must be understood and is not.
+    pub fn decode(octets: &[u8], direction: Direction) -> Result<Self, BodyError> {
+        let mut reader = Reader::new(octets, direction);
+        let mut body = None;
+        reader.skip_dots_tag()?;
+        reader.map(&mut Vec::new(), |reader, key| {
+            if body.is_some() && matches!(key, 1 | 30 | 46 | 49) {
+                return Err(reader.error(BodyErrorKind::SecondRoot));
+            }
+            body = Some(match key {
+                key::MITIGATION_SCOPE => Self::Mitigation(scope::read_container(reader)?),
+                key::SIGNAL_CONFIG => Self::Config(SignalConfig::read(reader)?),
+                key::REDIRECTED_SIGNAL => Self::Redirect(RedirectedSignal::read(reader)?),
+                key::HEARTBEAT => Self::Heartbeat { peer_hb_status: redirect::read_heartbeat(reader)? },
+                _ => return Ok(false),
+            });
+            Ok(true)
+        })?;
+        reader.finish()?;
+        body.ok_or(reader.error(BodyErrorKind::NoRoot))
+    }
+
+    /// Writes it behind what is in `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut writer = Writer::new(out);
+        writer.map(1);
+        match self {
+            Self::Mitigation(scopes) => {
+                writer.key(key::MITIGATION_SCOPE);
+                writer.map(1);
+                writer.key(key::SCOPE);
+                writer.array(scopes.len());
+                scopes.iter().for_each(|scope| scope.write(&mut writer));
+            }
+            Self::Config(config) => {
+                writer.key(key::SIGNAL_CONFIG);
+                config.write(&mut writer);
+            }
+            Self::Redirect(redirect) => {
+                writer.key(key::REDIRECTED_SIGNAL);
+                redirect.write(&mut writer);
+            }
+            Self::Heartbeat { peer_hb_status } => {
+                writer.key(key::HEARTBEAT);
+                writer.map(1);
+                writer.key(key::PEER_HB_STATUS);
+                writer.bool(*peer_hb_status);
+            }
+        }
+    }
+
+    /// It as octets.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        self.encode(&mut out);
+        out
+    }
+}
+
+impl From<Scope> for Body {
+    fn from(scope: Scope) -> Self {
+        Self::Mitigation(List::one(scope))
+    }
+}
