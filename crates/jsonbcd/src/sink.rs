@@ -129,6 +129,7 @@ impl Sink for SliceSink<'_> {
 /// Passes octets on to a [`std::io::Write`], a few at a time: give it one that buffers.
 #[cfg(feature = "std")]
 #[derive(Debug)]
+#[allow(clippy::exhaustive_structs, reason = "it is a name for what is in it")]
 pub struct IoSink<W>(pub W);
 
 #[cfg(feature = "std")]

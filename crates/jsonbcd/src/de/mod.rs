@@ -107,11 +107,11 @@ impl<'de, 'o> Deserializer<'de, 'o> {
             self.lexer.skip_space()?;
             match self.lexer.first() {
                 Some(0xc4..=0xc7) => {
-                    defined.get_or_insert(self.lexer.offset());
+                    defined.get_or_insert_with(|| self.lexer.offset());
                     self.define()?;
                 }
                 Some(code::DICTIONARY) => {
-                    defined.get_or_insert(self.lexer.offset());
+                    defined.get_or_insert_with(|| self.lexer.offset());
                     self.load()?;
                 }
                 Some(octet) => {

@@ -298,10 +298,11 @@ impl Reader {
                 self.defined.get_or_insert(at);
                 continue;
             }
-            if let Some(at) = self.defined {
-                if !matches!(octet, b'{' | b'[') && !self.options.definitions_anywhere {
-                    return Err(Error::at(ErrorKind::MisplacedDefinition, at));
-                }
+            if let Some(at) = self.defined
+                && !matches!(octet, b'{' | b'[')
+                && !self.options.definitions_anywhere
+            {
+                return Err(Error::at(ErrorKind::MisplacedDefinition, at));
             }
             if let Some(ready) = self.item(octet)? {
                 return Ok(ready);

@@ -46,7 +46,7 @@ pub enum Value {
     /// Octets. Text has no form of its own for them: written as text and read again they are a string.
     Data(Vec<u8>),
     /// An array.
-    Array(Vec<Value>),
+    Array(Vec<Self>),
     /// An object.
     Object(Object),
 }

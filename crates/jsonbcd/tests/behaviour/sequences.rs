@@ -22,7 +22,8 @@ fn every_printed_sequence_is_read_as_it_says() {
         ("84 05 48 65 6c 6c 6f 80 00", "Hello".into()),
         ("92 3f f0 00 00 00 00 00 00", 1.0.into()),
         ("92 40 24 00 00 00 00 00 00", 10.0.into()),
-        ("92 40 09 21 fb 54 44 2e ea", 3.14159265359.into()),
+        // 3.14159265359
+        ("92 40 09 21 fb 54 44 2e ea", f64::from_bits(0x4009_21fb_5444_2eea).into()),
         ("92 bf f0 00 00 00 00 00 00", (-1.0).into()),
         ("B0", true.into()),
         ("B1", false.into()),

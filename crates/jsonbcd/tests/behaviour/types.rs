@@ -25,7 +25,7 @@ fn same<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T
 enum Variants {
     Unit,
     Newtype(u16),
-    Nested(Option<Box<Variants>>),
+    Nested(Option<Box<Self>>),
     Tuple(u8, String),
     Struct { a: i64, b: Option<bool> },
 }
