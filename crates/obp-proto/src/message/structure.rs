@@ -271,10 +271,7 @@ struct ListVisitor<'a, T> {
 impl<T: Wire> ListVisitor<'_, T> {
     /// What stands where an array is due, as the only element of one. OB-04 wrote `Credential` so.
     fn bare<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<List<T>, D::Error> {
-        let item = T::decode(deserializer, self.rules).map_err(|error| {
-            self.rules.trace.left(Segment::Element(0));
-            error
-        })?;
+        let item = T::decode(deserializer, self.rules).inspect_err(|_| self.rules.trace.left(Segment::Element(0)))?;
         Ok(List::from([item]))
     }
 }
@@ -290,10 +287,9 @@ impl<'de, T: Wire> Visitor<'de> for ListVisitor<'_, T> {
         // An announced length is not believed: memory follows what arrives.
         let mut items = Vec::new();
         loop {
-            let read = array.next_element_seed(Seed::<T>::new(self.rules)).map_err(|error| {
-                self.rules.trace.left(Segment::Element(items.len()));
-                error
-            })?;
+            let read = array
+                .next_element_seed(Seed::<T>::new(self.rules))
+                .inspect_err(|_| self.rules.trace.left(Segment::Element(items.len())))?;
             let Some(item) = read else { return Ok(List::present(items)) };
             if items.len() >= self.rules.options.limits.items {
                 return Err(self.rules.fail(DecodeErrorKind::Limit(Limit::Items)));

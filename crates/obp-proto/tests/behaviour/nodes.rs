@@ -87,6 +87,9 @@ fn unframe(input: &mut Vec<u8>) -> Option<Vec<Vec<u8>>> {
     Some(std::iter::from_fn(|| take(&mut inner)).collect())
 }
 
+/// What signs and verifies.
+type Session = (Authentication, Vec<u8>);
+
 /// What a client shall do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Job {
@@ -104,7 +107,7 @@ pub(crate) struct ClientNode {
     pub(crate) told: Vec<ConnectClientEvent>,
     /// When requests were made.
     pub(crate) asked: Vec<Instant>,
-    asking: Option<(ExchangeId, Option<(Authentication, Vec<u8>)>)>,
+    asking: Option<(ExchangeId, Option<Session>)>,
     input: Vec<u8>,
 }
 
@@ -219,7 +222,7 @@ pub(crate) struct BrokerNode {
     /// Signs no responses, as the brokers of 2014.
     pub(crate) unsigned: bool,
     held: Vec<(Instant, TransactionId)>,
-    sessions: BTreeMap<ConnectRequestId, (Authentication, Vec<u8>)>,
+    sessions: BTreeMap<ConnectRequestId, Session>,
     input: Vec<u8>,
     wake: Option<Instant>,
 }
