@@ -30,6 +30,7 @@ pub enum BrokerTransmit {
 
 /// What the application must know.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "messages are matched by value, and nearly every event has one")]
 #[non_exhaustive]
 pub enum BrokerEvent {
     /// A verified client asks. Answer by [`Broker::respond`](super::Broker::respond), or
@@ -63,6 +64,7 @@ pub enum BrokerEvent {
 
 /// What a client asks.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "nearly every question is a message")]
 #[non_exhaustive]
 pub enum Question {
     /// A QueryConnectRequest or ValidateRequest.

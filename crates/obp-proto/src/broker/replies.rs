@@ -121,7 +121,7 @@ fn octets(packets: &[Bytes]) -> usize {
 mod tests {
     use super::*;
 
-    fn replies(most: usize, octets: usize) -> Replies {
+    fn some(most: usize, octets: usize) -> Replies {
         let limits = BrokerLimits { replies: most, reply_octets: octets, resends: 2, ..BrokerLimits::default() };
         Replies::new(&limits, 7)
     }
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_retransmission_is_answered_so_often_and_a_conflict_never() {
-        let mut replies = replies(10, 1000);
+        let mut replies = some(10, 1000);
         let (mac, other) = (Mac::new(&[1; 32]), Mac::new(&[2; 32]));
         assert!(matches!(replies.find(Instant::ZERO, &key(1), &mac), Known::Fresh));
         replies.begin(Instant::ZERO, key(1), mac);
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_oldest_makes_room() {
-        let mut replies = replies(3, 100);
+        let mut replies = some(3, 100);
         let mac = Mac::new(&[1; 32]);
         for n in 0..5 {
             replies.begin(Instant::ZERO, key(n), mac);
@@ -162,7 +162,7 @@ mod tests {
             replies.answer(&key(n), &[Bytes::from(vec![0; 40])]);
         }
         assert_eq!((replies.octets, replies.known.len(), replies.order.len()), (80, 2, 2));
-        let mut none = super::Replies::new(&BrokerLimits { replies: 0, ..BrokerLimits::default() }, 7);
+        let mut none = Replies::new(&BrokerLimits { replies: 0, ..BrokerLimits::default() }, 7);
         none.begin(Instant::ZERO, key(1), mac);
         assert!(none.known.is_empty());
     }

@@ -39,6 +39,7 @@ impl HttpTarget {
 
 /// What happened, or is to be done.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "messages are matched by value, and nearly every event has one")]
 #[non_exhaustive]
 pub enum ClientEvent {
     /// The answer to a query, verified. Its status may well be a refusal of what was asked.

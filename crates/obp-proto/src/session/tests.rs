@@ -1,4 +1,5 @@
 //! The header against the examples, as text, as a MAC, and against replay.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use proptest::prelude::*;
 use watchfire_core::{Duration, Instant, UnixTime};

@@ -202,6 +202,7 @@ pub enum OpenError {
 }
 
 #[cfg(all(test, feature = "rust-crypto"))]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use proptest::prelude::*;
 
@@ -239,7 +240,7 @@ mod tests {
         let mut lens = Vec::new();
         for len in 0..=255 {
             let ticket = ring.seal(&content(&"a".repeat(len), TicketKind::Binding), [0; 12]).unwrap();
-            assert!((MIN_LEN..=MAX_LEN).contains(&ticket.len()) && ticket.len() % 16 == 0, "{}", ticket.len());
+            assert!((MIN_LEN..=MAX_LEN).contains(&ticket.len()) && ticket.len().is_multiple_of(16), "{}", ticket.len());
             lens.push(ticket.len());
         }
         lens.dedup();

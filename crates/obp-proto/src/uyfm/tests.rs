@@ -1,4 +1,5 @@
 //! Datagrams against the recorded and derived vectors, against limits, and against octets that are none.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::SocketAddr;
 use std::path::Path;

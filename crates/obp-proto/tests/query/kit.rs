@@ -21,15 +21,15 @@ use rand::{RngExt as _, SeedableRng as _};
 use watchfire_core::{DatagramMachine as _, Duration, ExchangeMachine as _, Instant, Machine as _, Output, UnixTime};
 
 /// When all tests take place.
-pub const WALL: UnixTime = UnixTime::from_secs(1_400_520_000);
+pub(crate) const WALL: UnixTime = UnixTime::from_secs(1_400_520_000);
 
-pub const CLIENT: &str = "198.51.100.7:40000";
+pub(crate) const CLIENT: &str = "198.51.100.7:40000";
 
-pub fn keys() -> KeyRing {
+pub(crate) fn keys() -> KeyRing {
     KeyRing::new(RustCrypto::shared(), 1, &[7; 32]).unwrap()
 }
 
-pub fn content() -> TicketContent {
+pub(crate) fn content() -> TicketContent {
     TicketContent {
         kind: TicketKind::Binding,
         scope: Scope::Query,
@@ -44,13 +44,18 @@ pub fn content() -> TicketContent {
 }
 
 /// A ticket with this content, as a client holds it. `nonce` makes it differ from others.
-pub fn cryptographic(content: &TicketContent, nonce: u8) -> Cryptographic {
+pub(crate) fn cryptographic(content: &TicketContent, nonce: u8) -> Cryptographic {
     let ticket = keys().seal(content, [nonce; 12]).unwrap();
     let (encryption, authentication) = (content.encryption.clone(), content.authentication.clone());
     Cryptographic::new(content.secret.to_vec(), encryption, authentication, ticket)
 }
 
-pub fn instance(transport: InstanceTransport, address: &str, priority: u16, key: Cryptographic) -> InstanceConnection {
+pub(crate) fn instance(
+    transport: InstanceTransport,
+    address: &str,
+    priority: u16,
+    key: Cryptographic,
+) -> InstanceConnection {
     let address: SocketAddr = address.parse().unwrap();
     let mut instance = InstanceConnection::default();
     instance.service = Some("omni-query".into());
@@ -63,51 +68,51 @@ pub fn instance(transport: InstanceTransport, address: &str, priority: u16, key:
     instance
 }
 
-pub fn udp(address: &str, priority: u16) -> InstanceConnection {
+pub(crate) fn udp(address: &str, priority: u16) -> InstanceConnection {
     instance(InstanceTransport::Udp, address, priority, cryptographic(&content(), 1))
 }
 
-pub fn http(address: &str, priority: u16) -> InstanceConnection {
+pub(crate) fn http(address: &str, priority: u16) -> InstanceConnection {
     instance(InstanceTransport::Http, address, priority, cryptographic(&content(), 2))
 }
 
-pub fn binding(instances: impl IntoIterator<Item = InstanceConnection>) -> Binding {
+pub(crate) fn binding(instances: impl IntoIterator<Item = InstanceConnection>) -> Binding {
     let mut binding = Binding::default();
     binding.service = instances.into_iter().collect();
     binding
 }
 
-pub fn client(instances: impl IntoIterator<Item = InstanceConnection>) -> Client {
+pub(crate) fn client(instances: impl IntoIterator<Item = InstanceConnection>) -> Client {
     client_with(ClientConfig::new(RustCrypto::shared()), instances)
 }
 
-pub fn client_with(config: ClientConfig, instances: impl IntoIterator<Item = InstanceConnection>) -> Client {
+pub(crate) fn client_with(config: ClientConfig, instances: impl IntoIterator<Item = InstanceConnection>) -> Client {
     Client::new(config, binding(instances), [5; 32], Instant::ZERO, WALL).unwrap()
 }
 
-pub fn broker_config() -> BrokerConfig {
+pub(crate) fn broker_config() -> BrokerConfig {
     BrokerConfig::new(RustCrypto::shared(), keys())
 }
 
-pub fn broker() -> Broker {
+pub(crate) fn broker() -> Broker {
     broker_with(broker_config())
 }
 
-pub fn broker_with(config: BrokerConfig) -> Broker {
+pub(crate) fn broker_with(config: BrokerConfig) -> Broker {
     Broker::new(config, [6; 32], Instant::ZERO, WALL)
 }
 
-pub fn query() -> QueryConnectRequest {
+pub(crate) fn query() -> QueryConnectRequest {
     query_for("example.com")
 }
 
-pub fn query_for(name: &str) -> QueryConnectRequest {
+pub(crate) fn query_for(name: &str) -> QueryConnectRequest {
     let service: ServicePrefix = "_http._tcp".parse().unwrap();
     QueryConnectRequest::new(Identifier::new(name.parse().unwrap()).with_service(service))
 }
 
 /// An answer whose port tells which question it answers.
-pub fn answer_to(request: &Message) -> Message {
+pub(crate) fn answer_to(request: &Message) -> Message {
     match request {
         Message::QueryConnectRequest(request) => {
             let name = request.identifier.as_ref().unwrap().name.to_string();
@@ -121,7 +126,7 @@ pub fn answer_to(request: &Message) -> Message {
 }
 
 /// All that a broker says now.
-pub fn drain(broker: &mut Broker, now: Instant) -> (Vec<BrokerTransmit>, Vec<BrokerEvent>, Option<Instant>) {
+pub(crate) fn drain(broker: &mut Broker, now: Instant) -> (Vec<BrokerTransmit>, Vec<BrokerEvent>, Option<Instant>) {
     let (mut transmits, mut events) = (Vec::new(), Vec::new());
     loop {
         match broker.poll_output(now) {
@@ -133,7 +138,7 @@ pub fn drain(broker: &mut Broker, now: Instant) -> (Vec<BrokerTransmit>, Vec<Bro
 }
 
 /// All that a client says now.
-pub fn drain_client(client: &mut Client, now: Instant) -> (Vec<watchfire_core::Datagram>, Vec<ClientEvent>) {
+pub(crate) fn drain_client(client: &mut Client, now: Instant) -> (Vec<watchfire_core::Datagram>, Vec<ClientEvent>) {
     let (mut datagrams, mut events) = (Vec::new(), Vec::new());
     loop {
         match client.poll_output(now) {
@@ -145,7 +150,7 @@ pub fn drain_client(client: &mut Client, now: Instant) -> (Vec<watchfire_core::D
 }
 
 /// Answers every question of the broker. Returns who asked what.
-pub fn answer_all(broker: &mut Broker, events: Vec<BrokerEvent>) -> Vec<(Arc<Identity>, Message)> {
+pub(crate) fn answer_all(broker: &mut Broker, events: Vec<BrokerEvent>) -> Vec<(Arc<Identity>, Message)> {
     let mut asked = Vec::new();
     for event in events {
         if let BrokerEvent::Query { id, client, question: Question::Message(message) } = event {
@@ -156,32 +161,32 @@ pub fn answer_all(broker: &mut Broker, events: Vec<BrokerEvent>) -> Vec<(Arc<Ide
     asked
 }
 
-pub fn date(secs: i64) -> DateTime {
+pub(crate) fn date(secs: i64) -> DateTime {
     DateTime::from_unix(UnixTime::from_secs(WALL.as_secs() + secs)).unwrap()
 }
 
 /// How bad a network is. Chances are out of 100.
 #[derive(Debug, Clone, Copy)]
-pub struct Network {
-    pub loss: u8,
-    pub double: u8,
-    pub alter: u8,
+pub(crate) struct Network {
+    pub(crate) loss: u8,
+    pub(crate) double: u8,
+    pub(crate) alter: u8,
     /// Up to so many milliseconds, by chance: packets overtake each other.
-    pub jitter: u64,
+    pub(crate) jitter: u64,
     /// Exchanges over HTTP that fail.
-    pub http_fails: u8,
+    pub(crate) http_fails: u8,
 }
 
 /// A client and a broker on a virtual clock. The broker answers at every address.
-pub struct World {
-    pub client: Client,
-    pub broker: Broker,
-    pub now: Instant,
-    pub trace: Vec<String>,
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) broker: Broker,
+    pub(crate) now: Instant,
+    pub(crate) trace: Vec<String>,
     /// What the client was told in the end, by query.
-    pub said: BTreeMap<String, Result<Message, String>>,
+    pub(crate) said: BTreeMap<String, Result<Message, String>>,
     /// Questions that reached the application.
-    pub asked: usize,
+    pub(crate) asked: usize,
     network: Network,
     rng: StdRng,
     travelling: BTreeMap<(Instant, u64), Travelling>,
@@ -190,17 +195,17 @@ pub struct World {
 }
 
 enum Travelling {
-    ToBroker(SocketAddr, Bytes),
-    ToClient(SocketAddr, Bytes),
+    ToBroker(Bytes),
+    ToClient(Bytes),
     Request(obp_proto::service_connect::ExchangeId, obp_proto::http::Request),
     Response(obp_proto::service_connect::ExchangeId, Response),
     Failure(obp_proto::service_connect::ExchangeId),
     /// The application's answer.
-    Answer(QueryId, Message),
+    Answer(QueryId, Box<Message>),
 }
 
 impl World {
-    pub fn new(client: Client, broker: Broker, network: Network, seed: u64) -> Self {
+    pub(crate) fn new(client: Client, broker: Broker, network: Network, seed: u64) -> Self {
         Self {
             client,
             broker,
@@ -246,8 +251,7 @@ impl World {
             match self.client.poll_output(self.now) {
                 Output::Transmit(datagram) => {
                     self.trace.push(format!("{:?} client {datagram:?}", self.now));
-                    let to = datagram.to;
-                    self.put_datagram(datagram.payload, |octets| Travelling::ToBroker(to, octets));
+                    self.put_datagram(datagram.payload, Travelling::ToBroker);
                 }
                 Output::Event(event) => {
                     self.trace.push(format!("{:?} client {event:?}", self.now));
@@ -260,8 +264,7 @@ impl World {
             match self.broker.poll_output(self.now) {
                 Output::Transmit(BrokerTransmit::Datagram(datagram)) => {
                     self.trace.push(format!("{:?} broker {datagram:?}", self.now));
-                    let from = datagram.to;
-                    self.put_datagram(datagram.payload, |octets| Travelling::ToClient(from, octets));
+                    self.put_datagram(datagram.payload, Travelling::ToClient);
                 }
                 Output::Transmit(BrokerTransmit::Response { id, response }) => {
                     self.trace.push(format!("{:?} broker {response:?}", self.now));
@@ -270,7 +273,7 @@ impl World {
                 }
                 Output::Event(BrokerEvent::Query { id, question: Question::Message(message), .. }) => {
                     self.asked += 1;
-                    let answer = answer_to(&message);
+                    let answer = Box::new(answer_to(&message));
                     self.put(Travelling::Answer(id, answer));
                 }
                 Output::Event(_) => {}
@@ -303,11 +306,11 @@ impl World {
     fn arrive(&mut self, travelling: Travelling) {
         let now = self.now;
         match travelling {
-            Travelling::ToBroker(_, octets) => {
+            Travelling::ToBroker(octets) => {
                 self.broker.handle_datagram(now, CLIENT.parse().unwrap(), &octets).unwrap();
             }
             // The broker answers from wherever the client asked: every address is its own.
-            Travelling::ToClient(_, octets) => {
+            Travelling::ToClient(octets) => {
                 for from in ["192.0.2.1:9090", "192.0.2.2:9090"] {
                     self.client.handle_datagram(now, from.parse().unwrap(), &octets).unwrap();
                 }
@@ -330,7 +333,7 @@ impl World {
     }
 
     /// Runs until nothing is left to happen.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         for _ in 0..1_000_000 {
             let wakes = self.drain();
             let next = self.travelling.keys().next().map(|(at, _)| *at);
