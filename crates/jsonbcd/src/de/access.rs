@@ -61,6 +61,26 @@ impl<'de> de::MapAccess<'de> for MapAccess<'_, 'de, '_> {
 
     #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
+        // At the beginning and behind a binary value a name may stand at once.
+        if !self.deserializer.comma
+            && let Some(name) = self.deserializer.known_name(self.names, &mut self.next)
+        {
+            self.first = false;
+            self.deserializer.count(&mut self.left)?;
+            return seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some);
+        }
+        self.next_other_key(seed)
+    }
+
+    #[inline]
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value> {
+        seed.deserialize(&mut *self.deserializer)
+    }
+}
+
+impl<'de> MapAccess<'_, 'de, '_> {
+    /// A name behind a comma, in text, or not among those known; or the end.
+    fn next_other_key<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
         let mut octet = self.deserializer.peek("a name, or the end of the object")?;
         if !core::mem::take(&mut self.first) {
             octet = self.deserializer.separate(octet, b'}')?;
@@ -73,11 +93,6 @@ impl<'de> de::MapAccess<'de> for MapAccess<'_, 'de, '_> {
             return seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some);
         }
         seed.deserialize(Key(self.deserializer)).map(Some)
-    }
-
-    #[inline]
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value> {
-        seed.deserialize(&mut *self.deserializer)
     }
 }
 

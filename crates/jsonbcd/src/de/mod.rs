@@ -266,6 +266,7 @@ impl<'de, 'o> Deserializer<'de, 'o> {
         match self.depth.checked_sub(1) {
             Some(depth) => {
                 self.depth = depth;
+                self.comma = false;
                 self.lexer.bump();
                 Ok(())
             }
