@@ -1,0 +1,216 @@
+//! From what was found to a response. [RFC 7072 section 3.4](https://www.rfc-editor.org/rfc/rfc7072#section-3.4),
+//! [RFC 9110 section 12](https://www.rfc-editor.org/rfc/rfc9110#section-12)
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, VARY};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use watchfire_core::UnixTime;
+
+use super::dispatch::{Batch, Lookup, Server, problem};
+use crate::lifetime::http_date;
+use crate::reputon::{ExtensionValue, Reputation, Reputon, Score};
+use crate::vocabulary::Identity;
+use crate::wire::{Dialect, Digits, Format};
+
+/// The format to answer in; `None` when none will do.
+pub(super) fn negotiate<'h>(
+    accepts: impl Iterator<Item = &'h str>,
+    format: Option<&str>,
+    dialect: Dialect,
+) -> Option<Format> {
+    match format.map(str::to_ascii_lowercase).as_deref() {
+        Some("xml") => return Some(Format::Xml),
+        // Who says so speaks OpenDKIM of 2013, or means the RFC: the Accept field cannot tell either.
+        Some("json") if dialect == Dialect::Draft2012 => return Some(Format::FlatJson),
+        Some("json") => return Some(Format::Json),
+        _ => {}
+    }
+    let default = if dialect == Dialect::Draft2012 { Format::Xml } else { Format::Json };
+    let (mut json, mut xml, mut any, mut has_accept) = (None, None, None, false);
+    for range in accepts.flat_map(|accept| accept.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or("");
+        if name.is_empty() {
+            continue;
+        }
+        has_accept = true;
+        let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let quality = quality.map_or(1000, thousandths);
+        let is = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        if is(&["application/reputon+json"]) {
+            json = json.max(Some(quality));
+        } else if is(&["application/reputon"]) {
+            xml = xml.max(Some(quality));
+        } else if is(&["*/*", "application/*"]) {
+            any = any.max(Some(quality));
+        }
+    }
+    if !has_accept {
+        return Some(default);
+    }
+    let json = json.or(any).unwrap_or(0);
+    let xml = xml.or(any).unwrap_or(0);
+    match json.cmp(&xml) {
+        _ if json == 0 && xml == 0 => None,
+        std::cmp::Ordering::Greater => Some(Format::Json),
+        std::cmp::Ordering::Less => Some(Format::Xml),
+        std::cmp::Ordering::Equal => Some(default),
+    }
+}
+
+/// A quality value in thousandths; what is none is 0.
+fn thousandths(quality: &str) -> u32 {
+    let (whole, fraction) = quality.split_once('.').unwrap_or((quality, ""));
+    let digits = format!("{whole}{:0<3}", fraction.get(..3).unwrap_or(fraction));
+    if digits.len() == 4 { digits.parse().unwrap_or(0).min(1000) } else { 0 }
+}
+
+/// What names a body: the same body, the same name.
+pub(super) struct Etag(String);
+
+impl Etag {
+    /// FNV-1a, and the length: names tell versions of one resource apart, and hide nothing.
+    pub(super) fn of(body: &[u8]) -> Self {
+        let hash = body
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3));
+        Self(format!("\"{:x}-{hash:016x}\"", body.len()))
+    }
+
+    fn is_in(&self, if_none_match: &HeaderValue) -> bool {
+        let list = if_none_match.to_str().unwrap_or("");
+        list.trim() == "*" || list.split(',').any(|tag| tag.trim().trim_start_matches("W/") == self.0)
+    }
+}
+
+pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// The response with its body, or without where HEAD or If-None-Match say so.
+pub(super) fn finish(
+    mut response: Response<Bytes>,
+    body: Bytes,
+    etag: Etag,
+    if_none_match: Option<&HeaderValue>,
+    is_head: bool,
+) -> Response<Bytes> {
+    put(response.headers_mut(), ETAG, &etag.0);
+    if if_none_match.is_some_and(|list| etag.is_in(list)) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response.headers_mut().remove(CONTENT_TYPE);
+    } else if is_head {
+        put(response.headers_mut(), http::header::CONTENT_LENGTH, &body.len().to_string());
+    } else {
+        *response.body_mut() = body;
+    }
+    response
+}
+
+impl Server {
+    /// Answers a look-up with what the store has: reputons that [`Lookup::wants`] does not want are left out, as are
+    /// expired ones. Nothing at all is said in the way that clients understand.
+    pub fn respond(&self, now: UnixTime, lookup: &Lookup, found: Vec<Reputon<'_>>) -> Response<Bytes> {
+        let reputons = self.prepare(now, lookup, found);
+        self.write(now, lookup, reputons)
+    }
+
+    /// Answers a batch with what the store has for each of its look-ups, in their order.
+    pub fn respond_batch(&self, now: UnixTime, batch: &Batch, found: Vec<Vec<Reputon<'_>>>) -> Response<Bytes> {
+        let Some(first) = batch.lookups.first() else {
+            return *problem(StatusCode::BAD_REQUEST, "an empty batch");
+        };
+        let mut found = found.into_iter();
+        let each = batch.lookups.iter().map(|lookup| self.prepare(now, lookup, found.next().unwrap_or_default()));
+        let reputons = each.collect::<Vec<_>>().concat();
+        self.write(now, first, reputons)
+    }
+
+    fn prepare<'r>(&self, now: UnixTime, lookup: &Lookup, found: Vec<Reputon<'r>>) -> Vec<Reputon<'r>> {
+        let seconds = u64::try_from(now.as_secs()).unwrap_or(0);
+        let is_good =
+            |reputon: &Reputon<'_>| lookup.wants(reputon) && reputon.expires.is_none_or(|expires| expires > seconds);
+        let mut reputons: Vec<Reputon<'r>> = found.into_iter().filter(is_good).collect();
+        for reputon in &mut reputons {
+            // The name that was asked for is echoed, be it an old one.
+            let canonical = lookup.application.canonical_assertion(&reputon.assertion);
+            let asked =
+                lookup.assertions.iter().find(|asked| lookup.application.canonical_assertion(asked) == canonical);
+            if let Some(asked) = asked {
+                reputon.assertion = asked.to_ascii_lowercase().into();
+            }
+        }
+        let missing: Vec<&String> = lookup
+            .assertions
+            .iter()
+            .filter(|asked| !reputons.iter().any(|reputon| reputon.assertion.eq_ignore_ascii_case(asked)))
+            .collect();
+        for asked in missing {
+            // What no receiver mistakes for data: nothing counted, nothing sure.
+            let reputon = Reputon::new(
+                self.config.rater.clone(),
+                asked.to_ascii_lowercase(),
+                lookup.subject.as_str().to_owned(),
+                Score::ZERO,
+            );
+            reputons.push(reputon.with_confidence(Score::ZERO).with_sample_size(0).with_generated(seconds));
+        }
+        if lookup.application.is("email-id") {
+            for reputon in &mut reputons {
+                self.complete(reputon, lookup, seconds);
+            }
+            if self.config.opendkim {
+                // It takes what comes last, and DKIM is what it asks about.
+                reputons.sort_by_key(|reputon| reputon.identity() == Some(Identity::Dkim));
+            }
+        }
+        reputons
+    }
+
+    /// Both names of the identity; and what OpenDKIM reads without looking whether it is there.
+    fn complete(&self, reputon: &mut Reputon<'_>, lookup: &Lookup, now: u64) {
+        let default = self.config.opendkim.then_some(Identity::Dkim);
+        if let Some(identity) = reputon.identity().or(lookup.identity).or(default) {
+            reputon.set_extension(Identity::EXTENSION, ExtensionValue::text(identity.name()));
+            reputon.set_extension(Identity::ALIAS, ExtensionValue::text(identity.name()));
+        }
+        if self.config.opendkim {
+            reputon.confidence.get_or_insert(Score::ZERO);
+            reputon.sample_size.get_or_insert(1);
+            reputon.generated.get_or_insert(now);
+            if reputon.rate().is_none() {
+                reputon.set_extension("rate", ExtensionValue::number(self.config.opendkim_rate));
+            }
+        }
+    }
+
+    fn write(&self, now: UnixTime, lookup: &Lookup, reputons: Vec<Reputon<'_>>) -> Response<Bytes> {
+        let application = lookup.application.name.clone();
+        // The earliest end of what is said; the configured time where nobody says.
+        let seconds = u64::try_from(now.as_secs()).unwrap_or(0);
+        let default = seconds.saturating_add(self.config.answer_lifetime.as_secs());
+        let expires = reputons.iter().filter_map(|reputon| reputon.expires).min().unwrap_or(default);
+        let mut document = Reputation::new(application.clone(), reputons);
+        let mut body = Vec::with_capacity(256);
+        let mut written = lookup.format.encode(&document, Digits::Three, &mut body);
+        if written.is_err() && lookup.format == Format::FlatJson {
+            // A form for one reputon: the last, which is the one that matters most.
+            document.reputons.drain(..document.reputons.len().saturating_sub(1));
+            body.clear();
+            written = lookup.format.encode(&document, Digits::Three, &mut body);
+        }
+        if written.is_err() {
+            return *problem(StatusCode::NOT_ACCEPTABLE, "what is known cannot be written in this format");
+        }
+        let etag = Etag::of(&body);
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        put(headers, CONTENT_TYPE, &lookup.format.media_type(Some(&application)));
+        put(headers, EXPIRES, &http_date(UnixTime::from_secs(i64::try_from(expires).unwrap_or(i64::MAX))));
+        put(headers, CACHE_CONTROL, &format!("max-age={}", expires.saturating_sub(seconds)));
+        headers.insert(VARY, HeaderValue::from_static("Accept"));
+        finish(response, body.into(), etag, lookup.if_none_match.as_ref(), lookup.is_head)
+    }
+}

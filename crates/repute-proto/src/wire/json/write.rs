@@ -1,0 +1,181 @@
+//! From a document to JSON.
+
+use bytes::BufMut;
+
+use crate::reputon::{Reputation, Reputon, Score};
+use crate::wire::{Digits, EncodeError};
+
+/// RFC 7071.
+pub(crate) fn write_rfc7071(
+    reputation: &Reputation<'_>,
+    digits: Digits,
+    out: &mut impl BufMut,
+) -> Result<(), EncodeError> {
+    let application = reputation.application.as_deref().ok_or(EncodeError::ApplicationMissing)?;
+    out.put_slice(b"{\"application\":");
+    string(application, out);
+    out.put_slice(b",\"reputons\":[");
+    for (index, reputon) in reputation.reputons.iter().enumerate() {
+        if index > 0 {
+            out.put_u8(b',');
+        }
+        Members { digits, legacy: false }.write(reputon, out);
+    }
+    out.put_slice(b"]}");
+    Ok(())
+}
+
+/// Draft 02: one member `reputon` for each.
+pub(crate) fn write_draft02(
+    reputation: &Reputation<'_>,
+    digits: Digits,
+    out: &mut impl BufMut,
+) -> Result<(), EncodeError> {
+    out.put_u8(b'{');
+    for (index, reputon) in reputation.reputons.iter().enumerate() {
+        out.put_slice(if index > 0 { b",\"reputon\":" } else { b"\"reputon\":" });
+        Members { digits, legacy: true }.write(reputon, out);
+    }
+    out.put_u8(b'}');
+    Ok(())
+}
+
+/// The one reputon.
+pub(crate) fn write_flat(
+    reputation: &Reputation<'_>,
+    digits: Digits,
+    out: &mut impl BufMut,
+) -> Result<(), EncodeError> {
+    match &reputation.reputons[..] {
+        [reputon] => {
+            Members { digits, legacy: true }.write(reputon, out);
+            Ok(())
+        }
+        [] => {
+            out.put_slice(b"{}");
+            Ok(())
+        }
+        more => Err(EncodeError::OneOnly(more.len())),
+    }
+}
+
+struct Members {
+    digits: Digits,
+    /// Whether the time is called `updated`, as it was in the drafts.
+    legacy: bool,
+}
+
+impl Members {
+    fn write(&self, reputon: &Reputon<'_>, out: &mut impl BufMut) {
+        out.put_slice(b"{\"rater\":");
+        string(&reputon.rater, out);
+        out.put_slice(b",\"assertion\":");
+        string(&reputon.assertion, out);
+        out.put_slice(b",\"rated\":");
+        string(&reputon.rated, out);
+        out.put_slice(b",\"rating\":");
+        self.score(&reputon.rating, out);
+        for (name, score) in [
+            (&b",\"confidence\":"[..], &reputon.confidence),
+            (b",\"normal-rating\":", &reputon.normal_rating),
+            (b",\"rater-authenticity\":", &reputon.rater_authenticity),
+        ] {
+            if let Some(score) = score {
+                out.put_slice(name);
+                self.score(score, out);
+            }
+        }
+        let generated: &[u8] = if self.legacy { b",\"updated\":" } else { b",\"generated\":" };
+        for (name, count) in [
+            (&b",\"sample-size\":"[..], reputon.sample_size),
+            (generated, reputon.generated),
+            (b",\"expires\":", reputon.expires),
+        ] {
+            if let Some(count) = count {
+                out.put_slice(name);
+                decimal(count, out);
+            }
+        }
+        for (index, extension) in reputon.extensions.iter().enumerate() {
+            // XML and programs can hold a name twice, and hold those of members; JSON must not.
+            let before = reputon.extensions.iter().take(index);
+            let is_taken = crate::wire::member::Member::from_name(&extension.name).is_some();
+            if is_taken || before.into_iter().any(|earlier| earlier.name == extension.name) {
+                continue;
+            }
+            out.put_u8(b',');
+            string(&extension.name, out);
+            out.put_u8(b':');
+            match (extension.value.as_text(), extension.value.as_json()) {
+                (Some(text), _) => string(text, out),
+                (_, Some(json)) => out.put_slice(json.as_bytes()),
+                _ => out.put_slice(b"null"),
+            }
+        }
+        out.put_u8(b'}');
+    }
+
+    fn score(&self, score: &Score<'_>, out: &mut impl BufMut) {
+        match self.digits {
+            Digits::Three => out.put_slice(score.to_string().as_bytes()),
+            Digits::AsReceived => out.put_slice(json_number(&score.text()).as_bytes()),
+        }
+    }
+}
+
+/// A decimal of XML as JSON has it: digits on both sides of the point, no leading zero or plus.
+fn json_number(text: &str) -> std::borrow::Cow<'_, str> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_json = !whole.is_empty()
+        && (whole == "0" || !whole.starts_with(['0', '+']))
+        && !whole.starts_with("-0")
+        && (fraction.starts_with(|first: char| first.is_ascii_digit()) || !text.contains('.'));
+    if is_json {
+        return text.into();
+    }
+    let whole = whole.trim_start_matches(['+', '-']).trim_start_matches('0');
+    let (whole, fraction) =
+        (if whole.is_empty() { "0" } else { whole }, if fraction.is_empty() { "0" } else { fraction });
+    if fraction.starts_with(['e', 'E']) || whole.starts_with(['e', 'E']) {
+        return format!("{:?}", text.parse::<f64>().unwrap_or(0.0).abs()).into();
+    }
+    format!("{whole}.{fraction}").into()
+}
+
+fn decimal(mut number: u64, out: &mut impl BufMut) {
+    let mut digits = [0_u8; 20];
+    let mut from = digits.len();
+    for digit in digits.iter_mut().rev() {
+        #[allow(clippy::cast_possible_truncation)]
+        let last = (number % 10) as u8;
+        *digit = b'0' | last;
+        number /= 10;
+        from = from.saturating_sub(1);
+        if number == 0 {
+            break;
+        }
+    }
+    out.put_slice(digits.get(from..).unwrap_or(&[]));
+}
+
+fn string(text: &str, out: &mut impl BufMut) {
+    out.put_u8(b'"');
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|octet| octet < 0x20 || matches!(octet, b'"' | b'\\')) {
+        let Some((plain, special)) = rest.split_at_checked(at) else { break };
+        out.put_slice(plain.as_bytes());
+        let mut characters = special.chars();
+        match characters.next() {
+            Some('"') => out.put_slice(b"\\\""),
+            Some('\\') => out.put_slice(b"\\\\"),
+            Some('\n') => out.put_slice(b"\\n"),
+            Some('\r') => out.put_slice(b"\\r"),
+            Some('\t') => out.put_slice(b"\\t"),
+            Some(control) => out.put_slice(format!("\\u{:04x}", u32::from(control)).as_bytes()),
+            None => {}
+        }
+        rest = characters.as_str();
+    }
+    out.put_slice(rest.as_bytes());
+    out.put_u8(b'"');
+}

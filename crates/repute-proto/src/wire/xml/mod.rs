@@ -1,0 +1,7 @@
+//! The XML of the drafts. draft-ietf-repute-media-type-01 section 3.2
+
+mod read;
+mod write;
+
+pub(super) use read::read;
+pub(super) use write::write;
