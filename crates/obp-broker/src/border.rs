@@ -119,7 +119,7 @@ fn invalid(error: InvalidRequest) -> (WireStatus, Option<String>) {
 
 impl Broker {
     /// Answers a QueryConnectRequest of the account. For many the same, [`Broker::connect`] with
-    /// [`Answer::encoded_with`] saves the making of the message.
+    /// [`Answer::once`] saves the making of the message.
     pub async fn query_connect(&self, account: Option<&str>, request: &QueryConnectRequest) -> QueryConnectResponse {
         match Question::from_request(account, request) {
             Ok(question) => QueryConnectResponse::from(&*self.connect(&question).await),

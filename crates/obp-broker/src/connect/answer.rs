@@ -1,5 +1,6 @@
 //! Questions and answers of QueryConnect, as the broker's knowledge sees them.
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -123,7 +124,7 @@ pub struct Answer {
     pub index: u32,
     /// How many answers there are.
     pub count: u32,
-    encoded: OnceLock<Bytes>,
+    made: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Answer {
@@ -138,7 +139,7 @@ impl Answer {
             policies: Box::default(),
             index: 1,
             count: 1,
-            encoded: OnceLock::new(),
+            made: OnceLock::new(),
         }
     }
 
@@ -151,14 +152,15 @@ impl Answer {
             policies: policies.into(),
             index: 1,
             count: 1,
-            encoded: OnceLock::new(),
+            made: OnceLock::new(),
         }
     }
 
-    /// The response in the caller's encoding, made once and kept with the answer: a cached answer costs no encoding.
-    /// All callers of one broker must encode alike.
-    pub fn encoded_with(&self, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        self.encoded.get_or_init(|| encode(self)).clone()
+    /// What the caller makes of the answer, made once and kept with it: a message, say, so that a cached answer costs
+    /// no making. All callers of one broker must make the same; another type is made each time.
+    pub fn once<T: Send + Sync + 'static>(&self, make: impl Fn(&Self) -> T) -> Arc<T> {
+        let kept = self.made.get_or_init(|| Arc::new(make(self)));
+        Arc::clone(kept).downcast().unwrap_or_else(|_| Arc::new(make(self)))
     }
 }
 

@@ -22,15 +22,18 @@ fn denies(record: &Record, expansion: &Expansion) -> bool {
     if !expansion.zone.zone_of(&record.name) {
         return false;
     }
+    // What the wildcard hangs on is the closest name that exists; one label more must not exist, not even as a name
+    // that only has others below it. Denying just the name itself would let a wildcard reach below names that exist.
+    let closer = expansion.name.trim_to(usize::from(expansion.labels) + 1);
     match &record.data {
         RData::DNSSEC(DNSSECRData::NSEC(nsec)) => {
+            let next = nsec.next_domain_name();
             // A record of the parent's side of a delegation says nothing about names below it.
-            !(nsec.is_ancestor_delegation() && record.name.zone_of(&expansion.name))
-                && between(&record.name, &expansion.name, nsec.next_domain_name())
+            !(nsec.is_ancestor_delegation() && record.name.zone_of(&closer))
+                && between(&record.name, &closer, next)
+                && !closer.zone_of(next)
         }
         RData::DNSSEC(DNSSECRData::NSEC3(nsec3)) => {
-            // The closest encloser is what the wildcard hangs on; one label more must not exist.
-            let closer = expansion.name.trim_to(usize::from(expansion.labels) + 1);
             if nsec3.iterations() > MAX_ITERATIONS || record.name.base_name() != expansion.zone {
                 return false;
             }

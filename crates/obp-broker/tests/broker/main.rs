@@ -4,6 +4,7 @@
 
 mod connect;
 mod dns;
+mod foreign;
 mod prove;
 mod server;
 mod validate;
