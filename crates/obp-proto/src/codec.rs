@@ -173,7 +173,7 @@ impl DecodeOptions {
         let decoder = self.decoder(encoding);
         let mut deserializer = decoder.deserializer(octets);
         let trace = Trace::default();
-        let result = read(&mut deserializer, Rules { options: self.options, trace: &trace });
+        let result = read(&mut deserializer, Rules { options: &self.options, trace: &trace });
         let offset = deserializer.offset();
         result.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| explain(error, trace, offset))
     }

@@ -1,4 +1,4 @@
-//! The OmniBroker Protocol (draft-hallambaker-omnibroker-08) without IO.
+#![doc = include_str!("../README.md")]
 
 pub mod broker;
 pub mod client;

@@ -198,7 +198,7 @@ impl<'de> serde::Deserialize<'de> for Message {
     /// By the default limits; unknown members are kept.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use super::structure::{Options, Trace};
-        let trace = Trace::default();
-        decode(deserializer, Rules { options: Options::default(), trace: &trace })
+        let (options, trace) = (Options::default(), Trace::default());
+        decode(deserializer, Rules { options: &options, trace: &trace })
     }
 }

@@ -77,7 +77,7 @@ impl Trace {
 /// What travels down with the decoder.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules<'a> {
-    pub(crate) options: Options,
+    pub(crate) options: &'a Options,
     pub(crate) trace: &'a Trace,
 }
 
@@ -100,6 +100,7 @@ pub(crate) trait Wire: Sized {
 macro_rules! plain {
     ($($ty:ty),* $(,)?) => {
         $(impl $crate::message::structure::Wire for $ty {
+            #[inline]
             fn decode<'de, D: serde::Deserializer<'de>>(
                 deserializer: D,
                 _: $crate::message::structure::Rules<'_>,
@@ -138,6 +139,7 @@ impl<'a, T> Seed<'a, T> {
 impl<'de, T: Wire> DeserializeSeed<'de> for Seed<'_, T> {
     type Value = T;
 
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         T::decode(deserializer, self.rules)
     }
@@ -367,22 +369,29 @@ impl Wire for IpAddr {
 
 /// Members that this crate does not know, in the order in which they came, so that they are written back.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Extra(Vec<(Box<str>, jsonbcd::Value)>);
+pub struct Extra(Option<Box<Members>>);
+
+/// Behind a pointer, because there are none nearly always.
+type Members = Vec<(Box<str>, jsonbcd::Value)>;
 
 impl Extra {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.members().is_empty()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.members().len()
+    }
+
+    fn members(&self) -> &[(Box<str>, jsonbcd::Value)] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// The members, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &jsonbcd::Value)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+        self.members().iter().map(|(name, value)| (&**name, value))
     }
 
     /// The value of the member `name`.
@@ -392,9 +401,10 @@ impl Extra {
 
     /// Adds a member, or changes its value. A name that the structure knows itself makes encoding fail.
     pub fn set(&mut self, name: &str, value: jsonbcd::Value) {
-        match self.0.iter_mut().find(|(known, _)| **known == *name) {
+        let members = self.0.get_or_insert_default();
+        match members.iter_mut().find(|(known, _)| **known == *name) {
             Some((_, old)) => *old = value,
-            None => self.0.push((name.into(), value)),
+            None => members.push((name.into(), value)),
         }
     }
 
@@ -407,19 +417,19 @@ impl Extra {
         if rules.options.deny_unknown {
             return Err(rules.fail(DecodeErrorKind::UnknownField(shorten(&name))));
         }
-        if self.0.len() >= rules.options.limits.unknown_fields {
+        if self.len() >= rules.options.limits.unknown_fields {
             return Err(rules.fail(DecodeErrorKind::Limit(Limit::UnknownFields)));
         }
         if self.get(&name).is_some() {
             return Err(rules.fail(DecodeErrorKind::DuplicateField(shorten(&name))));
         }
         let value = map.next_value()?;
-        self.0.push((name, value));
+        self.0.get_or_insert_default().push((name, value));
         Ok(())
     }
 
     pub(crate) fn write<M: SerializeMap>(&self, map: &mut M, known: &[&str]) -> Result<(), M::Error> {
-        for (name, value) in &self.0 {
+        for (name, value) in self.members() {
             if known.contains(&&**name) {
                 return Err(ser::Error::custom(format_args!("the extra member {name:?} is a member of the structure")));
             }
@@ -595,8 +605,8 @@ macro_rules! structure {
             /// By the default limits; unknown members are kept.
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 use $crate::message::structure::{Options, Rules, Trace, Wire};
-                let trace = Trace::default();
-                <Self as Wire>::decode(deserializer, Rules { options: Options::default(), trace: &trace })
+                let (options, trace) = (Options::default(), Trace::default());
+                <Self as Wire>::decode(deserializer, Rules { options: &options, trace: &trace })
             }
         }
     };
