@@ -3,17 +3,32 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic))]
 
 pub mod body;
+mod client;
 mod cuid;
+mod dialer;
+mod endpoint;
+mod error;
+mod limits;
 mod liveness;
 mod params;
 mod path;
 mod policy;
 mod request;
+mod server;
+mod session;
+mod table;
 pub mod wire;
 
+pub use client::{Client, ClientConfig, ClientEvent, Refused};
 pub use cuid::cuid;
+pub use dialer::{AttemptId, Dialer, DialerConfig, DialerEvent, NotFollowed};
+pub use endpoint::{Stats, Transport};
+pub use error::{ApiMisuse, Error, PeerMisbehaved};
+pub use limits::Limits;
 pub use liveness::{Liveness, Side};
 pub use params::{Ranges, SessionConfig, SessionParams};
 pub use path::{InvalidPath, MitigatePath, Resource, resource};
 pub use policy::{AnySource, ClientPolicy, Judgement, Refusal, ServerPolicy, nat64, split_request};
 pub use request::{InvalidRequest, MitigationRequest, Profile};
+pub use server::{Server, ServerConfig, ServerEvent, SessionId};
+pub use table::{Change, Counters, Mitigation, MitigationId, OtherClients, Put, Rules, Table};

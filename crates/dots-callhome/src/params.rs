@@ -66,14 +66,15 @@ impl SessionParams {
 
     /// As a set of current values.
     pub fn to_set(self) -> ConfigSet {
-        let mut set = ConfigSet::default();
-        set.heartbeat_interval = Some(Offered::current(self.heartbeat_interval));
-        set.missing_hb_allowed = Some(Offered::current(self.missing_hb_allowed));
-        set.max_retransmit = Some(Offered::current(self.max_retransmit));
-        set.ack_timeout = Some(Offered::current(self.ack_timeout));
-        set.ack_random_factor = Some(Offered::current(self.ack_random_factor));
-        set.probing_rate = Some(Offered::current(self.probing_rate));
-        set
+        ConfigSet {
+            heartbeat_interval: Some(Offered::current(self.heartbeat_interval)),
+            missing_hb_allowed: Some(Offered::current(self.missing_hb_allowed)),
+            max_retransmit: Some(Offered::current(self.max_retransmit)),
+            ack_timeout: Some(Offered::current(self.ack_timeout)),
+            ack_random_factor: Some(Offered::current(self.ack_random_factor)),
+            probing_rate: Some(Offered::current(self.probing_rate)),
+            ..ConfigSet::default()
+        }
     }
 }
 
@@ -124,14 +125,15 @@ impl Ranges {
         fn around<T>((min, max): (T, T), current: T) -> Option<Offered<T>> {
             Some(Offered { max: Some(max), min: Some(min), current: Some(current) })
         }
-        let mut set = ConfigSet::default();
-        set.heartbeat_interval = around(self.heartbeat_interval, current.heartbeat_interval);
-        set.missing_hb_allowed = around(self.missing_hb_allowed, current.missing_hb_allowed);
-        set.max_retransmit = around(self.max_retransmit, current.max_retransmit);
-        set.ack_timeout = around(self.ack_timeout, current.ack_timeout);
-        set.ack_random_factor = around(self.ack_random_factor, current.ack_random_factor);
-        set.probing_rate = around(self.probing_rate, current.probing_rate);
-        set
+        ConfigSet {
+            heartbeat_interval: around(self.heartbeat_interval, current.heartbeat_interval),
+            missing_hb_allowed: around(self.missing_hb_allowed, current.missing_hb_allowed),
+            max_retransmit: around(self.max_retransmit, current.max_retransmit),
+            ack_timeout: around(self.ack_timeout, current.ack_timeout),
+            ack_random_factor: around(self.ack_random_factor, current.ack_random_factor),
+            probing_rate: around(self.probing_rate, current.probing_rate),
+            ..ConfigSet::default()
+        }
     }
 
     /// The first member of `set` that is out of its range: answered 4.22.

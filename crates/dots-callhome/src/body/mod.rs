@@ -71,7 +71,7 @@ impl Body {
             Ok(true)
         })?;
         reader.finish()?;
-        body.ok_or(reader.error(BodyErrorKind::NoRoot))
+        body.ok_or_else(|| reader.error(BodyErrorKind::NoRoot))
     }
 
     /// Writes it behind what is in `out`.

@@ -285,7 +285,7 @@ impl<'a> Reader<'a> {
             (Some(mantissa), Some(power)) => mantissa.checked_div(power),
             _ => None,
         };
-        value.filter(|&value| i64::try_from(value).is_ok()).ok_or(self.error(BodyErrorKind::Range(key)))
+        value.filter(|&value| i64::try_from(value).is_ok()).ok_or_else(|| self.error(BodyErrorKind::Range(key)))
     }
 
     /// A text as octets, if it is in one piece.
@@ -383,7 +383,7 @@ impl<'a> Reader<'a> {
             }
             if let Some(len) = entered {
                 level = level.saturating_add(1);
-                *left.get_mut(level).ok_or(self.error(BodyErrorKind::TooDeep))? = len;
+                *left.get_mut(level).ok_or_else(|| self.error(BodyErrorKind::TooDeep))? = len;
             }
             // Leave all levels that are complete.
             loop {

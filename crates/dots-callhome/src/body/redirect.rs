@@ -98,5 +98,5 @@ pub(super) fn read_heartbeat(reader: &mut Reader<'_>) -> Result<bool> {
         status = Some(reader.bool()?);
         Ok(true)
     })?;
-    status.ok_or(reader.error(BodyErrorKind::Missing(key::PEER_HB_STATUS)))
+    status.ok_or_else(|| reader.error(BodyErrorKind::Missing(key::PEER_HB_STATUS)))
 }

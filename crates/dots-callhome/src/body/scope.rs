@@ -199,7 +199,7 @@ fn port_range(reader: &mut Reader<'_>) -> Result<PortRange> {
         }
         Ok(true)
     })?;
-    let lower = lower.ok_or(reader.error(BodyErrorKind::Missing(key::LOWER_PORT)))?;
+    let lower = lower.ok_or_else(|| reader.error(BodyErrorKind::Missing(key::LOWER_PORT)))?;
     if upper.is_some_and(|upper| upper < lower) {
         return Err(reader.error(BodyErrorKind::Range(key::UPPER_PORT)));
     }
@@ -216,7 +216,7 @@ fn icmp_range(reader: &mut Reader<'_>) -> Result<IcmpRange> {
         }
         Ok(true)
     })?;
-    let lower = lower.ok_or(reader.error(BodyErrorKind::Missing(key::LOWER_TYPE)))?;
+    let lower = lower.ok_or_else(|| reader.error(BodyErrorKind::Missing(key::LOWER_TYPE)))?;
     if upper.is_some_and(|upper| upper < lower) {
         return Err(reader.error(BodyErrorKind::Range(key::UPPER_TYPE)));
     }
@@ -235,7 +235,7 @@ impl Acl {
             }
             Ok(true)
         })?;
-        let name = name.ok_or(reader.error(BodyErrorKind::Missing(key::ACL_NAME)))?;
+        let name = name.ok_or_else(|| reader.error(BodyErrorKind::Missing(key::ACL_NAME)))?;
         Ok(Self { name, acl_type, activation })
     }
 

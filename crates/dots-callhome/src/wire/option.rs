@@ -12,6 +12,7 @@ pub(super) const MAX_OPTIONS: usize = 64;
 
 /// An option's number. Odd ones are critical.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::exhaustive_structs, reason = "a number")]
 pub struct OptionNumber(pub u16);
 
 macro_rules! numbers {

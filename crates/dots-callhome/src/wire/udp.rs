@@ -54,7 +54,7 @@ pub fn decode(octets: &[u8]) -> Result<Datagram<'_>, DecodeError> {
     if token_len > 8 {
         return Err(DecodeErrorKind::TokenLength.at(0));
     }
-    if code == Code::EMPTY && octets.len() != 4 || code == Code::EMPTY && token_len != 0 {
+    if code == Code::EMPTY && (octets.len() != 4 || token_len != 0) {
         return Err(DecodeErrorKind::NotEmpty.at(4));
     }
     let Some((token, rest)) = rest.split_at_checked(token_len) else {

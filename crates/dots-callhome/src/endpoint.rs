@@ -1,0 +1,715 @@
+//! The CoAP side of one session, for both roles: tokens, Message IDs, duplicates, repetitions, pacing, blocks, signals.
+//! RFC 7252 section 4, RFC 7959, RFC 8323.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use watchfire_core::{Duration, Instant};
+
+use crate::error::{Error, PeerMisbehaved};
+use crate::limits::Limits;
+use crate::params::SessionParams;
+use crate::wire::{Block, Code, Csm, Message, MessageBuf, OptionNumber, Signal, Token, tcp, udp};
+
+/// What carries a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "there are two")]
+pub enum Transport {
+    /// DTLS: each input is one datagram's content.
+    Datagram,
+    /// TLS over TCP.
+    Stream,
+}
+
+/// What a request of ours was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ask {
+    Put { mid: u32 },
+    Efficacy { mid: u32 },
+    Delete { mid: u32 },
+    Redirect,
+    Heartbeat,
+    Status,
+    Config,
+    ConfigPut { sid: u32 },
+    ConfigDelete,
+}
+
+/// How insistently it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Confirmable.
+    Con,
+    /// Non-confirmable, again and again until it is answered.
+    Repeat,
+    /// Non-confirmable, once.
+    Once,
+}
+
+#[derive(Debug)]
+struct Pending {
+    ask: Ask,
+    mode: Mode,
+    message: MessageBuf,
+    mid: u16,
+    /// When it went out first; `None` while it waits for its turn.
+    sent: Option<Instant>,
+    attempts: u32,
+    due: Instant,
+    wait: Duration,
+    acked: bool,
+    body: Vec<u8>,
+    etag: Vec<u8>,
+    restarts: u8,
+}
+
+#[derive(Debug)]
+struct Observing {
+    ask: Ask,
+    token: Token,
+    last: Option<(u32, Instant)>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    mid: u16,
+    expires: Instant,
+    answer: Option<Bytes>,
+}
+
+/// A request of the peer, to be answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReplyTo {
+    token: Token,
+    con: Option<u16>,
+}
+
+impl ReplyTo {
+    /// Whether the request was confirmable.
+    pub(crate) const fn is_con(self) -> bool {
+        self.con.is_some()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer<'a> {
+    pub(crate) ask: Ask,
+    pub(crate) code: Code,
+    pub(crate) payload: Cow<'a, [u8]>,
+    pub(crate) max_age: Option<u64>,
+    pub(crate) notification: bool,
+    /// A notification whose rest must be fetched.
+    pub(crate) truncated: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Input<'a> {
+    Nothing,
+    Request(ReplyTo, Message<'a>),
+    Answer(Answer<'a>),
+    /// The peer rejected a notification or a request.
+    Rejected(Option<Ask>, u16),
+    /// The peer leaves, or wants us to leave.
+    Goodbye { hold_off: Option<u32> },
+}
+
+/// What was noticed and dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Datagrams that are no CoAP.
+    pub malformed: u64,
+    /// Messages that came before.
+    pub duplicates: u64,
+    /// Answers and notifications that nobody waits for.
+    pub unexpected: u64,
+    /// Messages taken.
+    pub received: u64,
+    /// Messages sent.
+    pub sent: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    transport: Transport,
+    limits: Limits,
+    rng: StdRng,
+    next_mid: u16,
+    params: SessionParams,
+    pending: Vec<Pending>,
+    observing: Vec<Observing>,
+    seen: VecDeque<Seen>,
+    out: VecDeque<Bytes>,
+    stream: Vec<u8>,
+    peer: Option<Csm>,
+    rtt: Option<Duration>,
+    last_paced: Option<Instant>,
+    snapshots: VecDeque<(Vec<u8>, u32, Vec<u8>)>,
+    pub(crate) stats: Stats,
+    overflow: bool,
+}
+
+/// RFC 7252 section 4.8.2, with the defaults of CoAP.
+const EXCHANGE_LIFETIME: Duration = Duration::from_secs(247);
+const NON_LIFETIME: Duration = Duration::from_secs(145);
+/// RFC 9132 section 4.4: between messages to a peer whose round-trip time is not known.
+const BLIND_GAP: Duration = Duration::from_secs(3);
+const BLOCK: usize = 1024;
+/// How long an answer may take on a stream.
+const STREAM_WAIT: Duration = Duration::from_secs(60);
+
+impl Endpoint {
+    pub(crate) fn new(transport: Transport, limits: Limits, seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let mut endpoint = Self {
+            transport,
+            limits,
+            next_mid: rng.random(),
+            rng,
+            params: SessionParams::default(),
+            pending: Vec::new(),
+            observing: Vec::new(),
+            seen: VecDeque::new(),
+            out: VecDeque::new(),
+            stream: Vec::new(),
+            peer: None,
+            rtt: None,
+            last_paced: None,
+            snapshots: VecDeque::new(),
+            stats: Stats::default(),
+            overflow: false,
+        };
+        if transport == Transport::Stream {
+            // Whoever dialled must not wait for the other's CSM (RFC 8323 section 3.3); nobody here does.
+            let size = u32::try_from(limits.message).unwrap_or(u32::MAX);
+            endpoint.put_stream(&Csm { max_message_size: size, block_wise: true }.to_message());
+        }
+        endpoint
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    pub(crate) fn set_params(&mut self, params: SessionParams) {
+        self.params = params;
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Bytes> {
+        self.out.pop_front()
+    }
+
+    fn put_out(&mut self, octets: Vec<u8>) -> Bytes {
+        let octets = Bytes::from(octets);
+        if self.out.len() >= self.limits.queued.max(1) {
+            self.out.pop_front();
+            self.overflow = true;
+        }
+        self.stats.sent = self.stats.sent.saturating_add(1);
+        self.out.push_back(octets.clone());
+        octets
+    }
+
+    fn put_stream(&mut self, message: &MessageBuf) {
+        let mut octets = Vec::new();
+        message.encode_tcp(&mut octets);
+        self.put_out(octets);
+    }
+
+    fn mid(&mut self) -> u16 {
+        self.next_mid = self.next_mid.wrapping_add(1);
+        self.next_mid
+    }
+
+    // --- requests of ours ---------------------------------------------------------------------------------------------
+
+    /// Whether a message of this size can be sent.
+    pub(crate) fn fits(&self, message: &MessageBuf) -> bool {
+        match self.transport {
+            // Eight octets of token are added later.
+            Transport::Datagram => message.udp_len().saturating_add(8) <= self.limits.datagram,
+            Transport::Stream => {
+                let max = self.peer.unwrap_or_default().max_message_size;
+                message.tcp_len().saturating_add(8) <= usize::try_from(max).unwrap_or(usize::MAX)
+            }
+        }
+    }
+
+    /// Queues a request; one for the same purpose that still waits is replaced. False when there are too many.
+    pub(crate) fn request(&mut self, now: Instant, ask: Ask, mode: Mode, message: MessageBuf) -> bool {
+        self.pending.retain(|pending| pending.ask != ask);
+        if self.pending.len() >= self.limits.requests {
+            return false;
+        }
+        let token = self.token();
+        let pending = Pending {
+            ask,
+            mode,
+            message: message.with_token(token),
+            mid: 0,
+            sent: None,
+            attempts: 0,
+            due: now,
+            wait: Duration::ZERO,
+            acked: false,
+            body: Vec::new(),
+            etag: Vec::new(),
+            restarts: 0,
+        };
+        self.pending.push(pending);
+        self.flush(now);
+        true
+    }
+
+    /// Six octets of chance that no other request of the session has.
+    fn token(&mut self) -> Token {
+        loop {
+            let chance: [u8; 6] = self.rng.random();
+            let token = Token::new(&chance).unwrap_or_default();
+            let used = self.pending.iter().any(|pending| pending.message.token() == token)
+                || self.observing.iter().any(|observing| observing.token == token);
+            if !used {
+                return token;
+            }
+        }
+    }
+
+    pub(crate) fn is_pending(&self, ask: Ask) -> bool {
+        self.pending.iter().any(|pending| pending.ask == ask)
+    }
+
+    pub(crate) fn forget(&mut self, ask: Ask) {
+        self.pending.retain(|pending| pending.ask != ask);
+    }
+
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(Ask) -> bool) {
+        self.pending.retain(|pending| keep(pending.ask));
+    }
+
+    pub(crate) fn is_observing(&self, ask: Ask) -> bool {
+        self.observing.iter().any(|observing| observing.ask == ask)
+    }
+
+    fn gap(&self) -> Duration {
+        self.rtt.unwrap_or(BLIND_GAP).max(Duration::from_millis(1))
+    }
+
+    /// When the next message that no answer paces may go out.
+    pub(crate) fn slot(&self) -> Instant {
+        match self.last_paced {
+            Some(last) if self.transport == Transport::Datagram => last + self.gap(),
+            _ => Instant::ZERO,
+        }
+    }
+
+    /// Sends what is due and may be sent.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        loop {
+            let slot = self.slot();
+            let con_on_the_way = self.pending.iter().any(|p| p.mode == Mode::Con && p.sent.is_some() && !p.acked);
+            let ready = |pending: &Pending| {
+                pending.due <= now
+                    && !pending.acked
+                    && match pending.mode {
+                        _ if self.transport == Transport::Stream => pending.sent.is_none(),
+                        Mode::Con => pending.sent.is_some() || !con_on_the_way,
+                        Mode::Repeat | Mode::Once => slot <= now && (pending.mode == Mode::Repeat || pending.sent.is_none()),
+                    }
+            };
+            let next = self.pending.iter().enumerate().filter(|(_, pending)| ready(pending));
+            // A request for mitigation that was never sent goes first; then whoever waits longest.
+            let urgency = |pending: &Pending| {
+                let urgent = pending.sent.is_none() && matches!(pending.ask, Ask::Put { .. } | Ask::Delete { .. });
+                (!urgent, pending.due, pending.ask)
+            };
+            let Some((at, _)) = next.min_by_key(|(_, pending)| urgency(pending)) else { return };
+            self.send(now, at);
+        }
+    }
+
+    fn send(&mut self, now: Instant, at: usize) {
+        let mid = self.mid();
+        let (gap, params) = (self.gap(), self.params);
+        let factor: u64 = params.ack_random_factor.hundredths().clamp(100, 1000);
+        let chance = self.rng.random_range(100..=factor);
+        let Some(pending) = self.pending.get_mut(at) else { return };
+        let first = pending.sent.is_none();
+        pending.sent.get_or_insert(now);
+        pending.attempts = pending.attempts.saturating_add(1);
+        let mut octets = Vec::new();
+        if self.transport == Transport::Stream {
+            pending.due = now + STREAM_WAIT;
+            pending.message.encode_tcp(&mut octets);
+        } else {
+            let kind = if pending.mode == Mode::Con { udp::Type::Con } else { udp::Type::Non };
+            // A repeated confirmable message is the same message; a repeated request has another Message ID.
+            if first || pending.mode != Mode::Con {
+                pending.mid = mid;
+            }
+            pending.wait = match pending.mode {
+                Mode::Con if first => {
+                    let millis = params.ack_timeout.hundredths().saturating_mul(10).saturating_mul(chance) / 100;
+                    Duration::from_millis(millis.max(1))
+                }
+                Mode::Con => pending.wait.saturating_mul(2),
+                Mode::Repeat => gap.max(BLIND_GAP),
+                Mode::Once => params.interval().unwrap_or(Duration::from_secs(30)),
+            };
+            pending.due = now + pending.wait;
+            pending.message.encode_udp(kind, pending.mid, &mut octets);
+            if pending.mode != Mode::Con {
+                self.last_paced = Some(now);
+            }
+        }
+        self.put_out(octets);
+    }
+
+    /// Sends again what waited too long; gives what will not be answered any more.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<Ask> {
+        while self.seen.front().is_some_and(|seen| seen.expires <= now) {
+            self.seen.pop_front();
+        }
+        let stream = self.transport == Transport::Stream;
+        let most = u32::from(self.params.max_retransmit);
+        let mut failed = Vec::new();
+        self.pending.retain(|pending| {
+            let over = pending.sent.is_some()
+                && pending.due <= now
+                && match pending.mode {
+                    _ if stream => true,
+                    Mode::Con => pending.acked || pending.attempts > most,
+                    Mode::Repeat => false,
+                    Mode::Once => true,
+                };
+            if over {
+                failed.push(pending.ask);
+            }
+            !over
+        });
+        self.flush(now);
+        failed
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let con_on_the_way = self.pending.iter().any(|p| p.mode == Mode::Con && p.sent.is_some() && !p.acked);
+        self.pending
+            .iter()
+            .filter(|pending| !(pending.mode == Mode::Con && pending.sent.is_none() && con_on_the_way))
+            .map(|pending| {
+                let paced = self.transport == Transport::Datagram
+                    && (pending.mode == Mode::Repeat || pending.mode == Mode::Once && pending.sent.is_none());
+                if paced { pending.due.max(self.slot()) } else { pending.due }
+            })
+            .min()
+    }
+
+    // --- answers of ours ----------------------------------------------------------------------------------------------
+
+    pub(crate) fn reply(&mut self, to: ReplyTo, message: MessageBuf) {
+        let message = message.with_token(to.token);
+        if self.transport == Transport::Stream {
+            return self.put_stream(&message);
+        }
+        let mut octets = Vec::new();
+        match to.con {
+            Some(mid) => message.encode_udp(udp::Type::Ack, mid, &mut octets),
+            None => {
+                let mid = self.mid();
+                message.encode_udp(udp::Type::Non, mid, &mut octets);
+            }
+        }
+        let octets = self.put_out(octets);
+        if let Some(mid) = to.con
+            && let Some(seen) = self.seen.iter_mut().rev().find(|seen| seen.mid == mid)
+        {
+            seen.answer = Some(octets);
+        }
+    }
+
+    /// Sends a notification, always non-confirmable (RFC 9132 section 4.4.2.1); gives its Message ID.
+    pub(crate) fn notify(&mut self, now: Instant, token: Token, message: MessageBuf) -> u16 {
+        let message = message.with_token(token);
+        if self.transport == Transport::Stream {
+            self.put_stream(&message);
+            return 0;
+        }
+        let mid = self.mid();
+        let mut octets = Vec::new();
+        message.encode_udp(udp::Type::Non, mid, &mut octets);
+        self.put_out(octets);
+        self.last_paced = Some(now);
+        mid
+    }
+
+    /// Puts a body, or the block of it that was asked for, into a 2.05. What was begun is continued from the same
+    /// snapshot, because the content changes by the second.
+    pub(crate) fn put_body(&mut self, message: &mut MessageBuf, request: Option<&Message<'_>>, resource: &[u8], body: Vec<u8>) {
+        let asked = request.and_then(|request| request.option(OptionNumber::BLOCK2)).and_then(Block::decode);
+        let peer = usize::try_from(self.peer.unwrap_or_default().max_message_size).unwrap_or(usize::MAX);
+        let room = match self.transport {
+            Transport::Datagram => self.limits.datagram,
+            Transport::Stream => peer,
+        };
+        let room = room.saturating_sub(64);
+        let asked_size = asked.map_or(usize::MAX, Block::size);
+        if body.len() <= room.min(asked_size) && asked.is_none_or(|block| block.number == 0) {
+            message.set_dots_payload(&body);
+            return;
+        }
+        let exponent = Block::exponent_for(room.min(asked_size).min(BLOCK));
+        let number = asked.map_or(0, |block| block.number);
+        let kept = self.snapshots.iter().position(|(of, _, _)| of == resource).filter(|_| number > 0);
+        let (etag, body) = match kept.and_then(|at| self.snapshots.get(at)) {
+            Some((_, etag, body)) => (*etag, body.clone()),
+            None => {
+                let etag: u32 = self.rng.random();
+                self.snapshots.retain(|(of, _, _)| of != resource);
+                self.snapshots.truncate(3);
+                self.snapshots.push_front((resource.to_vec(), etag, body.clone()));
+                (etag, body)
+            }
+        };
+        let block = Block { number, more: false, exponent };
+        let start = block.offset().min(body.len());
+        let end = start.saturating_add(block.size()).min(body.len());
+        message.push_option(OptionNumber::ETAG, &etag.to_be_bytes());
+        message.push_uint(OptionNumber::BLOCK2, Block { more: end < body.len(), ..block }.value());
+        if number == 0 {
+            message.push_uint(OptionNumber::SIZE2, body.len() as u64);
+        }
+        message.set_dots_payload(body.get(start..end).unwrap_or_default());
+    }
+
+    // --- input --------------------------------------------------------------------------------------------------------
+
+    /// A datagram arrived. What is no CoAP is dropped.
+    pub(crate) fn datagram<'a>(&mut self, now: Instant, octets: &'a [u8]) -> Input<'a> {
+        let Ok(datagram) = udp::decode(octets) else {
+            self.stats.malformed = self.stats.malformed.saturating_add(1);
+            return Input::Nothing;
+        };
+        let (message, mid) = (datagram.message, datagram.message_id);
+        match datagram.kind {
+            udp::Type::Rst => {
+                let at = self.pending.iter().position(|pending| pending.sent.is_some() && pending.mid == mid);
+                return Input::Rejected(at.map(|at| self.pending.remove(at).ask), mid);
+            }
+            udp::Type::Ack if message.code == Code::EMPTY => {
+                let wait = STREAM_WAIT;
+                for pending in self.pending.iter_mut().filter(|p| p.mode == Mode::Con && p.mid == mid) {
+                    (pending.acked, pending.due) = (true, now + wait);
+                }
+                return Input::Nothing;
+            }
+            udp::Type::Ack => {
+                return if message.code.is_response() { self.answer(now, message) } else { Input::Nothing };
+            }
+            udp::Type::Con | udp::Type::Non => {}
+        }
+        let con = datagram.kind == udp::Type::Con;
+        if message.code == Code::EMPTY {
+            // A ping at the message layer.
+            if con {
+                self.put_out(udp::empty(udp::Type::Rst, mid).to_vec());
+            }
+            return Input::Nothing;
+        }
+        if let Some(seen) = self.seen.iter().rev().find(|seen| seen.mid == mid && seen.expires > now) {
+            self.stats.duplicates = self.stats.duplicates.saturating_add(1);
+            if let Some(answer) = seen.answer.clone().filter(|_| con) {
+                self.out.push_back(answer);
+            }
+            return Input::Nothing;
+        }
+        if self.seen.len() >= self.limits.duplicates {
+            self.seen.pop_front();
+        }
+        let life = if con { EXCHANGE_LIFETIME } else { NON_LIFETIME };
+        self.seen.push_back(Seen { mid, expires: now + life, answer: None });
+        self.stats.received = self.stats.received.saturating_add(1);
+        if message.code.is_request() {
+            return Input::Request(ReplyTo { token: message.token, con: con.then_some(mid) }, message);
+        }
+        if !message.code.is_response() {
+            return Input::Nothing;
+        }
+        let known = self.knows(message.token);
+        if con || !known {
+            let kind = if known { udp::Type::Ack } else { udp::Type::Rst };
+            self.put_out(udp::empty(kind, mid).to_vec());
+        }
+        self.answer(now, message)
+    }
+
+    fn knows(&self, token: Token) -> bool {
+        self.pending.iter().any(|pending| pending.sent.is_some() && pending.message.token() == token)
+            || self.observing.iter().any(|observing| observing.token == token)
+    }
+
+    /// Octets of the stream arrived: gives the buffer, to be read by [`Self::frame`] and given back.
+    pub(crate) fn take_stream(&mut self, octets: &[u8]) -> Vec<u8> {
+        let mut buffer = core::mem::take(&mut self.stream);
+        buffer.extend_from_slice(octets);
+        buffer
+    }
+
+    pub(crate) fn keep_stream(&mut self, rest: Vec<u8>) {
+        self.stream = rest;
+    }
+
+    /// The next message of a stream.
+    ///
+    /// # Errors
+    /// The farewell is queued.
+    pub(crate) fn frame<'a>(&mut self, now: Instant, octets: &'a [u8]) -> Result<Option<(Input<'a>, usize)>, Error> {
+        let (message, used) = match tcp::decode(octets, self.limits.message) {
+            Ok(Some(read)) => read,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                self.put_stream(&MessageBuf::new(Code::ABORT, Token::default()));
+                return Err(Error::InvalidMessage(error));
+            }
+        };
+        self.stats.received = self.stats.received.saturating_add(1);
+        if self.peer.is_none() && message.code != Code::CSM {
+            self.put_stream(&MessageBuf::new(Code::ABORT, Token::default()));
+            return Err(Error::PeerMisbehaved(PeerMisbehaved::MissingCsm));
+        }
+        let input = if message.code.is_signal() {
+            self.signal(message)?
+        } else if message.code.is_request() {
+            Input::Request(ReplyTo { token: message.token, con: None }, message)
+        } else if message.code.is_response() {
+            self.answer(now, message)
+        } else {
+            // Empty messages keep the connection open (RFC 8323 section 3.4).
+            Input::Nothing
+        };
+        if self.overflow {
+            return Err(Error::LimitExceeded);
+        }
+        Ok(Some((input, used)))
+    }
+
+    fn signal(&mut self, message: Message<'_>) -> Result<Input<'static>, Error> {
+        match Signal::decode(&message) {
+            Ok(Signal::Csm(csm)) => {
+                self.peer = Some(csm);
+                Ok(Input::Nothing)
+            }
+            Ok(Signal::Ping) => {
+                self.put_stream(&MessageBuf::new(Code::PONG, message.token));
+                Ok(Input::Nothing)
+            }
+            Ok(Signal::Pong) => Ok(Input::Nothing),
+            Ok(Signal::Release { hold_off }) => Ok(Input::Goodbye { hold_off }),
+            Ok(Signal::Abort { .. }) => Ok(Input::Goodbye { hold_off: None }),
+            Err(invalid) => {
+                let mut abort = MessageBuf::new(Code::ABORT, Token::default());
+                if let crate::wire::InvalidSignal::CriticalOption { code: Code::CSM, number } = invalid {
+                    abort.push_uint(OptionNumber(2), u64::from(number));
+                }
+                self.put_stream(&abort);
+                Err(Error::PeerMisbehaved(PeerMisbehaved::Signal(invalid)))
+            }
+        }
+    }
+
+    fn answer<'a>(&mut self, now: Instant, message: Message<'a>) -> Input<'a> {
+        let at = self.pending.iter().position(|p| p.sent.is_some() && p.message.token() == message.token);
+        let observe = message.option_uint(OptionNumber::OBSERVE).map(|seq| (seq & 0xff_ffff) as u32);
+        let block = message.option(OptionNumber::BLOCK2).and_then(Block::decode);
+        let max_age = message.option_uint(OptionNumber::MAX_AGE);
+        let whole = |ask, notification, truncated| {
+            let payload = Cow::Borrowed(message.payload);
+            Input::Answer(Answer { ask, code: message.code, payload, max_age, notification, truncated })
+        };
+        let Some(pending) = at.and_then(|at| self.pending.get_mut(at)) else {
+            let observing = self.observing.iter_mut().find(|observing| observing.token == message.token);
+            let Some(observing) = observing else {
+                self.stats.unexpected = self.stats.unexpected.saturating_add(1);
+                return Input::Nothing;
+            };
+            if self.transport == Transport::Datagram
+                && let Some(seq) = observe
+            {
+                // RFC 7641 section 3.4.
+                let fresh = observing.last.is_none_or(|(last, at)| {
+                    let ahead = seq.wrapping_sub(last) & 0xff_ffff;
+                    ahead != 0 && ahead < 1 << 23 || now > at + Duration::from_secs(128)
+                });
+                if !fresh {
+                    self.stats.duplicates = self.stats.duplicates.saturating_add(1);
+                    return Input::Nothing;
+                }
+                observing.last = Some((seq, now));
+            }
+            let ask = observing.ask;
+            if !message.code.is_success() {
+                self.observing.retain(|observing| observing.token != message.token);
+            }
+            return whole(ask, true, block.is_some_and(|block| block.more));
+        };
+        if pending.attempts == 1
+            && let Some(sent) = pending.sent
+        {
+            let sample = now - sent;
+            self.rtt = Some(self.rtt.map_or(sample, |rtt| rtt.mul_f64(0.875).saturating_add(sample.mul_f64(0.125))));
+        }
+        let (ask, token) = (pending.ask, message.token);
+        if let Some(observe) = observe.filter(|_| message.code.is_success()) {
+            self.observing.retain(|observing| observing.ask != ask && observing.token != token);
+            if self.observing.len() < self.limits.observers {
+                self.observing.push(Observing { ask, token, last: Some((observe, now)) });
+            }
+        }
+        let Some(pending) = at.and_then(|at| self.pending.get_mut(at)) else { return Input::Nothing };
+        let Some(block) = block.filter(|block| message.code.is_success() && (block.more || block.number > 0)) else {
+            self.pending.retain(|pending| pending.message.token() != token);
+            return whole(ask, false, false);
+        };
+        let etag = message.option(OptionNumber::ETAG).unwrap_or_default();
+        let fits = block.number == 0 || pending.etag == etag && pending.body.len() == block.offset();
+        let mut next = Block { number: block.number.saturating_add(1), more: false, exponent: block.exponent.min(6) };
+        if block.number == 0 {
+            pending.body.clear();
+            pending.etag = etag.to_vec();
+        }
+        if fits {
+            pending.body.extend_from_slice(message.payload);
+        } else {
+            // Another state of the resource: from the start, though not for ever.
+            pending.restarts = pending.restarts.saturating_add(1);
+            pending.body.clear();
+            next.number = 0;
+        }
+        if pending.body.len() > self.limits.body || pending.restarts > 3 {
+            self.pending.retain(|pending| pending.message.token() != token);
+            return Input::Rejected(Some(ask), 0);
+        }
+        if fits && !block.more {
+            let payload = Cow::Owned(core::mem::take(&mut pending.body));
+            self.pending.retain(|pending| pending.message.token() != token);
+            return Input::Answer(Answer { ask, code: message.code, payload, max_age, notification: false, truncated: false });
+        }
+        let mut request = MessageBuf::new(pending.message.code(), token);
+        for option in pending.message.as_message().options {
+            if !matches!(option.number, OptionNumber::BLOCK2 | OptionNumber::ETAG | OptionNumber::OBSERVE) {
+                request.push_option(option.number, option.value);
+            }
+        }
+        request.push_uint(OptionNumber::BLOCK2, next.value());
+        if !pending.etag.is_empty() && next.number > 0 {
+            let etag = pending.etag.clone();
+            request.push_option(OptionNumber::ETAG, &etag);
+        }
+        (pending.message, pending.sent, pending.attempts, pending.due) = (request, None, 0, now);
+        // Blocks are paced by their answers, not by the clock.
+        self.last_paced = None;
+        self.flush(now);
+        Input::Nothing
+    }
+}

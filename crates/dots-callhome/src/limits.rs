@@ -1,0 +1,45 @@
+//! Everything that can grow, and how far.
+
+/// Each is enforced before memory is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Octets in a datagram that we send: what fits a path of 1280 octets (RFC 9132 section 7.3) with IPv6, UDP and DTLS
+    /// around it. Where the path is known to be worse (576 octets in old IPv4), less. Default 1152.
+    pub datagram: usize,
+    /// Octets in a message on a stream that we take, and say so. Default 8192.
+    pub message: usize,
+    /// Octets in a body that arrives in blocks. Default 65536.
+    pub body: usize,
+    /// Requests of ours that wait for an answer. Default 64.
+    pub requests: usize,
+    /// Message IDs kept to tell duplicates. Default 512.
+    pub duplicates: usize,
+    /// Observers of one session. Default 64.
+    pub observers: usize,
+    /// Mitigations of one client at a server, and of one server at a client. Default 1024.
+    pub mitigations: usize,
+    /// Mitigations of all clients at a server. Default 65536.
+    pub all_mitigations: usize,
+    /// cuids under which one peer may ask. Default 16.
+    pub cuids: usize,
+    /// Messages queued and not polled. Beyond it the oldest are dropped on datagrams; a stream fails. Default 1024.
+    pub queued: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            datagram: 1152,
+            message: 8192,
+            body: 65536,
+            requests: 64,
+            duplicates: 512,
+            observers: 64,
+            mitigations: 1024,
+            all_mitigations: 65536,
+            cuids: 16,
+            queued: 1024,
+        }
+    }
+}
