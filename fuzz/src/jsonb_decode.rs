@@ -173,7 +173,7 @@ pub fn written(value: &Value) -> Vec<(&'static str, Vec<u8>)> {
 
 /// Documents with one of everything.
 pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
-    let documents: [(&str, &[u8]); 9] = [
+    let documents: [(&str, &[u8]); 12] = [
         ("mixed", b"\xc0{\"Status\":\xa0\xc8\"StatusDescription\":\x80\x07Success}"),
         ("integers", b"\xc0[\xa0\x01\xa1\x01\x00\xa2\x00\x01\x00\x00\xa3\0\0\0\x01\0\0\0\0\xa8\x01\xab\xff\xff\xff\xff\xff\xff\xff\xff]"),
         ("large", b"\xc0[\xa4\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\xa7\x00\x09\x01\0\0\0\0\0\0\0\0\xaf\x00\x02\x01\x02]"),
@@ -181,8 +181,20 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("floats", b"\xc0[\x90\x3c\x00\x91\x3f\x80\x00\x00\x92\x3f\xf0\0\0\0\0\0\0\x96\x22\x50\x00\x01\x95\0\x01\x02\x03\x04\x05\x06\x07\x08\x09]"),
         ("segments", b"\xc0[\x84\x05Hello\x80\x00\x8c\x01a\x8d\x00\x01b\x88\x00\xb0\xb1\xb2]"),
         ("codes", b"\xc4\xc4\x21\x80\x05Hello{\xc0\x21[\xc8\x22\x88\x02ab\xc1\x00\x22],\xb4\x01a\xb0}"),
-        ("text", b"\x00{\"a\\u00e9\\ud83d\\ude00\" : [1.5e3, -0, true, false, null, \"\\n\"], \"b\":{}}"),
+        ("text", b"\x00{\"a\\u00e9\\ud83d\\ude00\" : [1.5e3, -0, true, false, null, \"\\n\"], \"b\\\"\\\\\":{}}"),
         ("canonical", b"\x4c{\x80\x01a[\xa0\x01\xa9\x01\x00],\x80\x01b{}}"),
+        ("wider-integer", b"\x4c[\xa1\x00\xff]"),
+        ("wider-length", b"\x4c[\x81\x00\x01a]"),
+        ("lengths", &lengths()),
     ];
     documents.into_iter().map(|(name, octets)| (name, octets.to_vec())).collect()
+}
+
+/// Strings, data and integers around what one octet holds.
+fn lengths() -> Vec<u8> {
+    let mut octets = b"\xc0[\xa0\xff\xa1\x01\x00".to_vec();
+    octets.extend(
+        [b"\x80\xfe", &[b'a'; 254][..], b"\x80\xff", &[b'a'; 255], b"\x89\x01\x00", &[b'a'; 256], b"]"].concat(),
+    );
+    octets
 }
