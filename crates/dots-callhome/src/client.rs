@@ -399,7 +399,8 @@ impl<P: ClientPolicy> Client<P> {
     /// When there is no such mitigation.
     pub fn refresh(&mut self, now: Instant, mid: u32, lifetime: Option<Lifetime>) -> Result<(), Error> {
         let now = self.advance(now);
-        let row = self.rows.get_mut(&mid).filter(|row| row.state == State::Active).ok_or(ApiMisuse::UnknownMitigation)?;
+        let row =
+            self.rows.get_mut(&mid).filter(|row| row.state == State::Active).ok_or(ApiMisuse::UnknownMitigation)?;
         if lifetime == Some(Lifetime::Seconds(0)) {
             return Err(ApiMisuse::Request(crate::request::InvalidRequest::ZeroLifetime).into());
         }
@@ -598,7 +599,10 @@ impl<P: ClientPolicy> Client<P> {
     }
 
     fn answered(&mut self, now: Instant, session: &mut Session, answer: Answer<'_>) -> Option<Option<u32>> {
-        let text = || String::from_utf8_lossy(answer.payload.get(..answer.payload.len().min(512)).unwrap_or_default()).into_owned();
+        let text = || {
+            String::from_utf8_lossy(answer.payload.get(..answer.payload.len().min(512)).unwrap_or_default())
+                .into_owned()
+        };
         let code = answer.code;
         match answer.ask {
             Ask::Put { mid } | Ask::Efficacy { mid } => {
@@ -713,7 +717,8 @@ impl<P: ClientPolicy> Client<P> {
             }
             Code::CONFLICT => {
                 let information = conflict.unwrap_or_default();
-                let retry = information.retry_timer.filter(|_| information.cause != Some(ConflictCause::LegitimateTraffic));
+                let retry =
+                    information.retry_timer.filter(|_| information.cause != Some(ConflictCause::LegitimateTraffic));
                 if let Some(seconds) = retry {
                     row.state = State::Waiting(now + Duration::from_secs(u64::from(seconds)));
                     self.events.push_back(ClientEvent::Waiting { mid, seconds });
@@ -858,7 +863,12 @@ impl<P: ClientPolicy> Client<P> {
                 self.config_due = Some(now + Duration::from_secs(60));
             }
         }
-        let due: Vec<u32> = self.rows.iter().filter(|(_, row)| row_deadline(row).is_some_and(|at| at <= now)).map(|(m, _)| *m).collect();
+        let due: Vec<u32> = self
+            .rows
+            .iter()
+            .filter(|(_, row)| row_deadline(row).is_some_and(|at| at <= now))
+            .map(|(m, _)| *m)
+            .collect();
         for mid in due {
             let Some(row) = self.rows.get_mut(&mid) else { continue };
             match row.state {

@@ -140,8 +140,13 @@ enum State {
     /// Not started, or stopped.
     Off,
     Resolving(Instant),
-    Racing { next: Instant },
-    Up { transport: Transport, to: SocketAddr },
+    Racing {
+        next: Instant,
+    },
+    Up {
+        transport: Transport,
+        to: SocketAddr,
+    },
     Waiting(Instant),
 }
 
@@ -363,8 +368,9 @@ impl Dialer {
         self.backoff.reset();
         self.had_session = true;
         self.worked = Some((self.peer_name().to_owned(), attempt.transport, attempt.to, now));
-        self.probe_at = (attempt.transport == Transport::Stream && self.config.transports.contains(&Transport::Datagram))
-            .then(|| now + self.config.probe_udp_every.max(Duration::from_secs(300)));
+        self.probe_at = (attempt.transport == Transport::Stream
+            && self.config.transports.contains(&Transport::Datagram))
+        .then(|| now + self.config.probe_udp_every.max(Duration::from_secs(300)));
         self.state = State::Up { transport: attempt.transport, to: attempt.to };
         self.events.push_back(if attempt.probe {
             DialerEvent::Switch { attempt: id }

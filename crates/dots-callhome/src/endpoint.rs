@@ -113,7 +113,9 @@ pub(crate) enum Input<'a> {
     /// The peer rejected a notification or a request.
     Rejected(Option<Ask>, u16),
     /// The peer leaves, or wants us to leave.
-    Goodbye { hold_off: Option<u32> },
+    Goodbye {
+        hold_off: Option<u32>,
+    },
 }
 
 /// What was noticed and dropped.
@@ -316,7 +318,9 @@ impl Endpoint {
                     && match pending.mode {
                         _ if self.transport == Transport::Stream => pending.sent.is_none(),
                         Mode::Con => pending.sent.is_some() || !con_on_the_way,
-                        Mode::Repeat | Mode::Once => slot <= now && (pending.mode == Mode::Repeat || pending.sent.is_none()),
+                        Mode::Repeat | Mode::Once => {
+                            slot <= now && (pending.mode == Mode::Repeat || pending.sent.is_none())
+                        }
                     }
             };
             let next = self.pending.iter().enumerate().filter(|(_, pending)| ready(pending));
@@ -446,7 +450,13 @@ impl Endpoint {
 
     /// Puts a body, or the block of it that was asked for, into a 2.05. What was begun is continued from the same
     /// snapshot, because the content changes by the second.
-    pub(crate) fn put_body(&mut self, message: &mut MessageBuf, request: Option<&Message<'_>>, resource: &[u8], body: Vec<u8>) {
+    pub(crate) fn put_body(
+        &mut self,
+        message: &mut MessageBuf,
+        request: Option<&Message<'_>>,
+        resource: &[u8],
+        body: Vec<u8>,
+    ) {
         let asked = request.and_then(|request| request.option(OptionNumber::BLOCK2)).and_then(Block::decode);
         let peer = usize::try_from(self.peer.unwrap_or_default().max_message_size).unwrap_or(usize::MAX);
         let room = match self.transport {
@@ -693,7 +703,14 @@ impl Endpoint {
         if fits && !block.more {
             let payload = Cow::Owned(core::mem::take(&mut pending.body));
             self.pending.retain(|pending| pending.message.token() != token);
-            return Input::Answer(Answer { ask, code: message.code, payload, max_age, notification: false, truncated: false });
+            return Input::Answer(Answer {
+                ask,
+                code: message.code,
+                payload,
+                max_age,
+                notification: false,
+                truncated: false,
+            });
         }
         let mut request = MessageBuf::new(pending.message.code(), token);
         for option in pending.message.as_message().options {

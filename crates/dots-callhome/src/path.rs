@@ -71,7 +71,11 @@ pub fn resource<'a>(message: &Message<'a>) -> Result<Resource<'a>, InvalidPath> 
             None => Ok(Resource::Config { sid: None }),
             Some(segment) => {
                 let sid = number(segment, "sid=", "sid")?;
-                if segments.next().is_some() { Err(InvalidPath::Unknown) } else { Ok(Resource::Config { sid: Some(sid) }) }
+                if segments.next().is_some() {
+                    Err(InvalidPath::Unknown)
+                } else {
+                    Ok(Resource::Config { sid: Some(sid) })
+                }
             }
         },
         Some(b"redirect") => {

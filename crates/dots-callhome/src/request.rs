@@ -211,8 +211,7 @@ impl MitigationRequest {
     /// `sources` both must overlap.
     pub fn overlaps(&self, other: &Self, sources: bool) -> bool {
         let (a, b) = (&self.scope, &other.scope);
-        let prefixes =
-            |a: &[Prefix], b: &[Prefix]| a.iter().any(|ours| b.iter().any(|theirs| ours.overlaps(theirs)));
+        let prefixes = |a: &[Prefix], b: &[Prefix]| a.iter().any(|ours| b.iter().any(|theirs| ours.overlaps(theirs)));
         let names = |a: &[String], b: &[String]| a.iter().any(|ours| b.iter().any(|b| b.eq_ignore_ascii_case(ours)));
         let either_any = |a: usize, b: usize| a == 0 || b == 0;
         let places = prefixes(&a.target_prefix, &b.target_prefix)
@@ -266,7 +265,10 @@ mod tests {
         assert_eq!(check(|s| s.alias_name = List::one("a".into())), Err(InvalidRequest::Forbidden("alias-name")));
         let update = Some(AttackStatus::UnderAttack);
         assert_eq!(check(|s| s.attack_status = update), Err(InvalidRequest::Forbidden("attack-status")));
-        assert_eq!(check(|s| s.source_prefix = List::one("2001:db8::/32".parse().unwrap())), Err(InvalidRequest::Families));
+        assert_eq!(
+            check(|s| s.source_prefix = List::one("2001:db8::/32".parse().unwrap())),
+            Err(InvalidRequest::Families)
+        );
     }
 
     #[test]

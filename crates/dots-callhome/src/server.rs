@@ -294,7 +294,13 @@ impl<P: ServerPolicy> Server<P> {
     }
 
     /// `Some` when the peer said goodbye.
-    fn input(&mut self, now: Instant, id: SessionId, peer: &mut Peer, octets: &[u8]) -> Result<Option<Option<u32>>, Error> {
+    fn input(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        peer: &mut Peer,
+        octets: &[u8],
+    ) -> Result<Option<Option<u32>>, Error> {
         if peer.session.endpoint.transport() == Transport::Datagram {
             let input = peer.session.endpoint.datagram(now, octets);
             peer.session.liveness.heard(now);
@@ -336,7 +342,14 @@ impl<P: ServerPolicy> Server<P> {
 
     // --- requests -----------------------------------------------------------------------------------------------------
 
-    fn answer(&mut self, now: Instant, id: SessionId, peer: &mut Peer, to: ReplyTo, message: &Message<'_>) -> Option<MessageBuf> {
+    fn answer(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        peer: &mut Peer,
+        to: ReplyTo,
+        message: &Message<'_>,
+    ) -> Option<MessageBuf> {
         if let Err(refused) = Session::check_options(message, to.is_con()) {
             return refused;
         }
@@ -371,7 +384,13 @@ impl<P: ServerPolicy> Server<P> {
         }
     }
 
-    fn put(&mut self, now: Instant, peer: &mut Peer, path: MitigatePath<'_>, message: &Message<'_>) -> Option<MessageBuf> {
+    fn put(
+        &mut self,
+        now: Instant,
+        peer: &mut Peer,
+        path: MitigatePath<'_>,
+        message: &Message<'_>,
+    ) -> Option<MessageBuf> {
         let bad = |text: &str| Some(diagnostic(Code::BAD_REQUEST, text));
         let Some(mid) = path.mid else { return bad("mid is missing in the path") };
         if !self.take_credit(now, peer) {
@@ -390,7 +409,9 @@ impl<P: ServerPolicy> Server<P> {
         match self.policy.authorize(&peer.name, &request) {
             Ok(()) => {}
             Err(Refusal::Unauthorized) => return Some(diagnostic(Code::UNAUTHORIZED, "not allowed to ask for this")),
-            Err(Refusal::ForeignSource(source)) => return bad(&format!("source-prefix {source} is not in this domain")),
+            Err(Refusal::ForeignSource(source)) => {
+                return bad(&format!("source-prefix {source} is not in this domain"));
+            }
             Err(Refusal::Conflict(cause)) => {
                 let conflict = ConflictInformation::caused_by(cause);
                 return Some(conflict_answer(Some(mid), conflict));
@@ -419,7 +440,9 @@ impl<P: ServerPolicy> Server<P> {
                 (Code::CHANGED, id)
             }
             Put::Conflict(conflict) => return Some(conflict_answer(None, conflict)),
-            Put::Changed => return bad("parameters other than lifetime differ from those of this mid: use a higher mid"),
+            Put::Changed => {
+                return bad("parameters other than lifetime differ from those of this mid: use a higher mid");
+            }
             Put::Ignored => return None,
             Put::Full => return Some(busy(60, "too many mitigations")),
         };
@@ -481,7 +504,8 @@ impl<P: ServerPolicy> Server<P> {
     }
 
     fn report(&self, now: Instant, peer: &str, cuid: &str, mid: Option<u32>, filter: Filter) -> Option<Vec<u8>> {
-        let rows = self.table.of_client(cuid).filter(|(_, row)| row.peer == peer && mid.is_none_or(|mid| mid == row.mid));
+        let rows =
+            self.table.of_client(cuid).filter(|(_, row)| row.peer == peer && mid.is_none_or(|mid| mid == row.mid));
         let scopes: List<Scope> = rows
             .map(|(_, row)| {
                 let mut scope = row.to_scope(now);

@@ -69,7 +69,9 @@ impl Session {
                     | OptionNumber::BLOCK2
             );
             if number.is_critical() && !known {
-                return Err(con.then(|| diagnostic(Code::BAD_OPTION, &format!("critical option not understood: {number}"))));
+                return Err(
+                    con.then(|| diagnostic(Code::BAD_OPTION, &format!("critical option not understood: {number}")))
+                );
             }
             let uint = option.uint();
             match number {

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use watchfire_core::{Duration, Instant};
 
-use crate::body::{
-    ConflictCause, ConflictInformation, ConflictScope, ConflictStatus, Lifetime, Scope, Status,
-};
+use crate::body::{ConflictCause, ConflictInformation, ConflictScope, ConflictStatus, Lifetime, Scope, Status};
 use crate::limits::Limits;
 use crate::request::MitigationRequest;
 
@@ -253,7 +251,8 @@ impl Table {
             Lifetime::Indefinite => None,
         };
         if let Some(id) = self.find(cuid, mid)
-            && let Some(row) = self.rows.get_mut(&id).filter(|row| row.is_wanted() || row.status == Status::ClientWithdrawn)
+            && let Some(row) =
+                self.rows.get_mut(&id).filter(|row| row.is_wanted() || row.status == Status::ClientWithdrawn)
         {
             if !row.request.same_parameters(&request) {
                 return Put::Changed;
@@ -310,11 +309,15 @@ impl Table {
         }
         let mut inactive = None;
         let other = self.rows.values().find(|row| {
-            row.cuid != cuid && row.is_wanted() && !row.inactive && row.request.overlaps(&request, self.rules.sources_too)
+            row.cuid != cuid
+                && row.is_wanted()
+                && !row.inactive
+                && row.request.overlaps(&request, self.rules.sources_too)
         });
         if let Some(other) = other {
             let retry = other.left(now).unwrap_or(3600);
-            let scope = ConflictScope { target_prefix: common_targets(&request, &other.request), ..ConflictScope::default() };
+            let scope =
+                ConflictScope { target_prefix: common_targets(&request, &other.request), ..ConflictScope::default() };
             let mut information = ConflictInformation {
                 status: Some(ConflictStatus::RequestActive),
                 cause: Some(ConflictCause::OverlappingTargets),
@@ -431,7 +434,8 @@ impl Table {
 
     /// Ones that were kept inactive take their turn when nothing stands against them any more.
     fn wake(&mut self, now: Instant) {
-        let waiting: Vec<MitigationId> = self.iter().filter(|(_, r)| r.inactive && r.is_wanted()).map(|(id, _)| id).collect();
+        let waiting: Vec<MitigationId> =
+            self.iter().filter(|(_, r)| r.inactive && r.is_wanted()).map(|(id, _)| id).collect();
         for id in waiting {
             let Some(row) = self.rows.get(&id) else { continue };
             let blocked = self.rows.values().any(|other| {

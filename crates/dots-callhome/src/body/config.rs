@@ -165,11 +165,12 @@ impl ConfigSet {
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
-        let said = [self.heartbeat_interval.is_some(), self.missing_hb_allowed.is_some(), self.max_retransmit.is_some()]
-            .into_iter()
-            .chain([self.ack_timeout.is_some(), self.ack_random_factor.is_some(), self.probing_rate.is_some()])
-            .filter(|said| *said)
-            .count();
+        let said =
+            [self.heartbeat_interval.is_some(), self.missing_hb_allowed.is_some(), self.max_retransmit.is_some()]
+                .into_iter()
+                .chain([self.ack_timeout.is_some(), self.ack_random_factor.is_some(), self.probing_rate.is_some()])
+                .filter(|said| *said)
+                .count();
         writer.map(said.saturating_add(self.extra.len()));
         write_whole(writer, key::HEARTBEAT_INTERVAL, self.heartbeat_interval);
         write_whole(writer, key::MISSING_HB_ALLOWED, self.missing_hb_allowed);

@@ -59,7 +59,9 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn hundredths(&mut self, value: u64) {
-        infallible!(self.encoder.tag(Tag::new(4)).and_then(|e| e.array(2)).and_then(|e| e.i8(-2)).and_then(|e| e.u64(value)));
+        infallible!(
+            self.encoder.tag(Tag::new(4)).and_then(|e| e.array(2)).and_then(|e| e.i8(-2)).and_then(|e| e.u64(value))
+        );
     }
 
     /// Writes a short text into its place, and its length in front of it.

@@ -390,8 +390,7 @@ impl ConflictInformation {
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
-        let said =
-            [self.status.is_some(), self.cause.is_some(), self.retry_timer.is_some(), self.scope.is_some()];
+        let said = [self.status.is_some(), self.cause.is_some(), self.retry_timer.is_some(), self.scope.is_some()];
         writer.map(said.into_iter().map(usize::from).sum::<usize>().saturating_add(self.extra.len()));
         uint(writer, key::CONFLICT_STATUS, self.status.map(|status| u64::from(status.code())));
         uint(writer, key::CONFLICT_CAUSE, self.cause.map(|cause| u64::from(cause.code())));

@@ -46,7 +46,10 @@ fn to_cbor(json: &Value) -> Vec<u8> {
 
 #[test]
 fn what_must_be_refused_is_refused_with_its_reason() {
-    assert_eq!(read("a101a10281a306816f3139382e35312e3130302e372f33320e190e10187f00"), Err(BodyErrorKind::UnknownKey(127)));
+    assert_eq!(
+        read("a101a10281a306816f3139382e35312e3130302e372f33320e190e10187f00"),
+        Err(BodyErrorKind::UnknownKey(127))
+    );
     assert_eq!(read("bf019fffff"), Err(BodyErrorKind::UnexpectedType));
     assert_eq!(read("a11831a11833f500"), Err(BodyErrorKind::Trailing));
     let deep = format!("a11880{}00", "81".repeat(64));
@@ -70,7 +73,11 @@ fn what_must_be_refused_is_refused_with_its_reason() {
     assert_eq!(read("a11831a0"), Err(BodyErrorKind::Missing(51)));
     for cut in 1..73 {
         let whole = unhex(vectors()["cbor"][0]["cbor"].as_str().unwrap());
-        assert_eq!(Body::decode(&whole[..cut], Direction::Request).unwrap_err().kind, BodyErrorKind::Malformed, "{cut}");
+        assert_eq!(
+            Body::decode(&whole[..cut], Direction::Request).unwrap_err().kind,
+            BodyErrorKind::Malformed,
+            "{cut}"
+        );
     }
 }
 
@@ -154,11 +161,7 @@ fn unknown_values_of_every_enumeration_survive() {
             cause: Some(ConflictCause::OverlappingPipes),
             ..ConflictInformation::default()
         })),
-        acl_list: List::one(Acl {
-            name: "a".into(),
-            acl_type: None,
-            activation: Some(ActivationType::Other(9)),
-        }),
+        acl_list: List::one(Acl { name: "a".into(), acl_type: None, activation: Some(ActivationType::Other(9)) }),
         ..Scope::default()
     };
     let body = Body::from(scope);

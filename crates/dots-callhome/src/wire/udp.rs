@@ -135,10 +135,9 @@ mod tests {
             message.push_option(option::OptionNumber(number), value.as_bytes());
         }
         let numbers: Vec<_> = message.as_message().options.map(|o| (o.number.0, o.value.to_vec())).collect();
-        let expected: Vec<(u16, Vec<u8>)> =
-            [(6, ""), (11, "a"), (11, "b"), (12, "f"), (14, "m"), (15, "q"), (60, "s")]
-                .map(|(n, v)| (n, v.as_bytes().to_vec()))
-                .to_vec();
+        let expected: Vec<(u16, Vec<u8>)> = [(6, ""), (11, "a"), (11, "b"), (12, "f"), (14, "m"), (15, "q"), (60, "s")]
+            .map(|(n, v)| (n, v.as_bytes().to_vec()))
+            .to_vec();
         assert_eq!(numbers, expected);
     }
 }

@@ -237,7 +237,9 @@ fn the_filter_of_a_report_chooses_its_members() {
         let mut get = message(Code::GET, &["mitigate", "cuid=a"], None);
         get.push_option(OptionNumber::URI_QUERY, query.as_bytes());
         let answer = probe.ask(1, &get);
-        let Ok(Body::Mitigation(scopes)) = Body::decode(answer.as_message().payload, Direction::Response) else { panic!() };
+        let Ok(Body::Mitigation(scopes)) = Body::decode(answer.as_message().payload, Direction::Response) else {
+            panic!()
+        };
         assert_eq!(!scopes[0].target_prefix.is_empty(), targets, "{query}");
         assert!(scopes[0].status.is_some() && scopes[0].lifetime.is_some() && scopes[0].mid.is_some());
     }
@@ -248,14 +250,16 @@ fn a_flood_of_requests_is_slowed_down() {
     let mut config = ServerConfig::default();
     config.requests_per_second = 1;
     let mut probe = Probe::new(config);
-    let codes: Vec<Code> = (0..15).map(|n| probe.code(1, &put("a", n, scope(&format!("198.51.{n}.7/32"), "192.0.2.1/32")))).collect();
+    let codes: Vec<Code> =
+        (0..15).map(|n| probe.code(1, &put("a", n, scope(&format!("198.51.{n}.7/32"), "192.0.2.1/32")))).collect();
     assert_eq!(codes.iter().filter(|code| **code == Code::CREATED).count(), 10);
     assert_eq!(codes.last(), Some(&Code::SERVICE_UNAVAILABLE));
     let mut config = ServerConfig::default();
     config.limits.cuids = 3;
     let mut probe = Probe::new(config);
-    let codes: Vec<Code> =
-        (0..5).map(|n| probe.code(1, &put(&format!("c{n}"), 1, scope(&format!("198.51.{n}.7/32"), "192.0.2.1/32")))).collect();
+    let codes: Vec<Code> = (0..5)
+        .map(|n| probe.code(1, &put(&format!("c{n}"), 1, scope(&format!("198.51.{n}.7/32"), "192.0.2.1/32"))))
+        .collect();
     assert_eq!(codes.iter().filter(|code| **code == Code::CREATED).count(), 3);
 }
 
@@ -267,7 +271,10 @@ fn a_cdid_counts_only_when_a_gateway_is_trusted() {
     assert_eq!(probe.server.mitigations().iter().next().unwrap().1.cuid, "a");
     probe.server.policy_mut().gateway = true;
     let path = ["mitigate", "cdid=dom", "cuid=b", "mid=1"];
-    assert_eq!(probe.code(1, &message(Code::PUT, &path, Some(scope("10.0.0.1/32", "10.0.0.2/32").into()))), Code::CREATED);
+    assert_eq!(
+        probe.code(1, &message(Code::PUT, &path, Some(scope("10.0.0.1/32", "10.0.0.2/32").into()))),
+        Code::CREATED
+    );
     assert_eq!(probe.server.mitigations().iter().last().unwrap().1.cuid, "dom/b");
     assert_eq!(probe.code(1, &message(Code::GET, &path, None)), Code::CONTENT);
 }

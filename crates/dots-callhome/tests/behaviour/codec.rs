@@ -61,7 +61,9 @@ fn negative_vectors_are_refused_and_tolerable_ones_taken() {
             "lifetime-zero" => assert_eq!(read, Err(InvalidRequest::ZeroLifetime)),
             "mid-in-body" => assert_eq!(read, Err(InvalidRequest::Forbidden("mid"))),
             "dots-tag" => assert_eq!(read, Err(InvalidRequest::WrongBody)),
-            "indefinite-length" | "trailing-bytes" | "deep-nesting" => assert!(matches!(read, Err(InvalidRequest::Body(_)))),
+            "indefinite-length" | "trailing-bytes" | "deep-nesting" => {
+                assert!(matches!(read, Err(InvalidRequest::Body(_))))
+            }
             other => panic!("no rule for {other}"),
         }
     }

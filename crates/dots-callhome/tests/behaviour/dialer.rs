@@ -84,7 +84,12 @@ fn attempts_follow_the_order_of_the_rfc_and_its_delays() {
         let mut net = Net::new(|_, _| false);
         net.dialer.set_attack(net.now, attack);
         net.run(5);
-        let expected = [(Transport::Datagram, true), (Transport::Datagram, false), (Transport::Stream, true), (Transport::Stream, false)];
+        let expected = [
+            (Transport::Datagram, true),
+            (Transport::Datagram, false),
+            (Transport::Stream, true),
+            (Transport::Stream, false),
+        ];
         let connects = net.connects();
         assert_eq!(connects.iter().map(|(_, t, v6)| (*t, *v6)).collect::<Vec<_>>(), expected);
         for (n, (at, ..)) in connects.iter().enumerate() {
@@ -97,7 +102,8 @@ fn attempts_follow_the_order_of_the_rfc_and_its_delays() {
 fn the_first_that_works_wins_and_the_others_are_given_up() {
     let mut net = Net::new(|transport, _| transport == Transport::Stream);
     net.run(5);
-    let up: Vec<_> = net.log.iter().filter(|(_, e)| matches!(e, DialerEvent::Up { transport: Transport::Stream, .. })).collect();
+    let up: Vec<_> =
+        net.log.iter().filter(|(_, e)| matches!(e, DialerEvent::Up { transport: Transport::Stream, .. })).collect();
     assert_eq!(up.len(), 1);
     assert_eq!(net.log.iter().filter(|(_, e)| matches!(e, DialerEvent::Cancel { .. })).count(), 2);
     assert!(net.dialer.is_up());
@@ -157,11 +163,11 @@ fn sessions_that_break_at_once_do_not_make_a_storm() {
 #[test]
 fn udp_is_probed_rarely_from_tcp() {
     static UDP: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-    let mut net = Net::new(|transport, _| {
-        transport == Transport::Stream || UDP.load(std::sync::atomic::Ordering::Relaxed)
-    });
+    let mut net =
+        Net::new(|transport, _| transport == Transport::Stream || UDP.load(std::sync::atomic::Ordering::Relaxed));
     net.run(3 * 24 * 3600);
-    let probes = |net: &Net| net.log.iter().filter(|(_, e)| matches!(e, DialerEvent::Connect { probe: true, .. })).count();
+    let probes =
+        |net: &Net| net.log.iter().filter(|(_, e)| matches!(e, DialerEvent::Connect { probe: true, .. })).count();
     assert_eq!(probes(&net), 2, "once a day: the third is due in a moment");
     UDP.store(true, std::sync::atomic::Ordering::Relaxed);
     net.run(24 * 3600);

@@ -22,7 +22,8 @@ fn a_mitigation_is_asked_granted_reported_and_withdrawn() {
         world.client.withdraw(world.now, mid).unwrap();
         world.run(5);
         assert_eq!(world.statuses(mid).last(), Some(&Status::ClientWithdrawn));
-        let lifts = |world: &World| world.server_events.iter().filter(|(_, e)| matches!(e, ServerEvent::Lift { .. })).count();
+        let lifts =
+            |world: &World| world.server_events.iter().filter(|(_, e)| matches!(e, ServerEvent::Lift { .. })).count();
         world.run(100);
         assert_eq!(lifts(&world), 0, "still terminating");
         world.run(60);
@@ -108,7 +109,12 @@ fn the_server_grants_what_it_likes_and_the_client_refreshes_in_time() {
     scope.lifetime = Some(Lifetime::Indefinite);
     let mid = world.client.request_mitigation(world.now, scope).unwrap();
     world.run(7200);
-    assert!(world.client_events.iter().any(|(_, e)| matches!(e, ClientEvent::Granted { lifetime: Lifetime::Seconds(600), .. })));
+    assert!(
+        world
+            .client_events
+            .iter()
+            .any(|(_, e)| matches!(e, ClientEvent::Granted { lifetime: Lifetime::Seconds(600), .. }))
+    );
     assert!(!world.client_events.iter().any(|(_, e)| matches!(e, ClientEvent::Ended { .. })));
     let puts = world.requests(true).iter().filter(|(_, r)| r == "0.03 mitigate").count();
     assert!((13..=24).contains(&puts), "{puts} requests in two hours");
@@ -146,13 +152,24 @@ fn asking_again_while_it_terminates_extends_it_and_the_next_period_is_longer() {
         assert_eq!(world.server.mitigations().get(id).unwrap().status, Status::ClientWithdrawn, "round {round}");
         // Another client machine with the same cuid and certificate: ours does not take a mid twice.
         scope.lifetime = Some(Lifetime::Seconds(3600));
-        let request = dots_callhome::MitigationRequest::check(scope.clone(), dots_callhome::Profile::Rfc9066, false).unwrap();
-        let again = world.server.restore(world.now, ("client.example", "dz6pHjaADkaFTbjr0JGBpw", 7), request, Lifetime::DEFAULT);
+        let request =
+            dots_callhome::MitigationRequest::check(scope.clone(), dots_callhome::Profile::Rfc9066, false).unwrap();
+        let again = world.server.restore(
+            world.now,
+            ("client.example", "dz6pHjaADkaFTbjr0JGBpw", 7),
+            request,
+            Lifetime::DEFAULT,
+        );
         assert_eq!(again, None, "an extension, not a new one");
         assert_eq!(world.server.mitigations().get(id).unwrap().status, Status::SuccessfullyMitigated);
         let mut client = dots_callhome::ClientConfig::new("dz6pHjaADkaFTbjr0JGBpw", "server.example");
         client.echo_heartbeats = true;
-        world.client = dots_callhome::Client::new(std::sync::Arc::new(client), dots_callhome::AnySource, [round as u8; 32], world.now);
+        world.client = dots_callhome::Client::new(
+            std::sync::Arc::new(client),
+            dots_callhome::AnySource,
+            [round as u8; 32],
+            world.now,
+        );
         world.connect();
         world.client.request_mitigation_as(world.now, 7, scope.clone()).unwrap();
         world.run(10);
@@ -227,5 +244,8 @@ fn mids_ascend_and_begin_again_when_nothing_is_active() {
     assert_eq!(world.client.request_mitigation(world.now, other.clone()).unwrap(), 1);
     assert!(world.client.request_mitigation_as(world.now, 1, other.clone()).is_err());
     world.client.set_next_mid(3_221_225_471);
-    assert_eq!(world.client.request_mitigation(world.now, scope("203.0.113.9/32", "192.0.2.2/32")).unwrap(), 3_221_225_471);
+    assert_eq!(
+        world.client.request_mitigation(world.now, scope("203.0.113.9/32", "192.0.2.2/32")).unwrap(),
+        3_221_225_471
+    );
 }

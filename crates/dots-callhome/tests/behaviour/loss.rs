@@ -51,7 +51,9 @@ fn a_saturated_uplink_does_not_make_the_client_give_up() {
     assert!(!silent(&world));
     assert!(!world.server_events.iter().any(|(_, e)| matches!(e, ServerEvent::SessionLost { .. })));
     world.to_client = GOOD;
-    assert!(world.until(60, |event| matches!(event, ClientEvent::Granted { .. } | ClientEvent::Status { .. })).is_some());
+    assert!(
+        world.until(60, |event| matches!(event, ClientEvent::Granted { .. } | ClientEvent::Status { .. })).is_some()
+    );
 }
 
 #[test]
@@ -94,7 +96,8 @@ fn after_a_reconnection_the_client_asks_again_for_what_the_server_forgot() {
         let mid = world.client.request_mitigation(world.now, attack()).unwrap();
         world.run(10);
         // The server restarts without its state.
-        world.server = dots_callhome::Server::new(ServerConfig::default().into(), Policy::default(), [9; 32], world.now);
+        world.server =
+            dots_callhome::Server::new(ServerConfig::default().into(), Policy::default(), [9; 32], world.now);
         world.client.session_down(world.now);
         world.run(100);
         world.said.clear();

@@ -1,5 +1,11 @@
 //! How the machines behave with each other, over links that lose, delay and repeat, on a virtual clock.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::field_reassign_with_default, unreachable_pub, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::field_reassign_with_default,
+    unreachable_pub,
+    reason = "a test that cannot go on fails"
+)]
 
 mod answers;
 mod codec;
@@ -7,5 +13,6 @@ mod dialer;
 mod lifecycle;
 mod loss;
 mod oracle;
+mod peers;
 mod session;
 mod support;

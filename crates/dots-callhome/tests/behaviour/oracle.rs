@@ -9,9 +9,10 @@ use crate::support::{Chance, scope};
 #[test]
 fn overlap_rules_hold_under_random_requests() {
     // Prefixes of a small tree, so that they often contain each other.
-    let targets: Vec<String> = ["203.0.113.0/24", "203.0.113.0/25", "203.0.113.128/25", "203.0.113.7/32", "198.51.100.0/24"]
-        .map(str::to_owned)
-        .to_vec();
+    let targets: Vec<String> =
+        ["203.0.113.0/24", "203.0.113.0/25", "203.0.113.128/25", "203.0.113.7/32", "198.51.100.0/24"]
+            .map(str::to_owned)
+            .to_vec();
     for seed in 0..200 {
         let mut chance = Chance(seed);
         let mut table = Table::new(Rules::default(), Limits::default());

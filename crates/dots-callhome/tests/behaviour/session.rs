@@ -142,7 +142,8 @@ fn a_redirection_is_reported_answered_and_numbered() {
         world.client.redirect(world.now, to.clone(), false).unwrap();
         world.run(5);
         assert!(world.client_events.iter().any(|(_, e)| *e == ClientEvent::Redirected { accepted: true }));
-        let seen: Vec<_> = world.server_events.iter().filter(|(_, e)| matches!(e, ServerEvent::Redirect { .. })).collect();
+        let seen: Vec<_> =
+            world.server_events.iter().filter(|(_, e)| matches!(e, ServerEvent::Redirect { .. })).collect();
         assert_eq!(seen.len(), 1);
         world.client.request_mitigation(world.now, attack()).unwrap();
         assert!(world.client.redirect(world.now, to.clone(), false).is_err(), "not while mitigating");
