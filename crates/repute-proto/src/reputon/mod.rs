@@ -178,6 +178,11 @@ impl<'a> Reputation<'a> {
         Self { application: Some(application.into()), reputons, empty: 0, rejected: Vec::new() }
     }
 
+    /// How many reputons were read, of whatever kind.
+    pub(crate) fn count(&self) -> usize {
+        self.reputons.len().saturating_add(self.empty).saturating_add(self.rejected.len())
+    }
+
     /// The same, holding what it borrowed.
     pub fn into_owned(self) -> Reputation<'static> {
         Reputation {

@@ -96,7 +96,7 @@ fn shape(template: &Template, lints: &mut Vec<Lint>) {
                     optional = None;
                 }
                 // A literal with more than a slash behind an optional value.
-                if let Some(name) = optional.filter(|_| !in_query && text.trim_matches('/') != "") {
+                if let Some(name) = optional.filter(|_| !in_query && !text.trim_matches('/').is_empty()) {
                     lints.push(Lint::OptionalInPath(name.to_owned()));
                     optional = None;
                 }

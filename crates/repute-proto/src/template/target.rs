@@ -72,7 +72,7 @@ impl Service {
     pub fn new(scheme: Scheme, authority: &str) -> Result<Self, ServiceError> {
         let (host, port) = split_port(authority).ok_or(ServiceError)?;
         let host = canonical_host(host).ok_or(ServiceError)?;
-        Ok(Self { scheme, host, port: port.unwrap_or(scheme.default_port()) })
+        Ok(Self { scheme, host, port: port.unwrap_or_else(|| scheme.default_port()) })
     }
 
     /// A host that no name resolves to.

@@ -18,7 +18,7 @@ use crate::reputon::Reputation;
 /// let document = Decoder::new().decode("application/reputon+json", body)?;
 /// assert_eq!(document.reputons[0].rating.value(), 0.012);
 /// assert_eq!(document.reputons[0].sources(), Some(3));
-/// assert_eq!(document.rejected[0].1.to_string(), "octet 223: rating must be a number from 0.0 to 1.0");
+/// assert_eq!(document.rejected[0].1.to_string(), "octet 221: rating must be a number from 0.0 to 1.0");
 /// # Ok::<(), repute_proto::DecodeError>(())
 /// ```
 #[derive(Debug, Clone, Default)]

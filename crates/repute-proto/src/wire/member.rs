@@ -203,7 +203,7 @@ impl<'a> Draft<'a> {
 
 fn has_control(text: &str) -> bool {
     // Octet by octet first: names are ASCII, and the compiler does many at once.
-    let suspicious = text.bytes().fold(false, |found, octet| found | (octet < 0x20) | (octet >= 0x7f));
+    let suspicious = text.bytes().fold(false, |found, octet| found | !(0x20..0x7f).contains(&octet));
     suspicious && text.chars().any(char::is_control)
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::cursor::Cursor;
 use crate::error::Limit;
 use crate::limits::Limits;
-use crate::reputon::{ExtensionValue, Reputation, Reputon};
+use crate::reputon::{ExtensionValue, Reputation};
 use crate::wire::member::{COUNT, Draft, Kind, Member, SCORE};
 use crate::wire::{DecodeError, DecodeErrorKind, Dialect, Strictness};
 
@@ -16,13 +16,6 @@ struct Reader<'a, 'l> {
     strictness: Strictness,
     /// Whether names of members are read in any case, as the drafts had them.
     folds: bool,
-}
-
-/// What became of a reputon.
-enum Read<'a> {
-    Good(Reputon<'a>),
-    Empty,
-    Bad(DecodeError),
 }
 
 /// Reads a document.
@@ -200,14 +193,12 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn one(&mut self, document: &mut Reputation<'a>) -> Result<(), DecodeError> {
-        let index = document.reputons.len().saturating_add(document.empty).saturating_add(document.rejected.len());
+        let index = document.count();
         if index >= self.limits.reputons {
             return Err(DecodeErrorKind::LimitExceeded(Limit::Reputons).at(self.cursor.offset()));
         }
-        match self.reputon()? {
-            Read::Good(reputon) => document.reputons.push(reputon),
-            Read::Empty => document.empty = document.empty.saturating_add(1),
-            Read::Bad(error) => document.rejected.push((index, error)),
+        if let Err(error) = self.reputon(document)? {
+            document.rejected.push((index, error));
         }
         Ok(())
     }
@@ -244,11 +235,12 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn reputon(&mut self) -> Result<Read<'a>, DecodeError> {
+    /// One reputon: an outer error ends the document, an inner one the reputon.
+    fn reputon(&mut self, document: &mut Reputation<'a>) -> Result<Result<(), DecodeError>, DecodeError> {
         if self.cursor.peek() != Some(b'{') {
             let at = self.cursor.offset();
             self.pass()?;
-            return Ok(Read::Bad(DecodeErrorKind::WrongType { name: "reputon", wanted: "an object" }.at(at)));
+            return Ok(Err(DecodeErrorKind::WrongType { name: "reputon", wanted: "an object" }.at(at)));
         }
         let start = self.cursor.offset();
         self.cursor.take(b'{');
@@ -272,18 +264,16 @@ impl<'a> Reader<'a, '_> {
         }
         let size = self.cursor.offset().wrapping_sub(start);
         if size > self.limits.reputon {
-            return Ok(Read::Bad(DecodeErrorKind::LimitExceeded(Limit::Reputon).at(start)));
+            return Ok(Err(DecodeErrorKind::LimitExceeded(Limit::Reputon).at(start)));
         }
         if let Some(error) = bad {
-            return Ok(Read::Bad(error));
+            return Ok(Err(error));
         }
         if draft.is_empty() {
-            return Ok(Read::Empty);
+            document.empty = document.empty.saturating_add(1);
+            return Ok(Ok(()));
         }
-        Ok(match draft.finish(self.strictness) {
-            Ok(reputon) => Read::Good(reputon),
-            Err(kind) => Read::Bad(kind.at(start)),
-        })
+        Ok(draft.finish(self.strictness).map(|reputon| document.reputons.push(reputon)).map_err(|kind| kind.at(start)))
     }
 
     /// One member: an outer error ends the document, an inner one the reputon.

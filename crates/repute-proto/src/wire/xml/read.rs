@@ -103,7 +103,7 @@ fn document<'a>(text: &'a str, limits: &Limits, strictness: Strictness) -> Resul
                     (1, ..) if !has_root && name.eq_ignore_ascii_case("reputation") => has_root = true,
                     (1, ..) => return Err(DecodeErrorKind::IllFormed("the root must be reputation").at(at)),
                     (2, ..) if name.eq_ignore_ascii_case("reputon") => {
-                        let index = document.reputons.len() + document.empty + document.rejected.len();
+                        let index = document.count();
                         if index >= limits.reputons {
                             return Err(DecodeErrorKind::LimitExceeded(Limit::Reputons).at(at));
                         }
@@ -151,7 +151,7 @@ fn document<'a>(text: &'a str, limits: &Limits, strictness: Strictness) -> Resul
                     if let (Some(leaf), Some(reputon)) = (leaf.take(), open.as_mut()) {
                         let start = leaf.start;
                         if let Err(kind) = member(&mut reputon.draft, leaf) {
-                            reputon.bad.get_or_insert(kind.at(start));
+                            reputon.bad.get_or_insert_with(|| kind.at(start));
                         }
                     }
                 } else if depth == 1
@@ -219,7 +219,7 @@ fn collapse(text: Cow<'_, str>) -> Cow<'_, str> {
     let mut last = b'x';
     let mut is_token = true;
     for octet in text.bytes() {
-        is_token &= !matches!(octet, b'\t' | b'\n' | b'\r') && !(octet == b' ' && last == b' ');
+        is_token &= !(matches!(octet, b'\t' | b'\n' | b'\r') || (octet == b' ' && last == b' '));
         last = octet;
     }
     if is_token {
@@ -291,14 +291,14 @@ fn is_number(text: &str) -> bool {
 }
 
 fn close<'a>(open: Open<'a>, end: usize, document: &mut Reputation<'a>, limits: &Limits, strictness: Strictness) {
-    let index = document.reputons.len() + document.empty + document.rejected.len();
+    let index = document.count();
     let start = open.start;
     let result = if end.saturating_sub(start) > limits.reputon {
         Err(DecodeErrorKind::LimitExceeded(Limit::Reputon).at(start))
     } else if let Some(error) = open.bad {
         Err(error)
     } else if open.draft.is_empty() {
-        document.empty += 1;
+        document.empty = document.empty.saturating_add(1);
         return;
     } else {
         open.draft.finish(strictness).map_err(|kind| kind.at(start))
