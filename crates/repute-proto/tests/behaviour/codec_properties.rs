@@ -68,6 +68,22 @@ proptest! {
     }
 
     #[test]
+    fn plain_xml_is_read_as_the_general_reader_reads_it(
+        reputons in proptest::collection::vec(reputon(), 0..3),
+        cut in "[<>/a-z &;\\]-]{0,4}",
+        at in any::<proptest::sample::Index>(),
+    ) {
+        let mut octets = Vec::new();
+        Format::Xml.encode(&Reputation::new("email-id", reputons), Digits::Three, &mut octets).unwrap();
+        let at = at.index(octets.len());
+        octets.splice(at..at, cut.bytes());
+        // A comment at the end is nothing to the general reader, and too much for the other.
+        let with_comment = [octets.as_slice(), b"<!---->"].concat();
+        let both = [octets.as_slice(), with_comment.as_slice()].map(|octets| Decoder::new().decode_xml(octets));
+        prop_assert_eq!(&both[0], &both[1], "{}", String::from_utf8_lossy(&octets));
+    }
+
+    #[test]
     fn no_octets_are_too_odd(octets in proptest::collection::vec(any::<u8>(), 0..80), media in 0..3usize) {
         let media = ["application/reputon", "application/reputon+json", "application/reputon; app=\"x"][media];
         if let Err(error) = Decoder::new().decode(media, &octets) {

@@ -27,6 +27,11 @@ impl<'a> Cursor<'a> {
         self.whole.wrapping_sub(self.rest.len())
     }
 
+    /// How many octets are not read.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(super) fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
@@ -85,7 +90,7 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(super) fn string(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         self.expect(b'"', "a string was expected")?;
-        let end = self.rest.bytes().position(|octet| matches!(octet, b'"' | b'\\') || octet < 0x20);
+        let end = plain(self.rest.as_bytes());
         let Some((text, rest)) = end.and_then(|end| self.rest.split_at_checked(end)) else {
             return Err(self.ill_formed("a string without end"));
         };
@@ -105,7 +110,7 @@ impl<'a> Cursor<'a> {
     fn escaped(&mut self, start: &str) -> Result<String, DecodeError> {
         let mut text = start.to_owned();
         loop {
-            let end = self.rest.bytes().position(|octet| matches!(octet, b'"' | b'\\') || octet < 0x20);
+            let end = plain(self.rest.as_bytes());
             let Some((part, rest)) = end.and_then(|end| self.rest.split_at_checked(end)) else {
                 return Err(self.ill_formed("a string without end"));
             };
@@ -231,6 +236,31 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// How many octets stand before the first quote, backslash or control character: eight at a time.
+#[inline]
+fn plain(octets: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    // The high bit of each octet that is below `n`, or is 0: the lowest such bit is never wrong.
+    let below = |word: u64, n: u64| word.wrapping_sub(ONES.wrapping_mul(n)) & !word & HIGHS;
+    let mut rest = octets;
+    let mut before = 0_usize;
+    while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = below(word ^ ONES.wrapping_mul(u64::from(b'"')), 1);
+        let backslash = below(word ^ ONES.wrapping_mul(u64::from(b'\\')), 1);
+        let found = below(word, 0x20) | quote | backslash;
+        if found != 0 {
+            let index = found.trailing_zeros() >> 3;
+            return usize::try_from(index).ok().map(|index| before.wrapping_add(index));
+        }
+        before = before.wrapping_add(8);
+        rest = behind;
+    }
+    let end = rest.iter().position(|octet| matches!(octet, b'"' | b'\\') || *octet < 0x20)?;
+    Some(before.wrapping_add(end))
+}
+
 /// The octets of the number at the start, and whether it is whole.
 #[inline]
 fn number_len(octets: &[u8]) -> Option<(usize, bool)> {
@@ -280,5 +310,25 @@ fn unicode(escape: &str) -> Option<(char, &str)> {
             let character = char::decode_utf16([first, second]).next()?.ok()?;
             Some((character, tail(left)?))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn the_end_of_a_string_is_found_wherever_it_is() {
+        for special in 0..=255_u8 {
+            let ends = matches!(special, b'"' | b'\\') || special < 0x20;
+            for before in 0..20 {
+                let mut octets = vec![b'a'; before];
+                octets.extend([special, 0xc3, 0xa9, b'!', 0x7f, b'~', b'#', b'[', b']', b' ', 0x80]);
+                assert_eq!(plain(&octets), ends.then_some(before), "{special} behind {before}");
+                octets.push(b'"');
+                assert_eq!(plain(&octets), Some(if ends { before } else { octets.len() - 1 }));
+            }
+        }
+        assert_eq!(plain(b""), None);
     }
 }

@@ -184,6 +184,8 @@ impl<'a> Reader<'a, '_> {
             return Err(error.at(self.cursor.offset()));
         }
         self.cursor.expect(b'[', "an array was expected")?;
+        // By what has arrived, never by what is announced: reputons are rarely shorter than this.
+        document.reputons.reserve((self.cursor.left() / 128).min(self.limits.reputons).min(1024));
         let mut more = !self.cursor.take(b']');
         while more {
             self.one(document)?;

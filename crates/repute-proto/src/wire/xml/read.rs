@@ -59,20 +59,20 @@ fn declared(body: &[u8]) -> Declared {
 }
 
 /// The reputon that is being read.
-struct Open<'a> {
-    draft: Draft<'a>,
-    start: usize,
-    members: usize,
-    bad: Option<DecodeError>,
+pub(super) struct Open<'a> {
+    pub(super) draft: Draft<'a>,
+    pub(super) start: usize,
+    pub(super) members: usize,
+    pub(super) bad: Option<DecodeError>,
 }
 
 /// A member that is being read: its local name, its text so far, and whether there are elements in it.
-struct Leaf<'a> {
-    name: Cow<'a, str>,
-    member: Option<Member>,
-    text: Cow<'a, str>,
-    start: usize,
-    nests: bool,
+pub(super) struct Leaf<'a> {
+    pub(super) name: Cow<'a, str>,
+    pub(super) member: Option<Member>,
+    pub(super) text: Cow<'a, str>,
+    pub(super) start: usize,
+    pub(super) nests: bool,
 }
 
 fn document<'a>(text: &'a str, limits: &Limits, strictness: Strictness) -> Result<Reputation<'a>, DecodeError> {
@@ -80,6 +80,10 @@ fn document<'a>(text: &'a str, limits: &Limits, strictness: Strictness) -> Resul
     if text.bytes().fold(false, |found, octet| found | is_forbidden(octet)) {
         let at = text.bytes().position(is_forbidden).unwrap_or(0);
         return Err(DecodeErrorKind::IllFormed("a character that XML forbids").at(at));
+    }
+    // What servers write needs no general reader; whatever else there is, is read again from the start.
+    if let Some(document) = super::plain::read(text, limits, strictness) {
+        return Ok(document);
     }
     let mut xml = Reader::from_str(text);
     xml.config_mut().expand_empty_elements = true;
@@ -229,7 +233,7 @@ fn collapse(text: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(words.join(" "))
 }
 
-fn member<'a>(draft: &mut Draft<'a>, leaf: Leaf<'a>) -> Result<(), DecodeErrorKind> {
+pub(super) fn member<'a>(draft: &mut Draft<'a>, leaf: Leaf<'a>) -> Result<(), DecodeErrorKind> {
     if leaf.nests {
         return match leaf.member {
             Some(member) => Err(DecodeErrorKind::WrongType { name: member.name(), wanted: "text alone" }),
@@ -245,13 +249,13 @@ fn member<'a>(draft: &mut Draft<'a>, leaf: Leaf<'a>) -> Result<(), DecodeErrorKi
         let Some((name, rest)) = text.split_once(':') else {
             return Err(DecodeErrorKind::WrongType { name: "extension", wanted: "a name, a colon and a value" });
         };
-        let (name, rest) = (name.trim().to_ascii_lowercase(), rest.trim().to_owned());
-        return match text {
+        let (name, rest) = (name.trim().to_ascii_lowercase(), rest.trim());
+        return match &text {
             Cow::Borrowed(text) => {
                 let rest = text.split_once(':').map_or("", |(_, rest)| rest.trim());
                 draft.extension(name.into(), value(rest.into()), false)
             }
-            Cow::Owned(_) => draft.extension(name.into(), value(rest.into()), false),
+            Cow::Owned(_) => draft.extension(name.into(), value(rest.to_owned().into()), false),
         };
     };
     draft.first(member)?;
@@ -290,7 +294,13 @@ fn is_number(text: &str) -> bool {
     is_decimal && (text == "0" || !text.starts_with('0'))
 }
 
-fn close<'a>(open: Open<'a>, end: usize, document: &mut Reputation<'a>, limits: &Limits, strictness: Strictness) {
+pub(super) fn close<'a>(
+    open: Open<'a>,
+    end: usize,
+    document: &mut Reputation<'a>,
+    limits: &Limits,
+    strictness: Strictness,
+) {
     let index = document.count();
     let start = open.start;
     let result = if end.saturating_sub(start) > limits.reputon {
