@@ -54,9 +54,7 @@ fn main() {
     let names: usize = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(100_000);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let mut sources = ResolverConfig::default();
-    sources.capacity = names * 5;
-    let resolver = Resolver::new(Arc::new(Everything), Arc::clone(&clock), sources);
+    let resolver = Resolver::new(Arc::new(Everything), Arc::clone(&clock), ResolverConfig::default());
     let validator = Validator::new(Roots::none(), Arc::new(CrlStore::new()), clock, ValidatorConfig::default());
     let mut config = BrokerConfig::default();
     config.answers = names + names / 8;

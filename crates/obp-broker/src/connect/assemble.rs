@@ -1,9 +1,9 @@
 //! From records to the list of connections: which records are asked for, in which order they count, and what the
 //! policy says to each name and address on the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::{join_all, try_join_all};
 use watchfire_core::Instant;
@@ -29,11 +29,13 @@ pub(super) struct Failure {
     pub(super) description: Arc<str>,
     /// How long it may be remembered.
     pub(super) until: Option<Instant>,
+    /// The signatures were wrong.
+    pub(super) bogus: bool,
 }
 
 impl Failure {
     pub(super) fn new(status: Status, description: impl Into<Arc<str>>) -> Self {
-        Self { status, description: description.into(), until: None }
+        Self { status, description: description.into(), until: None, bogus: false }
     }
 }
 
@@ -43,7 +45,7 @@ impl From<SourceError> for Failure {
             SourceError::TimedOut => Status::TimeOut,
             SourceError::ServerFailure | SourceError::Bogus | SourceError::AliasLoop => Status::ServerFailure,
         };
-        Self::new(status, error.to_string())
+        Self { bogus: error == SourceError::Bogus, ..Self::new(status, error.to_string()) }
     }
 }
 
@@ -92,6 +94,27 @@ struct Host {
     six: Vec<Ipv6Addr>,
 }
 
+/// Protocol policies, which are the same few for most names: each is kept once.
+#[derive(Debug, Default)]
+pub(super) struct Words(Mutex<BTreeSet<Arc<str>>>);
+
+impl Words {
+    /// Most that are kept; the rest is not shared.
+    const MOST: usize = 1024;
+
+    fn shared(&self, word: String) -> Arc<str> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(word) = known.get(word.as_str()) {
+            return Arc::clone(word);
+        }
+        let word: Arc<str> = word.into();
+        if known.len() < Self::MOST {
+            known.insert(Arc::clone(&word));
+        }
+        word
+    }
+}
+
 /// Everything that stays the same while one question is answered.
 pub(super) struct Assembler<'a> {
     pub(super) resolver: &'a Resolver,
@@ -106,6 +129,7 @@ pub(super) struct Assembler<'a> {
     pub(super) dane: bool,
     /// A walled garden is not asked about again.
     pub(super) exempt: bool,
+    pub(super) words: &'a Words,
 }
 
 /// An answer, or a name to look at instead.
@@ -278,7 +302,7 @@ impl Assembler<'_> {
             (false, _) => self.tls_of_plan(),
         };
         let default = if web { Some(self.plan.https_port) } else { self.plan.port };
-        let policy = (!binding.alpn.is_empty()).then(|| Arc::from(format!("alpn={}", binding.alpn.join(","))));
+        let policy = (!binding.alpn.is_empty()).then(|| self.words.shared(format!("alpn={}", binding.alpn.join(","))));
         Draft {
             target,
             port: binding.port.or(default).unwrap_or(443),

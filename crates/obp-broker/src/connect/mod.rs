@@ -19,7 +19,7 @@ use watchfire_core::Instant;
 
 pub use answer::{Advice, Answer, Connection, Question, TlsPolicy, Transport};
 pub(crate) use assemble::tlsa;
-use assemble::{Assembled, Assembler, Assembly, Failure};
+use assemble::{Assembled, Assembler, Assembly, Failure, Words};
 
 use crate::cache::{Cache, Hit};
 use crate::flight::Flights;
@@ -44,6 +44,10 @@ pub struct BrokerConfig {
     pub variants: usize,
     /// How long a question may take (default 10 s).
     pub deadline: Duration,
+    /// How long an answer is kept beyond its life, for when the sources fail (default a day; zero turns it off).
+    pub stale: Duration,
+    /// How long such an answer counts once it had to be used (default 30 s).
+    pub stale_hold: Duration,
     /// How long a refusal is kept (default 60 s; a changed policy ends it at once).
     pub refusal_ttl: Duration,
     /// Seed of the chance among equals; `None` draws one.
@@ -60,6 +64,8 @@ impl Default for BrokerConfig {
             pages: 4,
             variants: 8,
             deadline: Duration::from_secs(10),
+            stale: Duration::from_secs(86_400),
+            stale_hold: Duration::from_secs(30),
             refusal_ttl: Duration::from_secs(60),
             seed: None,
             anchors: Anchors::root(),
@@ -88,20 +94,30 @@ struct Inner {
     turn: AtomicUsize,
     hits: AtomicU64,
     rng: Mutex<StdRng>,
+    words: Words,
 }
 
 /// All answers to one question: per order that chance made, the answers by index.
 #[derive(Debug)]
 struct Prepared {
     generation: u64,
-    life: Duration,
-    variants: Box<[Box<[Arc<Answer>]>]>,
+    /// Order by order, each with all its answers.
+    answers: Box<[Arc<Answer>]>,
+    /// Answers of one order.
+    pages: u16,
+    /// A forged answer is no failure that an old answer may cover up.
+    bogus: bool,
 }
 
 impl Prepared {
-    fn failure(failure: Failure, generation: u64, life: Duration) -> Self {
+    fn is_good(&self) -> bool {
+        self.answers.first().is_some_and(|answer| answer.status == Status::Success)
+    }
+
+    fn failure(failure: Failure, generation: u64) -> Self {
+        let bogus = failure.bogus;
         let answer = Answer::of(failure.status, failure.description);
-        Self { generation, life, variants: Box::new([Box::new([Arc::new(answer)])]) }
+        Self { generation, answers: Box::new([Arc::new(answer)]), pages: 1, bogus }
     }
 }
 
@@ -116,6 +132,7 @@ impl Broker {
             turn: AtomicUsize::new(0),
             hits: AtomicU64::new(0),
             rng: Mutex::new(StdRng::seed_from_u64(seed)),
+            words: Words::default(),
             resolver,
             policy,
             validator,
@@ -144,16 +161,21 @@ impl Broker {
             inner
                 .flights
                 .join(&key, move || async move {
-                    let prepared = Arc::new(this.prepare(request).await);
-                    if !prepared.life.is_zero() {
-                        let now = this.resolver.clock().now();
-                        this.answers.insert(store, Arc::clone(&prepared), now, prepared.life, Duration::ZERO);
+                    let (prepared, life) = this.prepare(request).await;
+                    let prepared = Arc::new(prepared);
+                    let now = this.resolver.clock().now();
+                    if let Some(stale) = this.stale(&prepared, &store, now) {
+                        return stale;
+                    }
+                    if !life.is_zero() {
+                        let stale = if prepared.is_good() { this.config.stale } else { Duration::ZERO };
+                        this.answers.insert(store, Arc::clone(&prepared), now, life, stale);
                     }
                     prepared
                 })
                 .await
         } else {
-            Arc::new(inner.prepare(request).await)
+            Arc::new(inner.prepare(request).await.0)
         };
         inner.pick(&prepared, question.index)
     }
@@ -167,7 +189,7 @@ impl Broker {
         if !key.write(question, class) {
             return None;
         }
-        let Some(Hit::Fresh(prepared)) = inner.answers.get(key.octets(), inner.resolver.clock().now()) else {
+        let Some(Hit::Fresh(prepared, _)) = inner.answers.get(key.octets(), inner.resolver.clock().now()) else {
             return None;
         };
         if prepared.generation != inner.policy.generation() {
@@ -248,22 +270,25 @@ impl Request {
 
 impl Inner {
     fn pick(&self, prepared: &Prepared, index: Option<u32>) -> Arc<Answer> {
-        let turn = if prepared.variants.len() > 1 { self.turn.fetch_add(1, Ordering::Relaxed) } else { 0 };
-        let pages = prepared.variants.get(turn % prepared.variants.len().max(1));
+        let pages = usize::from(prepared.pages.max(1));
+        let orders = (prepared.answers.len() / pages).max(1);
+        let turn = if orders > 1 { self.turn.fetch_add(1, Ordering::Relaxed) % orders } else { 0 };
         let wanted = index.unwrap_or(1).max(1) as usize - 1;
-        match pages.and_then(|pages| pages.get(wanted)) {
+        match prepared.answers.get(turn * pages + wanted).filter(|_| wanted < pages) {
             Some(answer) => Arc::clone(answer),
             None => Arc::new(Answer::of(Status::Syntax, "the Index is beyond the answers there are")),
         }
     }
 
-    async fn prepare(&self, request: Request) -> Prepared {
+    /// The answers, and how long they live.
+    async fn prepare(&self, request: Request) -> (Prepared, Duration) {
         // Read before the policy: if it changes meanwhile the answer counts as old.
         let generation = self.policy.generation();
         match tokio::time::timeout(self.config.deadline, self.answer(&request)).await {
             Ok(Ok((assembly, advice, policies))) => {
                 let life = self.life(assembly.until);
-                Prepared { generation, life, variants: self.variants(assembly, advice, &policies) }
+                let (answers, pages) = self.orders(assembly, advice, &policies);
+                (Prepared { generation, answers, pages, bogus: false }, life)
             }
             Ok(Err(failure)) => {
                 let life = match failure.status {
@@ -272,9 +297,28 @@ impl Inner {
                     // The sources' memory holds failures for as long as is good.
                     _ => Duration::ZERO,
                 };
-                Prepared::failure(failure, generation, life)
+                (Prepared::failure(failure, generation), life)
             }
-            Err(_) => Prepared::failure(SourceError::TimedOut.into(), generation, Duration::ZERO),
+            Err(_) => (Prepared::failure(SourceError::TimedOut.into(), generation), Duration::ZERO),
+        }
+    }
+
+    /// The answer from before, when the sources failed and it is not too old: for half a minute it counts again
+    /// (RFC 8767). One that was made under another policy does not.
+    fn stale(&self, fresh: &Prepared, key: &[u8], now: Instant) -> Option<Arc<Prepared>> {
+        let failed = fresh
+            .answers
+            .first()
+            .is_some_and(|answer| matches!(answer.status, Status::ServerFailure | Status::TimeOut));
+        if !failed || fresh.bogus {
+            return None;
+        }
+        match self.answers.get(key, now) {
+            Some(Hit::Stale(old)) if old.generation == fresh.generation => {
+                self.answers.hold(key, now, self.config.stale_hold);
+                Some(old)
+            }
+            _ => None,
         }
     }
 
@@ -309,6 +353,7 @@ impl Inner {
                 prove: request.prove,
                 dane: request.policies.iter().any(|policy| policy.eq_ignore_ascii_case("dane")),
                 exempt,
+                words: &self.words,
             };
             match assembler.run().await? {
                 Assembled::Done(assembly) => break assembly,
@@ -355,31 +400,33 @@ impl Inner {
         }
     }
 
-    fn variants(
+    /// All orders, each with its answers by index, and how many answers each has.
+    fn orders(
         &self,
         mut assembly: Assembly,
         advice: Option<Arc<Advice>>,
         policies: &[Arc<str>],
-    ) -> Box<[Box<[Arc<Answer>]>]> {
+    ) -> (Box<[Arc<Answer>]>, u16) {
         let chance = assembly.parts.iter().any(|part| {
             let mut priorities: Vec<u16> = part.iter().map(|group| group.priority).collect();
             priorities.sort_unstable();
             priorities.windows(2).any(|pair| pair.first() == pair.last())
         });
         let count = if chance { self.config.variants.max(1) } else { 1 };
-        (0..count)
-            .map(|_| {
-                let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-                for part in &mut assembly.parts {
-                    order::by_priority_and_weight(part, &mut rng, |group| (group.priority, group.weight));
-                }
-                drop(rng);
-                self.pages(&assembly, &advice, policies)
-            })
-            .collect()
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+            for part in &mut assembly.parts {
+                order::by_priority_and_weight(part, &mut rng, |group| (group.priority, group.weight));
+            }
+            drop(rng);
+            all.extend(self.pages(&assembly, &advice, policies));
+        }
+        let pages = u16::try_from(all.len() / count).unwrap_or(u16::MAX);
+        (all.into(), pages)
     }
 
-    fn pages(&self, assembly: &Assembly, advice: &Option<Arc<Advice>>, policies: &[Arc<str>]) -> Box<[Arc<Answer>]> {
+    fn pages(&self, assembly: &Assembly, advice: &Option<Arc<Advice>>, policies: &[Arc<str>]) -> Vec<Arc<Answer>> {
         let mut all: Vec<Connection> = Vec::new();
         for connection in assembly.parts.iter().flatten().flat_map(|group| &group.connections) {
             // The same place under two names is one place; the first mention knows more about it.

@@ -120,7 +120,7 @@ impl ResponsePolicyZone {
                 let what = format!("{owner} is not below the zone {base}");
                 return Err(PolicyError::new(file, line, what, "check $ORIGIN and the final dots"));
             };
-            zone.add(trigger, base, &origin, &kind, data, line, file)?;
+            zone.add(trigger, &origin, &kind, data, line, file)?;
         }
         if zone.name.is_empty() {
             zone.name = if origin.is_empty() { file.to_owned() } else { origin };
@@ -132,7 +132,6 @@ impl ResponsePolicyZone {
     fn add(
         &mut self,
         trigger: &str,
-        base: &str,
         origin: &str,
         kind: &str,
         data: &[&str],
@@ -159,7 +158,7 @@ impl ResponsePolicyZone {
             })
         };
         let action = match kind {
-            "CNAME" => match cname_action(&absolute(one("name")?, origin), base) {
+            "CNAME" => match cname_action(&absolute(one("name")?, origin)) {
                 Some(action) => action,
                 None => {
                     self.ignored += 1;
@@ -275,7 +274,8 @@ fn merge(present: &mut ZoneAction, more: ZoneAction) -> Result<(), ()> {
     }
 }
 
-fn cname_action(target: &str, base: &str) -> Option<ZoneAction> {
+/// `None` for a target that no service has.
+fn cname_action(target: &str) -> Option<ZoneAction> {
     Some(match target {
         "" => ZoneAction::NonExistent,
         "*" => ZoneAction::NoData,
@@ -283,8 +283,6 @@ fn cname_action(target: &str, base: &str) -> Option<ZoneAction> {
         "rpz-drop" => ZoneAction::Drop,
         "rpz-tcp-only" => ZoneAction::TcpOnly,
         _ => {
-            // An old way to write rpz-passthru is a CNAME to the trigger itself; it lies below the zone.
-            let _ = base;
             let (prepend, bare) = target.strip_prefix("*.").map_or((false, target), |bare| (true, bare));
             ZoneAction::Redirect { target: DomainName::parse(bare).ok()?, prepend }
         }

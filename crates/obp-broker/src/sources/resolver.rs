@@ -16,7 +16,7 @@ use crate::name::DomainName;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResolverConfig {
-    /// Answers kept (default 400 000).
+    /// Record sets kept (default 100 000). Ready answers are kept beside them, and need them only when they run out.
     pub capacity: usize,
     /// Shortest life of an answer (default 1 s).
     pub min_ttl: Duration,
@@ -39,7 +39,7 @@ pub struct ResolverConfig {
 impl Default for ResolverConfig {
     fn default() -> Self {
         Self {
-            capacity: 400_000,
+            capacity: 100_000,
             min_ttl: Duration::from_secs(1),
             max_ttl: Duration::from_secs(86_400),
             max_negative_ttl: Duration::from_secs(3 * 3600),
@@ -78,6 +78,8 @@ impl Resolved {
     }
 }
 
+/// What is kept; until when, the cache knows.
+type Kept = Result<Arc<Lookup>, SourceError>;
 type Answer = Result<(Arc<Lookup>, Instant), SourceError>;
 
 /// A source with memory; cheap to clone.
@@ -89,7 +91,7 @@ struct Inner {
     source: Arc<dyn Source>,
     clock: Arc<dyn Clock>,
     config: ResolverConfig,
-    cache: Cache<Query, Answer>,
+    cache: Cache<Query, Kept>,
     flights: Flights<Query, Answer>,
     asked: AtomicU64,
     stale: AtomicU64,
@@ -147,8 +149,8 @@ impl Resolver {
     async fn ask(&self, query: Query) -> Answer {
         let inner = &self.0;
         let stale = match inner.cache.get(&query, inner.clock.now()) {
-            Some(Hit::Fresh(answer)) => return answer,
-            Some(Hit::Stale(answer)) => answer.ok(),
+            Some(Hit::Fresh(kept, until)) => return kept.map(|lookup| (lookup, until)),
+            Some(Hit::Stale(kept)) => kept.ok(),
             None => None,
         };
         let flight = inner.flights.join(&query, || Arc::clone(inner).fetch(query.clone()));
@@ -157,10 +159,11 @@ impl Resolver {
         let waited = tokio::spawn(flight);
         match tokio::time::timeout(inner.config.stale_patience, waited).await {
             Ok(Ok(Ok(fresh))) => Ok(fresh),
-            // A forged answer must not bring an old one back to life only to be tried again: old was validated.
+            // A forged answer is no failure that an old one may cover up.
+            Ok(Ok(Err(SourceError::Bogus))) => Err(SourceError::Bogus),
             _ => {
                 inner.stale.fetch_add(1, Ordering::Relaxed);
-                Ok((stale.0, inner.clock.now() + inner.config.stale_hold))
+                Ok((stale, inner.clock.now() + inner.config.stale_hold))
             }
         }
     }
@@ -200,15 +203,17 @@ impl Inner {
                     Outcome::NoData | Outcome::NonExistent => self.config.max_negative_ttl,
                 };
                 let life = Duration::from_secs(lookup.ttl.into()).min(longest).max(self.config.min_ttl);
-                let answer = Ok((Arc::new(lookup), now + life));
-                self.cache.insert(query, answer.clone(), now, life, self.config.stale);
-                answer
+                let lookup = Arc::new(lookup);
+                self.cache.insert(query, Ok(Arc::clone(&lookup)), now, life, self.config.stale);
+                Ok((lookup, now + life))
             }
             Err(error) => {
                 match self.cache.get(&query, now) {
                     // What is stale stays, and counts again for a while.
-                    Some(Hit::Stale(Ok(_))) => self.cache.hold(&query, now, self.config.stale_hold),
-                    Some(Hit::Fresh(_)) => {}
+                    Some(Hit::Stale(Ok(_))) if error != SourceError::Bogus => {
+                        self.cache.hold(&query, now, self.config.stale_hold)
+                    }
+                    Some(Hit::Fresh(..)) => {}
                     _ => self.cache.insert(query, Err(error), now, self.config.failure_ttl, Duration::ZERO),
                 }
                 Err(error)
@@ -309,14 +314,21 @@ mod tests {
         table.put("a.test", RecordKind::A, Ok(a(3, 60)));
         ask(&resolver, "a.test").await.unwrap();
         assert_eq!((resolver.stale_answers(), resolver.questions()), (1, 3));
+        clock.advance(Duration::from_secs(61));
+        table.put("a.test", RecordKind::A, Err(SourceError::Bogus));
+        assert_eq!(ask(&resolver, "a.test").await, Err(SourceError::Bogus), "forgery is not covered up");
+        clock.advance(Duration::from_secs(6));
+        table.put("a.test", RecordKind::A, Ok(a(4, 60)));
+        ask(&resolver, "a.test").await.unwrap();
+        assert_eq!((resolver.stale_answers(), resolver.questions()), (1, 5));
         clock.advance(Duration::from_secs(2 * 86_400));
         table.put("a.test", RecordKind::A, Err(SourceError::TimedOut));
         assert_eq!(ask(&resolver, "a.test").await, Err(SourceError::TimedOut), "too old");
         assert_eq!(ask(&resolver, "a.test").await, Err(SourceError::TimedOut));
-        assert_eq!(resolver.questions(), 4, "failures are remembered");
+        assert_eq!(resolver.questions(), 6, "failures are remembered");
         clock.advance(Duration::from_secs(6));
         assert_eq!(ask(&resolver, "a.test").await, Err(SourceError::TimedOut));
-        assert_eq!(resolver.questions(), 5);
+        assert_eq!(resolver.questions(), 7);
     }
 
     #[tokio::test(start_paused = true)]

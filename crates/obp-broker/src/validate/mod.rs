@@ -529,7 +529,7 @@ impl Validator {
     /// The evidence of a certificate that was judged good for this name.
     pub(crate) fn remembered(&self, name: &DomainName, now: Instant) -> Option<Arc<Advice>> {
         match self.0.remembered.get(name, now) {
-            Some(Hit::Fresh(advice)) => Some(advice),
+            Some(Hit::Fresh(advice, _)) => Some(advice),
             _ => None,
         }
     }

@@ -273,3 +273,59 @@ async fn the_index_selects_one_of_several_answers() {
     question.index = Some(4);
     assert_eq!(broker.connect(&question).await.status, Status::Syntax);
 }
+
+/// Answers while it is told to, and is silent or forges otherwise.
+#[derive(Debug)]
+struct Moody(std::sync::Mutex<Option<obp_broker::sources::SourceError>>);
+
+impl obp_broker::sources::Source for Moody {
+    fn lookup<'a>(
+        &'a self,
+        query: &'a obp_broker::sources::Query,
+    ) -> obp_broker::sources::BoxFuture<'a, Result<obp_broker::sources::Lookup, obp_broker::sources::SourceError>> {
+        use obp_broker::sources::{Lookup, Outcome, RecordKind, Records, Security};
+        let outcome = match query.kind {
+            RecordKind::A => Outcome::Found(Records::A(Box::new([[192, 0, 2, 9].into()]))),
+            _ => Outcome::NoData,
+        };
+        let mood = *self.0.lock().unwrap();
+        Box::pin(async move {
+            match mood {
+                Some(error) => Err(error),
+                None => Ok(Lookup::new(outcome, Security::Insecure, 60)),
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_old_answer_stands_in_for_silence_but_not_for_forgery() {
+    use obp_broker::policy::{Policy, PolicyStore};
+    use obp_broker::sources::{Resolver, ResolverConfig, SourceError};
+    use obp_broker::validate::{CrlStore, Roots, Validator};
+    use std::sync::Arc;
+    let clock = Arc::new(obp_broker::ManualClock::default());
+    let moody = Arc::new(Moody(None.into()));
+    // The record sets are gone at once: the answer itself must do.
+    let mut small = ResolverConfig::default();
+    small.stale = std::time::Duration::ZERO;
+    let resolver = Resolver::new(moody.clone(), clock.clone(), small);
+    let validator = Validator::new(Roots::none(), Arc::new(CrlStore::new()), clock.clone(), Default::default());
+    let policy = Arc::new(PolicyStore::of(Policy::default()));
+    let broker = Broker::new(resolver, policy, validator, Default::default());
+    let answer = ask(&broker, "a.test", "ssh").await;
+    assert_eq!(list(&answer), ["raw 192.0.2.9:22"]);
+    let set = |mood| *moody.0.lock().unwrap() = mood;
+    set(Some(SourceError::TimedOut));
+    clock.advance(std::time::Duration::from_secs(61));
+    assert_eq!(ask(&broker, "a.test", "ssh").await, answer);
+    let question = Question::new("a.test", Some("ssh"), None);
+    assert!(broker.cached(&question).is_some(), "it counts again for half a minute");
+    clock.advance(std::time::Duration::from_secs(31));
+    assert!(broker.cached(&question).is_none());
+    set(Some(SourceError::Bogus));
+    assert_eq!(ask(&broker, "a.test", "ssh").await.status, Status::ServerFailure);
+    set(Some(SourceError::TimedOut));
+    clock.advance(std::time::Duration::from_secs(2 * 86_400));
+    assert_eq!(ask(&broker, "a.test", "ssh").await.status, Status::TimeOut, "too old");
+}
