@@ -25,6 +25,9 @@ macro_rules! messages {
         }
 
         impl Message {
+            /// The names on the wire of all messages that this crate knows.
+            pub const NAMES: &'static [&'static str] = &[$($wire),*];
+
             /// Its name on the wire.
             pub const fn name(&self) -> &'static str {
                 match self {
@@ -65,8 +68,10 @@ macro_rules! messages {
             fn read<'de, A: MapAccess<'de>>(self, map: &mut A, rules: Rules<'_>) -> Result<Message, A::Error> {
                 match self {
                     $(Self::$variant => {
-                        let read = map.next_value_seed(Seed::<$variant>::new(rules));
-                        read.map(Message::$variant).map_err(rules.trace.member($wire))
+                        match map.next_value_seed(Seed::<$variant>::new(rules)) {
+                            Ok(message) => Ok(Message::$variant(message)),
+                            Err(error) => Err(rules.trace.member($wire, error)),
+                        }
                     })*
                 }
             }
@@ -191,7 +196,7 @@ pub(crate) fn decode<'de, D: Deserializer<'de>>(deserializer: D, rules: Rules<'_
         }
     }
 
-    deserializer.deserialize_map(Envelope(rules))
+    deserializer.deserialize_struct("Message", Message::NAMES, Envelope(rules))
 }
 
 impl<'de> serde::Deserialize<'de> for Message {

@@ -4,7 +4,7 @@
 //! Hand-written instead of derived: unknown members are kept without buffering the known ones (which `serde(flatten)`
 //! would do), and an error knows the member it is about.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -34,7 +34,6 @@ impl Default for Options {
 pub(crate) struct Trace {
     path: RefCell<Vec<Segment>>,
     kind: RefCell<Option<DecodeErrorKind>>,
-    failed: Cell<bool>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,15 +44,13 @@ enum Segment {
 
 impl Trace {
     fn left(&self, segment: Segment) {
-        self.failed.set(true);
         self.path.borrow_mut().push(segment);
     }
 
-    pub(crate) fn member<E>(&self, name: &'static str) -> impl FnOnce(E) -> E + '_ {
-        move |error| {
-            self.left(Segment::Member(name));
-            error
-        }
+    #[cold]
+    pub(crate) fn member<E>(&self, name: &'static str, error: E) -> E {
+        self.left(Segment::Member(name));
+        error
     }
 
     /// The path from the outside in: `QueryConnectResponse.Connection[1].IPPort`.
@@ -286,17 +283,19 @@ impl<'de, T: Wire> Visitor<'de> for ListVisitor<'_, T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<List<T>, A::Error> {
-        // An announced length is not believed: memory follows what arrives.
+        // An announced length is not believed: memory follows what arrives. Elements are large, and a `match` moves
+        // them less often than the adapters of `Result` do.
         let mut items = Vec::new();
         loop {
-            let read = array
-                .next_element_seed(Seed::<T>::new(self.rules))
-                .inspect_err(|_| self.rules.trace.left(Segment::Element(items.len())))?;
-            let Some(item) = read else { return Ok(List::present(items)) };
-            if items.len() >= self.rules.options.limits.items {
-                return Err(self.rules.fail(DecodeErrorKind::Limit(Limit::Items)));
+            match array.next_element_seed(Seed::<T>::new(self.rules)) {
+                Ok(Some(item)) if items.len() < self.rules.options.limits.items => items.push(item),
+                Ok(Some(_)) => return Err(self.rules.fail(DecodeErrorKind::Limit(Limit::Items))),
+                Ok(None) => return Ok(List::present(items)),
+                Err(error) => {
+                    self.rules.trace.left(Segment::Element(items.len()));
+                    return Err(error);
+                }
             }
-            items.push(item);
         }
     }
 
@@ -588,7 +587,10 @@ macro_rules! structure {
                                         return Err(rules.fail(DecodeErrorKind::DuplicateField($wire.to_owned())));
                                     }
                                     let seed = $crate::message::structure::Seed::new(rules);
-                                    $field = Some(map.next_value_seed(seed).map_err(rules.trace.member($wire))?);
+                                    match map.next_value_seed(seed) {
+                                        Ok(value) => $field = Some(value),
+                                        Err(error) => return Err(rules.trace.member($wire, error)),
+                                    }
                                 })*
                                 Key::Unknown(name) => extra.read(name, &mut map, rules)?,
                             }
@@ -597,7 +599,8 @@ macro_rules! structure {
                     }
                 }
 
-                deserializer.deserialize_map(Body(rules))
+                // With the names at hand the codec need not look whether what it compares with them is UTF-8.
+                deserializer.deserialize_struct(stringify!($name), Self::MEMBERS, Body(rules))
             }
         }
 

@@ -176,7 +176,8 @@ pub(crate) fn random<const N: usize>(rng: &mut StdRng) -> [u8; N] {
     octets
 }
 
-#[cfg(all(test, feature = "rust-crypto"))]
+#[cfg(test)]
+#[cfg(feature = "rust-crypto")]
 mod tests {
     use rand::SeedableRng as _;
 
