@@ -2,6 +2,7 @@
 //! test and a debugger run the same.
 #![forbid(unsafe_code)]
 
+pub mod dots;
 pub mod eve_json;
 pub mod iap_decode;
 pub mod iap_pair;
@@ -14,7 +15,7 @@ pub mod jsonc_tables;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is that of its folders of seeds and regressions.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("iap_decode", iap_decode::run),
     ("iap_session", iap_session::run),
     ("iap_pair", iap_pair::run),
@@ -22,6 +23,12 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("eve_json", eve_json::run),
     ("jsonb_decode", jsonb_decode::run),
     ("jsonc_tables", jsonc_tables::run),
+    ("coap_udp", dots::coap::udp),
+    ("coap_tcp", dots::coap::tcp),
+    ("dots_cbor", dots::body::cbor),
+    ("dots_json", dots::body::json),
+    ("dots_session", dots::session::run),
+    ("dots_pair", dots::pair::run),
 ];
 
 /// Many inputs as one file: each behind its length, two octets.
