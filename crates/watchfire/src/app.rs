@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command, ConfigCommand, IapCommand};
+use crate::cli::{Cli, Command, ConfigCommand, IapCommand, ObpCommand};
 use crate::config::{self, Service, ServiceArgs};
 use crate::exit::{Failure, clap_exit};
-use crate::{alerts, logging, manual, out, pki, quickstart, service};
+use crate::{alerts, logging, manual, obp, out, pki, quickstart, service};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -41,6 +41,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Iap(IapCommand::Manager(args)) => one(ServiceArgs::IapManager(args), log_format, json),
         Command::Iap(IapCommand::Sensor(args)) => one(ServiceArgs::IapSensor(args), log_format, json),
         Command::Iap(IapCommand::Proxy(args)) => one(ServiceArgs::IapProxy(args), log_format, json),
+        Command::Obp(ObpCommand::Broker(args)) => one(ServiceArgs::ObpBroker(args), log_format, json),
+        Command::Obp(ObpCommand::Dns(args)) => one(ServiceArgs::ObpDns(Box::new(args)), log_format, json),
+        Command::Obp(command) => {
+            logging::init_or(log_format, "warn")?;
+            wait(obp::run(command, json))
+        }
         Command::Quickstart(args) => {
             logging::init_or(log_format, "warn")?;
             wait(quickstart::run(&args, json))

@@ -3,12 +3,17 @@
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Service;
+use crate::config::{Service, ServiceArgs};
 use crate::exit::Failure;
 use crate::metrics::{self, Health, Registry};
 use crate::signals::{self, Reload};
 use crate::values::HostPort;
-use crate::{iap, listening};
+use crate::iap::manager::ManagerService;
+use crate::iap::proxy::ProxyService;
+use crate::iap::sensor::SensorService;
+use crate::listening;
+use crate::obp::broker::BrokerService;
+use crate::obp::stub::DnsService;
 
 /// What every service of a process shares. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -70,7 +75,7 @@ pub async fn run(services: Vec<Service>, metrics: Option<&HostPort>, json: bool)
         tasks.spawn(async move {
             let failed =
                 |failure: Failure| if service.place.is_empty() { failure } else { failure.within(&service.place) };
-            iap::serve(service.args, context).await.map_err(failed)
+            serve(service.args, context).await.map_err(failed)
         });
     }
     let mut outcome = Ok(());
@@ -87,4 +92,15 @@ pub async fn run(services: Vec<Service>, metrics: Option<&HostPort>, json: bool)
     // The metrics' task watches this too.
     shutdown.cancel();
     outcome
+}
+
+/// Runs one service until it ends by itself or `context.shutdown` is cancelled and it has drained.
+async fn serve(args: ServiceArgs, context: Context) -> Result<(), Failure> {
+    match args {
+        ServiceArgs::IapManager(args) => ManagerService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::IapSensor(args) => SensorService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::IapProxy(args) => ProxyService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::ObpBroker(args) => BrokerService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::ObpDns(args) => DnsService::start(&args, &context).await?.run(context).await,
+    }
 }

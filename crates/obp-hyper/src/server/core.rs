@@ -116,6 +116,7 @@ impl<K: Knowledge> Core<K> {
         socket: &Arc<UdpSocket>,
         buffer: &mut [u8],
         most: usize,
+        admit: &impl Fn(SocketAddr) -> bool,
     ) -> (usize, Vec<(Arc<UdpSocket>, Datagram)>) {
         let mut todo = Todo::default();
         let mut count = 0;
@@ -132,6 +133,9 @@ impl<K: Knowledge> Core<K> {
                     }
                 };
                 count += 1;
+                if !admit(from) {
+                    continue;
+                }
                 let payload = buffer.get(..len).unwrap_or_default();
                 let _ = state.broker.handle_datagram(self.clock.now(), from, payload);
                 self.drain(&mut state, Some(socket), &mut todo);

@@ -1,7 +1,7 @@
 //! HTTP/1.1 and HTTP/2 (draft-hallambaker-omnibroker-08 section 7.2).
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::core::Core;
+use super::rate::Rates;
 use super::{Knowledge, ServerCounters, ServerLimits, count};
 
 /// What all connections share.
@@ -30,6 +31,7 @@ pub(super) struct Shared<K> {
     pub(super) body_limit: usize,
     pub(super) places: Arc<Semaphore>,
     pub(super) counters: Arc<ServerCounters>,
+    pub(super) rates: Arc<Rates>,
     pub(super) stop: CancellationToken,
     pub(super) cut: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -106,7 +108,7 @@ where
         .keep_alive_timeout(shared.limits.head);
     let service = service_fn(|request| {
         let shared = Arc::clone(shared);
-        async move { Ok::<_, Infallible>(exchange(request, security, &shared).await) }
+        async move { Ok::<_, Infallible>(exchange(request, from.ip(), security, &shared).await) }
     });
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -125,9 +127,16 @@ where
 
 async fn exchange<K: Knowledge>(
     request: Request<Incoming>,
+    from: IpAddr,
     security: Security,
     shared: &Arc<Shared<K>>,
 ) -> Response<Full<Bytes>> {
+    if !shared.rates.admit(from, shared.core.clock.now()) {
+        count(&shared.counters.rate_limited);
+        let mut response = bare(StatusCode::TOO_MANY_REQUESTS);
+        response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+        return response;
+    }
     let (parts, body) = request.into_parts();
     // An announced length is only believed where it is too much.
     if body.size_hint().lower() > shared.body_limit as u64 {

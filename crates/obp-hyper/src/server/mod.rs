@@ -33,6 +33,7 @@
 mod core;
 mod enroll;
 mod http;
+mod rate;
 mod udp;
 
 use std::fmt;
@@ -56,6 +57,7 @@ use watchfire_core::UnixTime;
 use self::core::Core;
 use crate::clock::{self, Clock};
 use enroll::Enrolment;
+use rate::Rates;
 pub use enroll::{Accounts, Admission};
 
 /// How often the machine's idea of the wall clock is set right.
@@ -117,6 +119,9 @@ pub struct ServerLimits {
     pub body: Duration,
     /// Requests under way at one time on a connection of HTTP/2. 256.
     pub streams: u32,
+    /// Requests and datagrams a second of one address (of one /64 of IPv6), with as many at once; 0 does not limit.
+    /// Requests beyond it are answered 429, datagrams not at all. 0.
+    pub per_address: u32,
 }
 
 impl Default for ServerLimits {
@@ -127,6 +132,7 @@ impl Default for ServerLimits {
             head: Duration::from_secs(30),
             body: Duration::from_secs(10),
             streams: 256,
+            per_address: 0,
         }
     }
 }
@@ -143,6 +149,8 @@ pub struct ServerCounters {
     pub broken: AtomicU64,
     /// Bodies that were too long or came too slowly.
     pub bodies_refused: AtomicU64,
+    /// Requests and datagrams above the rate of their address.
+    pub rate_limited: AtomicU64,
 }
 
 /// Puts a [`Server`] together.
@@ -206,6 +214,7 @@ impl<K: Knowledge> ServerBuilder<K> {
             body_limit,
             places: Arc::new(Semaphore::new(self.limits.connections)),
             counters: Arc::default(),
+            rates: Arc::new(Rates::new(self.limits.per_address)),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
             sockets: TaskTracker::new(),
@@ -236,6 +245,7 @@ pub struct Server<K> {
     body_limit: usize,
     places: Arc<Semaphore>,
     counters: Arc<ServerCounters>,
+    rates: Arc<Rates>,
     /// Takes nothing new.
     stop: CancellationToken,
     /// Ends everything.
@@ -267,6 +277,7 @@ impl<K: Knowledge> Server<K> {
             body_limit: self.body_limit,
             places: Arc::clone(&self.places),
             counters: Arc::clone(&self.counters),
+            rates: Arc::clone(&self.rates),
             stop: self.stop.clone(),
             cut: self.cut.clone(),
             tasks: self.sockets.clone(),
@@ -277,7 +288,7 @@ impl<K: Knowledge> Server<K> {
 
     /// Serves datagrams at a socket.
     pub fn serve_udp(&self, socket: UdpSocket) {
-        let serving = udp::serve(Arc::new(socket), Arc::clone(&self.core));
+        let serving = udp::serve(Arc::new(socket), Arc::clone(&self.core), Arc::clone(&self.rates), Arc::clone(&self.counters));
         let stop = self.stop.clone();
         self.sockets.spawn(async move { stop.run_until_cancelled(serving).await });
     }
@@ -285,6 +296,12 @@ impl<K: Knowledge> Server<K> {
     /// What the protocol's machine counted.
     pub fn stats(&self) -> BrokerStats {
         self.core.stats()
+    }
+
+    /// The same, for whoever outlives this value.
+    pub fn stats_handle(&self) -> impl Fn() -> BrokerStats + Send + Sync + use<K> {
+        let core = Arc::clone(&self.core);
+        move || core.stats()
     }
 
     /// What the HTTP side counted.

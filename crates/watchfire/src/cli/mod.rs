@@ -4,6 +4,7 @@
 //! (see [`crate::config`]), so that a key and a flag cannot drift apart.
 
 mod iap;
+mod obp;
 mod pki;
 
 use std::path::PathBuf;
@@ -13,6 +14,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use iap::{
     AlertsArgs, Compat, EkuMode, IapCommand, ManagerArgs, OutputSync, ProxyArgs, SensorArgs, StoreArgs, TlsArgs,
     TlsVersion,
+};
+pub use obp::{
+    AccountAddArgs, AccountCommand, AccountFileArgs, AccountNameArgs, BindArgs, BindingArgs, BrokerArgs, CodecArgs,
+    CodecCommand, CodecFormat, CodecProfile, ConnectArgs, Dialect, DnsArgs, Dnssec, ObpCommand, Resolver, Transport,
+    ValidateArgs,
 };
 pub use pki::{CrlArgs, InitArgs, IssueArgs, PkiCommand, Profile, San};
 
@@ -64,6 +70,9 @@ pub enum Command {
     /// Intrusion Alert Protocol: sensors, managers, proxies, and what they stored
     #[command(subcommand)]
     Iap(IapCommand),
+    /// OmniBroker: one trusted answer to how a service is best reached, and whether a certificate is to be trusted
+    #[command(subcommand)]
+    Obp(ObpCommand),
     /// Run a set of services from one file
     Run(RunArgs),
     /// Look at configuration files
@@ -91,7 +100,7 @@ pub struct QuickstartArgs {
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::exhaustive_structs)]
 pub struct RunArgs {
-    /// TOML: one [[iap.manager]], [[iap.sensor]] or [[iap.proxy]] table per service; keys are the flags' names
+    /// TOML: one table per service, such as [[iap.manager]] or [[obp.broker]]; keys are the flags' names
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub config: PathBuf,
 }
@@ -160,6 +169,17 @@ mod tests {
             "watchfire iap sensor --listen a:1 --manager-name m --cert c --key k --ca a --input - --content-type x/y --framed",
             "watchfire iap proxy --listen a:1 --next-hop b:2 --name p --allow-from 10.0.0.0/8 --allow-target m --metrics a:2",
             "watchfire iap alerts --store postgres://u@h/d --since 15m --source 192.0.2.0/24 --limit 5 --json",
+            "watchfire obp broker --listen 127.0.0.1:0 --udp 127.0.0.1:0 --cert c --key k --accounts a --resolver 192.0.2.1:53 \
+             --roots r --crl c --crl d --policy p --dialect strict --metrics 127.0.0.1:0",
+            "watchfire obp broker --listen 127.0.0.1:0 --accounts a --resolver system --dialect seed",
+            "watchfire obp account add --accounts a alice@example.com --pin --json",
+            "watchfire obp bind --broker https://b --account a@b --out o --pin-file p --ca c",
+            "watchfire obp connect --binding b example.com _http --port 80 --prove --policy dv --policy ev --transport udp",
+            "watchfire obp connect --binding b example.com --port 80 --transport http",
+            "watchfire obp validate --binding b --name n --service s c.pem d.pem",
+            "watchfire obp dns --binding b --listen 127.0.0.1:0",
+            "watchfire obp codec encode --format json-b",
+            "watchfire obp codec decode --format json-d",
             "watchfire run --config f.toml",
             "watchfire config check f.toml",
             "watchfire completions bash",
@@ -183,6 +203,11 @@ mod tests {
             format!("{sensor} --connect a:1 --eve f --framed"),
             format!("{sensor} --connect a:1 --eve f --window 0"),
             "watchfire iap proxy --listen a:1 --name p".to_owned(),
+            "watchfire obp broker --listen a:1".to_owned(),
+            "watchfire obp broker --listen a:1 --accounts a --cert c".to_owned(),
+            "watchfire obp connect --binding b example.com".to_owned(),
+            "watchfire obp validate --binding b --name n".to_owned(),
+            "watchfire obp bind --broker u --out o".to_owned(),
             "watchfire pki issue --dir d --profile nosuch --name x".to_owned(),
         ] {
             assert!(parse(&line).is_err(), "{line} was taken");

@@ -7,8 +7,9 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
 use super::{Config, ServiceArgs};
-use crate::cli::{ManagerArgs, SensorArgs, TlsArgs};
+use crate::cli::{BrokerArgs, ManagerArgs, SensorArgs, TlsArgs};
 use crate::exit::{Failure, file_failure};
+use crate::obp::accounts::Accounts;
 use crate::values::{HostPort, OutputSpec, StoreUrl};
 
 /// Everything that would keep the services of `config` from starting, as far as can be seen without starting them.
@@ -40,6 +41,14 @@ pub fn check(config: &Config) -> Vec<Failure> {
                 args.listen.iter().chain(&args.metrics).collect()
             }
             ServiceArgs::IapProxy(args) => args.listen.iter().chain(&args.metrics).collect(),
+            ServiceArgs::ObpBroker(args) => {
+                broker(args, &mut problems);
+                args.listen.iter().chain(&args.metrics).collect()
+            }
+            ServiceArgs::ObpDns(args) => {
+                readable(&args.binding.binding, &mut problems);
+                args.listen.iter().chain(&args.metrics).collect()
+            }
         };
         for addr in sockets {
             claim(addr, place, &mut problems);
@@ -84,6 +93,25 @@ fn sensor(args: &SensorArgs, found: &mut Vec<Failure>) {
         && !spool.is_dir()
     {
         folder_of(spool, found);
+    }
+}
+
+fn broker(args: &BrokerArgs, found: &mut Vec<Failure>) {
+    if let (Some(cert), Some(private)) = (&args.cert, &args.key)
+        && let Some(leaf) = certificates(cert, found)
+    {
+        key(private, &leaf, found);
+    }
+    if let Some(roots) = &args.roots {
+        certificates(roots, found);
+    }
+    let rest = [&args.policy, &args.trust_anchor].into_iter().flatten();
+    rest.chain(&args.crl).for_each(|path| readable(path, found));
+    if let Err(failure) = Accounts::at(&args.accounts).names() {
+        found.push(failure);
+    }
+    if let Some(audit) = args.audit.as_ref().filter(|path| path.as_os_str() != "-") {
+        folder_of(audit, found);
     }
 }
 

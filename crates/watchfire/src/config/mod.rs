@@ -25,7 +25,7 @@ use clap::{ArgAction, Args, FromArgMatches, ValueEnum as _};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::cli::{LogFormat, ManagerArgs, ProxyArgs, SensorArgs};
+use crate::cli::{BrokerArgs, DnsArgs, LogFormat, ManagerArgs, ProxyArgs, SensorArgs};
 use crate::exit::{Failure, file_failure};
 use crate::values::HostPort;
 use source::Source;
@@ -74,6 +74,10 @@ pub enum ServiceArgs {
     IapSensor(Box<SensorArgs>),
     /// `iap proxy`
     IapProxy(Box<ProxyArgs>),
+    /// `obp broker`
+    ObpBroker(Box<BrokerArgs>),
+    /// `obp dns`
+    ObpDns(Box<DnsArgs>),
 }
 
 impl ServiceArgs {
@@ -83,6 +87,19 @@ impl ServiceArgs {
             Self::IapManager(_) => "iap manager",
             Self::IapSensor(_) => "iap sensor",
             Self::IapProxy(_) => "iap proxy",
+            Self::ObpBroker(_) => "obp broker",
+            Self::ObpDns(_) => "obp dns",
+        }
+    }
+
+    /// Makes relative paths start at `base`.
+    fn rebase(&mut self, base: &Path) {
+        match self {
+            Self::IapManager(args) => args.rebase(base),
+            Self::IapSensor(args) => args.rebase(base),
+            Self::IapProxy(_) => {}
+            Self::ObpBroker(args) => args.rebase(base),
+            Self::ObpDns(args) => args.rebase(base),
         }
     }
 }
@@ -179,8 +196,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
     Err(reader.problems)
 }
 
-const ROOT_KEYS: [&str; 3] = ["log-format", "metrics", "iap"];
-const IAP_KEYS: [&str; 3] = ["manager", "sensor", "proxy"];
+const ROOT_KEYS: [&str; 4] = ["log-format", "metrics", "iap", "obp"];
+
+/// The services of each family.
+const FAMILIES: [(&str, &[&str]); 2] = [("iap", &["manager", "sensor", "proxy"]), ("obp", &["broker", "dns"])];
 
 struct Reader<'a> {
     source: Source<'a>,
@@ -202,14 +221,17 @@ impl Reader<'_> {
                     Ok(addr) => config.metrics = Some(addr),
                     Err(error) => self.problem(at, "metrics", &format!("`{text}`: {error}"), ""),
                 },
-                ("iap", DeValue::Table(iap)) => self.family("iap", iap),
                 (name @ ("log-format" | "metrics"), other) => {
                     self.problem(at, name, &format!("must be a string, not {}", kind(other)), "put it in quotes");
                 }
-                ("iap", other) => {
-                    self.problem(at, "iap", &format!("must be a table, not {}", kind(other)), "write [[iap.manager]]");
-                }
-                (other, _) => self.unknown(key.span().start, other, other, &ROOT_KEYS),
+                (name, value) => match (FAMILIES.iter().find(|(family, _)| *family == name), value) {
+                    (Some((family, services)), DeValue::Table(table)) => self.family(family, services, table),
+                    (Some((family, services)), other) => {
+                        let remedy = format!("write [[{family}.{}]]", services[0]);
+                        self.problem(at, family, &format!("must be a table, not {}", kind(other)), &remedy);
+                    }
+                    (None, _) => self.unknown(key.span().start, name, name, &ROOT_KEYS),
+                },
             }
         }
         if self.services.is_empty() && self.problems.is_empty() {
@@ -218,20 +240,20 @@ impl Reader<'_> {
         config
     }
 
-    fn family(&mut self, family: &str, table: &DeTable<'_>) {
+    fn family(&mut self, family: &str, services: &[&str], table: &DeTable<'_>) {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
             let dotted = format!("{family}.{name}");
-            if !IAP_KEYS.contains(&name) {
-                self.unknown(key.span().start, &dotted, name, &IAP_KEYS);
+            if !services.contains(&name) {
+                self.unknown(key.span().start, &dotted, name, services);
                 continue;
             }
             match value.get_ref() {
-                DeValue::Table(inner) => self.service(&dotted, name, value.span().start, inner),
+                DeValue::Table(inner) => self.service(&dotted, value.span().start, inner),
                 DeValue::Array(list) => {
                     for entry in list.iter() {
                         match entry.get_ref() {
-                            DeValue::Table(inner) => self.service(&dotted, name, entry.span().start, inner),
+                            DeValue::Table(inner) => self.service(&dotted, entry.span().start, inner),
                             other => self.problem(
                                 entry.span().start,
                                 &dotted,
@@ -251,21 +273,17 @@ impl Reader<'_> {
         }
     }
 
-    fn service(&mut self, dotted: &str, name: &str, at: usize, table: &DeTable<'_>) {
-        let args = match name {
-            "manager" => {
-                self.flags::<ManagerArgs>(dotted, at, table).map(|args| ServiceArgs::IapManager(Box::new(args)))
-            }
-            "sensor" => self.flags::<SensorArgs>(dotted, at, table).map(|args| ServiceArgs::IapSensor(Box::new(args))),
-            _ => self.flags::<ProxyArgs>(dotted, at, table).map(|args| ServiceArgs::IapProxy(Box::new(args))),
+    fn service(&mut self, dotted: &str, at: usize, table: &DeTable<'_>) {
+        let args = match dotted {
+            "iap.manager" => self.flags(dotted, at, table).map(|args| ServiceArgs::IapManager(Box::new(args))),
+            "iap.sensor" => self.flags(dotted, at, table).map(|args| ServiceArgs::IapSensor(Box::new(args))),
+            "iap.proxy" => self.flags(dotted, at, table).map(|args| ServiceArgs::IapProxy(Box::new(args))),
+            "obp.broker" => self.flags(dotted, at, table).map(|args| ServiceArgs::ObpBroker(Box::new(args))),
+            // The last of `FAMILIES`.
+            _ => self.flags(dotted, at, table).map(|args| ServiceArgs::ObpDns(Box::new(args))),
         };
         let Some(mut args) = args else { return };
-        let base = self.source.folder();
-        match &mut args {
-            ServiceArgs::IapManager(args) => args.rebase(base),
-            ServiceArgs::IapSensor(args) => args.rebase(base),
-            ServiceArgs::IapProxy(_) => {}
-        }
+        args.rebase(self.source.folder());
         let place = format!("{}:{}", self.source.path().display(), self.source.line_column(at).0);
         self.services.push(Service { args, place });
     }

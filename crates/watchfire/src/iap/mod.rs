@@ -19,21 +19,7 @@ pub mod sensor;
 mod tls;
 
 use crate::cli::Compat;
-use crate::config::ServiceArgs;
 use crate::exit::Failure;
-use crate::service::Context;
-
-/// Runs one service until it ends by itself or `context.shutdown` is cancelled and it has drained.
-///
-/// # Errors
-/// Whatever keeps it from starting or going on.
-pub async fn serve(args: ServiceArgs, context: Context) -> Result<(), Failure> {
-    match args {
-        ServiceArgs::IapManager(args) => manager::ManagerService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::IapSensor(args) => sensor::SensorService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::IapProxy(args) => proxy::ProxyService::start(&args, &context).await?.run(context).await,
-    }
-}
 
 impl From<Compat> for iap_proto::Compat {
     fn from(compat: Compat) -> Self {

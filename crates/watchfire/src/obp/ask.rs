@@ -1,0 +1,210 @@
+//! `obp connect` and `obp validate`.
+
+use obp_broker::proof::{self, Anchors};
+use obp_hyper::client::ClientError;
+use obp_proto::message::{
+    Advice, Connection, Credential, Identifier, Name, Port, QueryConnectRequest, QueryConnectResponse, ServicePrefix,
+    ValidateRequest,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::binding::{Asker, protocol_failure};
+use crate::cli::{ConnectArgs, ValidateArgs};
+use crate::exit::{Failure, file_failure};
+use crate::out;
+
+/// `obp connect`: the ways to connect, preferred first.
+///
+/// # Errors
+/// A broker that cannot be reached, or refuses; with `--prove`, evidence that does not hold.
+pub async fn connect(args: &ConnectArgs, json: bool) -> Result<(), Failure> {
+    let mut identifier = Identifier::new(name(&args.name)?);
+    if let Some(service) = &args.service {
+        let service: ServicePrefix =
+            service.parse().map_err(|error| Failure::usage(format!("`{service}`: {error}")).at("SERVICE"))?;
+        identifier = identifier.with_service(service);
+    }
+    if let Some(port) = args.port {
+        identifier = identifier.with_port(Port::from(port));
+    }
+    let mut request = QueryConnectRequest::new(identifier);
+    request.index = args.index;
+    request.policy = args.policy.clone().into();
+    request.prove_it = args.prove.then_some(true);
+    let asker = Asker::start(&args.binding).await?;
+    let answer = asker.client.connect(request).await.map_err(|error| failure(&error, &args.name))?;
+    asker.save()?;
+    let proven = if args.prove { Some(prove(args, &answer)?) } else { None };
+    for connection in answer.connection.iter() {
+        let proven = proven.as_ref().map(|proof| proof.holds_for(connection));
+        out::line(&if json { object(connection, proven) } else { row(connection, proven) })?;
+    }
+    if answer.connection.is_empty() {
+        return Err(Failure::refused("the broker knows no way to connect").at(&args.name));
+    }
+    if let (Some(proof), false) = (&proven, json) {
+        out::line(&format!("  {}", proof.summary))?;
+    }
+    Ok(())
+}
+
+/// What the evidence proves.
+struct Proven {
+    addresses: Option<Vec<std::net::IpAddr>>,
+    summary: String,
+}
+
+impl Proven {
+    fn holds_for(&self, connection: &Connection) -> bool {
+        let Some(addresses) = &self.addresses else { return false };
+        connection.ip_address.is_some_and(|address| addresses.contains(&address))
+    }
+}
+
+/// Checks the evidence. None is no mistake (the names may be in an unsigned zone), evidence that does not hold is.
+fn prove(args: &ConnectArgs, answer: &QueryConnectResponse) -> Result<Proven, Failure> {
+    let anchors = match &args.trust_anchor {
+        Some(path) => {
+            let octets = crate::pki::read_bounded(path).map_err(|error| file_failure("read", path, &error))?;
+            let text = String::from_utf8_lossy(&octets);
+            Anchors::parse(&text).map_err(|error| Failure::usage(error.to_string()).at(path.display()))?
+        }
+        None => Anchors::root(),
+    };
+    let chains = answer.advice.iter().chain(answer.connection.iter().filter_map(|one| one.advice.as_ref()));
+    let chain = |advice: &&Advice| advice.media_type.as_deref() == Some(Advice::DNSSEC_CHAIN);
+    let Some(data) = chains.into_iter().find(chain).and_then(|advice| advice.data.as_ref()) else {
+        return Ok(Proven { addresses: None, summary: "no evidence: the names are not signed by DNSSEC".into() });
+    };
+    let now = jiff::Timestamp::now().as_second();
+    let proof = proof::verify(data.as_bytes(), &anchors, now).map_err(|error| {
+        let failure = Failure::misbehaved(format!("the broker's evidence does not hold: {error}")).at(&args.name);
+        failure.remedy("do not connect; ask the broker's operator, or name the right --trust-anchor")
+    })?;
+    let proven = proof.proven();
+    let addresses = proven
+        .iter()
+        .flat_map(|(name, _)| proof.addresses(name))
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect::<Vec<_>>();
+    let until = jiff::Timestamp::from_second(proof.valid_until()).map(|until| until.to_string()).unwrap_or_default();
+    let summary = format!("proven by DNSSEC until {until}: {} records", proven.len());
+    Ok(Proven { addresses: Some(addresses), summary })
+}
+
+fn row(connection: &Connection, proven: Option<bool>) -> String {
+    let place = match (connection.ip_address, connection.ip_port) {
+        (Some(address), Some(port)) => std::net::SocketAddr::new(address, port.into()).to_string(),
+        (Some(address), None) => address.to_string(),
+        _ => "no address".to_owned(),
+    };
+    let words = [
+        Some(connection.transport().to_string()),
+        connection.transport_policy.as_ref().map(ToString::to_string),
+        connection.protocol_policy.as_ref().map(ToString::to_string),
+        proven.map(|proven| if proven { "proven" } else { "not proven" }.to_owned()),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    // A broker's words never write to the terminal.
+    let line = format!("{place}\t{}", words.join(" "));
+    line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect()
+}
+
+/// The connection by the names of the wire.
+fn object(connection: &Connection, proven: Option<bool>) -> String {
+    let mut object = serde_json::Map::new();
+    let mut put = |name: &str, value: Option<serde_json::Value>| {
+        if let Some(value) = value {
+            object.insert(name.to_owned(), value);
+        }
+    };
+    put("IPAddress", connection.ip_address.map(|address| address.to_string().into()));
+    put("IPPort", connection.ip_port.map(|port| u16::from(port).into()));
+    put("Transport", connection.transport.as_ref().map(|word| word.as_str().into()));
+    put("TransportPolicy", connection.transport_policy.as_ref().map(|word| word.as_str().into()));
+    put("ProtocolPolicy", connection.protocol_policy.as_ref().map(|word| word.as_str().into()));
+    put("Proven", proven.map(Into::into));
+    serde_json::Value::Object(object).to_string()
+}
+
+/// `obp validate`
+///
+/// # Errors
+/// A veto (the peer said no), or a broker that cannot be reached.
+pub async fn validate(args: &ValidateArgs, json: bool) -> Result<(), Failure> {
+    let mut chain = Vec::new();
+    for path in &args.certificates {
+        let octets = crate::pki::read_bounded(path).map_err(|error| file_failure("read", path, &error))?;
+        if octets.trim_ascii_start().starts_with(b"-----") {
+            let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
+            let found = found.map_err(|error| Failure::usage(format!("not PEM: {error}")).at(path.display()))?;
+            if found.is_empty() {
+                return Err(Failure::usage("holds no certificate").at(path.display()));
+            }
+            chain.extend(found.into_iter().map(|der| der.to_vec()));
+        } else {
+            chain.push(octets);
+        }
+    }
+    let mut request = ValidateRequest::new(name(&args.name)?, Vec::<Vec<u8>>::new());
+    request.credential = chain.into_iter().map(Credential::certificate).collect();
+    request.policy = args.policy.clone().into();
+    if let Some(service) = &args.service {
+        let service: ServicePrefix =
+            service.parse().map_err(|error| Failure::usage(format!("`{service}`: {error}")).at("--service"))?;
+        for identifier in request.service.iter_mut().flat_map(|service| service.identifier.iter_mut()) {
+            identifier.service = Some(service.clone());
+        }
+    }
+    let asker = Asker::start(&args.binding).await?;
+    let outcome = asker.client.validate(request).await;
+    asker.save()?;
+    match outcome {
+        Ok(answer) => {
+            let policies: Vec<String> = answer.policy.iter().cloned().collect();
+            if json {
+                let object = serde_json::json!({ "valid": true, "status": answer.status.code(), "policy": policies });
+                return out::line(&object.to_string());
+            }
+            out::line(&format!("the broker has nothing against it{}", if policies.is_empty() {
+                String::new()
+            } else {
+                format!("; it holds under {}", policies.join(", "))
+            }))
+        }
+        Err(ClientError::Refused { status, description }) if json => {
+            let object =
+                serde_json::json!({ "valid": false, "status": status.code(), "reason": description });
+            out::line(&object.to_string())?;
+            Err(failure(&ClientError::Refused { status, description }, &args.name))
+        }
+        Err(error) => Err(failure(&error, &args.name)),
+    }
+}
+
+/// A name as it is read, or as the DNS has it.
+fn name(text: &str) -> Result<Name, Failure> {
+    let ascii = idna::domain_to_ascii(text).map_err(|_| Failure::usage(format!("`{text}` is no name of the DNS")))?;
+    ascii.parse().map_err(|error| Failure::usage(format!("`{text}`: {error}")))
+}
+
+/// The client's error with the exit code of whom it blames.
+pub(super) fn failure(error: &ClientError, about: &str) -> Failure {
+    let failure = match error {
+        ClientError::Refused { status, .. } if status.code() == 504 => Failure::unreachable(error.to_string()),
+        ClientError::Refused { status, .. } if status.code() == 401 => {
+            Failure::refused(error.to_string()).remedy("bind again with `watchfire obp bind`")
+        }
+        ClientError::Refused { .. } => Failure::refused(error.to_string()),
+        ClientError::Protocol(protocol) => protocol_failure(protocol),
+        ClientError::Exchange { error: protocol, what } => {
+            let told = protocol_failure(protocol);
+            Failure::new(told.blame(), format!("{protocol} ({what})"))
+        }
+        ClientError::Mismatch => Failure::misbehaved(error.to_string()),
+        _ => Failure::unreachable(error.to_string()),
+    };
+    failure.at(about)
+}

@@ -1,0 +1,231 @@
+//! `obp bind`, and the file that a binding is kept in.
+//!
+//! The file is the binding as the protocol writes it, with two more members that are this program's: `Broker`, the URL
+//! that it came from, and `CA`, the authorities that were trusted then.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use obp_hyper::client::{BindError, BindOptions, BrokerUrl, Client, bind};
+use obp_proto::client::ClientConfig;
+use obp_proto::crypto::RustCrypto;
+use obp_proto::message::InstanceTransport;
+use obp_proto::service_connect::{AccountName, Binding, Pin};
+use obp_proto::{Error, Limits};
+use zeroize::Zeroizing;
+
+use crate::cli::{BindArgs, BindingArgs, Transport};
+use crate::exit::{Failure, file_failure};
+use crate::{https, out};
+
+/// Not read beyond this many octets.
+const FILE_LIMIT: usize = 4 << 20;
+
+/// `obp bind`
+///
+/// # Errors
+/// A broker that cannot be reached or says no, or a file that cannot be written.
+pub async fn run(args: &BindArgs, json: bool) -> Result<(), Failure> {
+    let url: BrokerUrl = args.broker.parse().map_err(|error| {
+        Failure::usage(format!("`{}`: {error}", args.broker)).at("--broker")
+    })?;
+    if args.out.is_dir() {
+        return Err(Failure::usage("is a folder").at(args.out.display()).remedy("name the file of the binding"));
+    }
+    let options = BindOptions::new(tls(args.ca.as_deref(), url.is_tls())?);
+    let account: Option<AccountName> = match &args.account {
+        Some(text) => Some(text.parse().map_err(|error| {
+            Failure::usage(format!("`{text}`: {error}")).at("--account").remedy("write NAME@DOMAIN")
+        })?),
+        None => None,
+    };
+    let pin = pin(args)?;
+    let by = match (&account, pin) {
+        (Some(account), Some(pin)) => Some((account, pin)),
+        (Some(_), None) if !args.anonymous => {
+            let failure = Failure::usage("no PIN");
+            return Err(failure.remedy("name its file with --pin-file, or set WATCHFIRE_PIN"));
+        }
+        _ => None,
+    };
+    let bound = tokio::time::timeout(args.timeout.0, bind(&url, by, &options)).await;
+    let bound = bound.unwrap_or_else(|_| Err(BindError::Protocol(Error::TimedOut("binding"))));
+    let mut binding = bound.map_err(|error| bind_failure(&error, &url))?;
+    complete(&mut binding, &url, args.ca.as_deref());
+    write(&args.out, &binding)?;
+    if json {
+        let expires = binding.expires().map(|expires| expires.to_string());
+        let object = serde_json::json!({
+            "account": args.account,
+            "broker": url.to_string(),
+            "binding": args.out.display().to_string(),
+            "expires": expires,
+        });
+        return out::line(&object.to_string());
+    }
+    out::line(&format!("bound; the keys are in {}", args.out.display()))
+}
+
+fn pin(args: &BindArgs) -> Result<Option<Pin>, Failure> {
+    let text = match &args.pin_file {
+        Some(path) => {
+            let octets = crate::pki::read_bounded(path).map_err(|error| file_failure("read the PIN", path, &error))?;
+            let octets = Zeroizing::new(octets);
+            let text = std::str::from_utf8(&octets)
+                .map_err(|_| Failure::usage("the PIN is not UTF-8").at(path.display()))?;
+            Some(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+        }
+        None => std::env::var("WATCHFIRE_PIN").ok().map(Zeroizing::new),
+    };
+    let parse = |text: Zeroizing<String>| text.parse::<Pin>().map_err(|error| Failure::usage(error.to_string()));
+    text.filter(|text| !text.trim().is_empty()).map(parse).transpose()
+}
+
+fn bind_failure(error: &BindError, url: &BrokerUrl) -> Failure {
+    match error {
+        BindError::Protocol(error) => match error {
+            Error::Refused(_) => protocol_failure(error)
+                .at(url)
+                .remedy("ask the broker's operator for the account's name and a new PIN"),
+            other => protocol_failure(other).at(url),
+        },
+        BindError::Unreachable { what, .. } => Failure::unreachable(what.clone()).at(url),
+        other => Failure::usage(other.to_string()).at(url),
+    }
+}
+
+/// The protocol's error with the exit code of whom it blames.
+pub(super) fn protocol_failure(error: &Error) -> Failure {
+    let text = error.to_string();
+    match error {
+        Error::Refused(status) if status.code() == 504 => Failure::unreachable(text),
+        Error::Refused(_) => Failure::refused(text),
+        Error::TimedOut(_) | Error::Unreachable(_) => Failure::unreachable(text),
+        Error::InvalidMessage(_) | Error::PeerMisbehaved(_) | Error::PeerIncompatible(_) => Failure::misbehaved(text),
+        _ => Failure::usage(text),
+    }
+}
+
+/// Whom to trust; over plain HTTP nobody has to be.
+fn tls(ca: Option<&Path>, needed: bool) -> Result<Arc<rustls::ClientConfig>, Failure> {
+    let roots = if needed { https::roots(ca)? } else { rustls::RootCertStore::empty() };
+    https::client_config(roots)
+}
+
+/// Adds what the protocol does not carry.
+fn complete(binding: &mut Binding, url: &BrokerUrl, ca: Option<&Path>) {
+    let host = url.host().parse::<obp_proto::message::Name>().ok();
+    let host = host.filter(|_| url.host().parse::<std::net::IpAddr>().is_err());
+    for instance in binding.service.iter_mut() {
+        // The name is what the certificate will be checked for.
+        if matches!(instance.transport, None | Some(InstanceTransport::Http)) && instance.name.is_none() {
+            instance.name.clone_from(&host);
+        }
+    }
+    binding.extra.set("Broker", url.to_string().into());
+    if let Some(ca) = ca {
+        let whole = std::path::absolute(ca).unwrap_or_else(|_| ca.to_owned());
+        binding.extra.set("CA", whole.display().to_string().into());
+    }
+}
+
+fn write(path: &Path, binding: &Binding) -> Result<(), Failure> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    // What was left behind may belong to somebody else, or be a link.
+    let _ = std::fs::remove_file(&new);
+    let mut options = std::fs::OpenOptions::new();
+    let written = options.write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| {
+        file.write_all(&binding.to_json())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    });
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&new);
+        file_failure("write the binding", path, &error)
+    })
+}
+
+/// A binding from its file, and the client that asks with it.
+pub struct Asker {
+    path: PathBuf,
+    /// The client has the instances of one transport alone: not to be written over the whole.
+    partial: bool,
+    /// Asks.
+    pub client: Client,
+}
+
+impl std::fmt::Debug for Asker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asker").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Asker {
+    /// Reads the file and starts the client.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no binding, or certificates that cannot be.
+    pub async fn start(args: &BindingArgs) -> Result<Self, Failure> {
+        let path = &args.binding;
+        let text = crate::pki::read_bounded(path).map_err(|error| {
+            file_failure("read the binding", path, &error).remedy("make one with `watchfire obp bind`")
+        })?;
+        let text = Zeroizing::new(text);
+        let limits = Limits::DEFAULT;
+        if text.len() > FILE_LIMIT {
+            return Err(Failure::usage("too large for a binding").at(path.display()));
+        }
+        let mut binding = Binding::from_json(&text, &limits).map_err(|error| {
+            let failure = Failure::usage(format!("not a binding: {error}")).at(path.display());
+            failure.remedy("make a new one with `watchfire obp bind`")
+        })?;
+        if let Some(wanted) = args.transport {
+            let wanted = match wanted {
+                Transport::Http => InstanceTransport::Http,
+                Transport::Udp => InstanceTransport::Udp,
+            };
+            let all = std::mem::take(&mut binding.service).into_vec();
+            let fits = |transport: &Option<InstanceTransport>| match transport {
+                Some(transport) => *transport == wanted,
+                None => wanted == InstanceTransport::Http,
+            };
+            binding.service = all.into_iter().filter(|instance| fits(&instance.transport)).collect();
+            if binding.service.is_empty() {
+                let failure = Failure::usage(format!("has no instance over {wanted}")).at(path.display());
+                return Err(failure.remedy("leave --transport away, or bind to a broker that serves it"));
+            }
+        }
+        let text_of = |name: &str| binding.extra.get(name).and_then(|value| value.as_str().map(str::to_owned));
+        let over_tls = text_of("Broker").is_none_or(|url| !url.starts_with("http://"));
+        let ca = args.ca.clone().or_else(|| text_of("CA").map(PathBuf::from));
+        let http = binding.service.iter().any(|one| matches!(one.transport, None | Some(InstanceTransport::Http)));
+        let tls = tls(ca.as_deref(), over_tls && http)?;
+        let mut config = ClientConfig::new(Arc::new(RustCrypto));
+        config.tls = over_tls;
+        config.total_timeout = args.timeout.0;
+        let client = Client::builder(binding).config(config).tls(tls).start().await;
+        let client = client.map_err(|error| Failure::usage(error.to_string()).at(path.display()))?;
+        Ok(Self { path: path.clone(), partial: args.transport.is_some(), client })
+    }
+
+    /// Keeps the tickets that the broker handed out meanwhile, if it did.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self) -> Result<(), Failure> {
+        if self.client.binding().has_changed().unwrap_or(false) { self.save_now() } else { Ok(()) }
+    }
+
+    /// Keeps the binding as it is now.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save_now(&self) -> Result<(), Failure> {
+        if self.partial { Ok(()) } else { write(&self.path, &self.client.binding().borrow()) }
+    }
+}

@@ -1,0 +1,528 @@
+//! `obp broker`: the service.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use obp_broker::connect::{Broker, BrokerConfig as KnowledgeConfig, Question};
+use obp_broker::policy::{Policy, PolicyStore};
+use obp_broker::proof::Anchors;
+use obp_broker::sources::{DnsConfig, DnsSource, ResolverConfig, Validation};
+use obp_broker::validate::{CrlStore, HttpFetcher, Roots, Validator, ValidatorConfig};
+use obp_broker::{Clock, SystemClock};
+use obp_hyper::server::{Accounts as Enrolling, Admission, Knowledge, Server, ServerLimits};
+use obp_proto::broker::{BrokerConfig, Identity, RateLimit};
+use obp_proto::crypto::RustCrypto;
+use obp_proto::message::{
+    ErrorResponse, InstanceConnection, InstanceTransport, Name, Port, QueryConnectResponse,
+};
+use obp_proto::service_connect::{ConnectBrokerConfig, Device, Pin};
+use obp_proto::{Message, Status};
+use tokio::net::UdpSocket;
+use watchfire_core::UnixTime;
+
+use super::accounts::Accounts;
+use super::audit::Audit;
+use super::keys::{Ended, TicketKeys, beside};
+use crate::cli::{BrokerArgs, Dialect, Dnssec, Resolver};
+use crate::exit::{Failure, file_failure};
+use crate::https::{self, ServerCertificate};
+use crate::metrics::{self, Registry};
+use crate::service::Context;
+
+/// How long requests that are under way may take when the broker ends.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often files are looked at.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// How often keys are looked at.
+const KEYS: Duration = Duration::from_secs(600);
+
+/// A broker that listens.
+#[derive(Debug)]
+pub struct BrokerService {
+    server: Server<Arc<Known>>,
+    keys: TicketKeys,
+    http: Vec<SocketAddr>,
+    policy: Arc<PolicyStore>,
+    crls: Arc<CrlStore>,
+    accounts: AccountSet,
+}
+
+impl BrokerService {
+    /// Reads all files, opens all sockets, and says where it listens.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is wrong, an address that cannot be listened at.
+    pub async fn start(args: &BrokerArgs, context: &Context) -> Result<Self, Failure> {
+        let now = jiff::Timestamp::now().as_second();
+        let (broker, policy, crls) = knowledge(args)?;
+        let accounts = AccountSet::load(&args.accounts, args.anonymous)?;
+        let keys_path = args.ticket_keys.clone().unwrap_or_else(|| beside(&args.accounts, ".keys"));
+        let keys = TicketKeys::load(&keys_path, args.ticket_lifetime.0, now)?;
+        let ended = Arc::new(Ended::at(&beside(&args.accounts, ".ended")));
+        let certificate = match (&args.cert, &args.key) {
+            (Some(cert), Some(key)) => Some(ServerCertificate::load(cert, key)?),
+            _ => None,
+        };
+
+        let mut listeners = Vec::new();
+        for address in &args.listen {
+            listeners.push((metrics::bind(address).await?, address.host().to_owned()));
+        }
+        let mut sockets = Vec::new();
+        for address in &args.udp {
+            let failed = |error: std::io::Error| Failure::usage(format!("cannot listen: {error}")).at(address);
+            let addresses = address.resolve().await.map_err(failed)?;
+            sockets.push((UdpSocket::bind(addresses.as_slice()).await.map_err(failed)?, address.host().to_owned()));
+        }
+        let local = |result: std::io::Result<SocketAddr>| result.map_err(|error| Failure::usage(error.to_string()));
+        let host = match &args.advertise {
+            Some(host) => Some(host.clone()),
+            None => args.cert.as_deref().map(certified_name).transpose()?.flatten(),
+        };
+        let mut instances = Vec::new();
+        for (socket, from) in &sockets {
+            let address = local(socket.local_addr())?;
+            instances.push(instance(InstanceTransport::Udp, address, from, host.as_deref(), 10)?);
+        }
+        for (listener, from) in &listeners {
+            let address = local(listener.local_addr())?;
+            instances.push(instance(InstanceTransport::Http, address, from, host.as_deref(), 20)?);
+        }
+
+        let provider = Arc::new(RustCrypto);
+        let mut config = BrokerConfig::new(provider.clone(), keys.ring()?);
+        config.seed_profile = args.dialect == Dialect::Seed;
+        config.application_timeout = args.query_timeout.0;
+        config.replacement.lifetime = args.ticket_lifetime.0;
+        config.limits.body = usize::try_from(args.body_limit.0).unwrap_or(usize::MAX);
+        if args.rate_ticket > 0 {
+            config = config.with_rate(RateLimit { per_second: args.rate_ticket, burst: args.rate_ticket });
+        }
+        let mut connect = ConnectBrokerConfig::new(provider, instances);
+        connect.ticket_lifetime = args.ticket_lifetime.0;
+        connect.management_lifetime = args.ticket_lifetime.0;
+        let audit = args.audit.as_deref().map(|path| Audit::open(path, args.audit_redact)).transpose()?;
+        let known = Arc::new(Known { broker: broker.clone(), accounts: accounts.clone(), audit: audit.clone() });
+        let enrolling = Enrolling_ { accounts: accounts.clone(), ended: Arc::clone(&ended) };
+        let mut limits = ServerLimits::default();
+        limits.connections = args.max_connections as usize;
+        limits.per_address = args.rate_address;
+        let server = Server::builder(config, known)
+            .service_connect(connect, enrolling)
+            .ended(ended.load(now)?)
+            .limits(limits)
+            .start()
+            .map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
+
+        let tls = certificate.as_ref().map(ServerCertificate::server_config).transpose()?;
+        let mut http = Vec::new();
+        for (listener, _) in listeners {
+            let address = local(server.serve_http(listener, tls.clone()))?;
+            http.push(address);
+            context.announce("obp-broker", address)?;
+        }
+        for (socket, _) in sockets {
+            context.announce("obp-broker-udp", local(socket.local_addr())?)?;
+            server.serve_udp(socket);
+        }
+        if let Some(address) = &args.metrics {
+            context.serve_metrics(address).await?;
+        }
+        if let Some(certificate) = &certificate {
+            certificate.keep_fresh(context);
+        }
+        count(&server, &broker, audit, &context.metrics);
+        Ok(Self { server, keys, http, policy, crls, accounts })
+    }
+
+    /// Where it answers over HTTP.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    /// Serves until `context.shutdown`.
+    ///
+    /// # Errors
+    /// None; it has the form of every service.
+    pub async fn run(mut self, context: Context) -> Result<(), Failure> {
+        let watching = tokio::spawn(Arc::clone(&self.policy).watch(WATCH));
+        let mut reload = context.reload.clone();
+        let mut keys = tokio::time::interval(KEYS);
+        let mut files = tokio::time::interval(WATCH);
+        loop {
+            tokio::select! {
+                () = context.shutdown.cancelled() => break,
+                _ = files.tick() => self.look_at_files().await,
+                () = reload.requested() => {
+                    let policy = Arc::clone(&self.policy);
+                    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || policy.reload()).await {
+                        tracing::error!("the old policy stays in force: {error}");
+                    }
+                    self.look_at_files().await;
+                }
+                _ = keys.tick() => self.rotate_keys(),
+            }
+        }
+        watching.abort();
+        self.server.shutdown(GRACE).await;
+        Ok(())
+    }
+
+    async fn look_at_files(&self) {
+        let (crls, accounts) = (Arc::clone(&self.crls), self.accounts.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            match crls.reload() {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "revocation lists read again"),
+                Err(error) => tracing::error!("the old revocation list stays in force: {error}"),
+            }
+            if let Err(error) = accounts.refresh() {
+                tracing::error!("the accounts stay as they were: {error}");
+            }
+        });
+        let _ = looked.await;
+    }
+
+    fn rotate_keys(&mut self) {
+        match self.keys.rotate(jiff::Timestamp::now().as_second()) {
+            Ok(rotation) => {
+                if let Some((id, key)) = rotation.new {
+                    match self.server.rotate_ticket_key(id, &key[..]) {
+                        Ok(()) => tracing::info!(id, "tickets are sealed by a new key"),
+                        Err(error) => tracing::error!(id, %error, "the new ticket key is not used"),
+                    }
+                }
+                for id in rotation.retired {
+                    // It may never have been loaded.
+                    let _ = self.server.retire_ticket_key(id);
+                }
+            }
+            Err(error) => tracing::error!("the ticket key stays: {error}"),
+        }
+    }
+}
+
+/// Sources, policy and judge from the flags.
+fn knowledge(args: &BrokerArgs) -> Result<(Broker, Arc<PolicyStore>, Arc<CrlStore>), Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let anchors = match &args.trust_anchor {
+        Some(path) => {
+            let octets = crate::pki::read_bounded(path).map_err(|error| file_failure("read", path, &error))?;
+            let text = String::from_utf8_lossy(&octets);
+            Anchors::parse(&text).map_err(|error| Failure::usage(error.to_string()).at(path.display()))?
+        }
+        None => Anchors::root(),
+    };
+    let mut dns = match args.resolver {
+        Resolver::System => DnsConfig::system().map_err(|error| Failure::usage(error.to_string()).at("--resolver"))?,
+        Resolver::Server(address) => DnsConfig::new(vec![address]),
+    };
+    dns = dns.with_anchors(anchors.clone()).with_validation(match args.dnssec {
+        Dnssec::Strict => Validation::Strict,
+        Dnssec::Permissive => Validation::Permissive,
+        Dnssec::Off => Validation::Off,
+    });
+    dns.deadline = args.query_timeout.0;
+    dns.attempt = dns.attempt.min(args.query_timeout.0);
+    let source = DnsSource::new(&dns).map_err(|error| Failure::usage(error.to_string()).at("--resolver"))?;
+    let mut memory = ResolverConfig::default();
+    // A name takes a record for each of its kinds, and for its hosts.
+    memory.capacity = (args.cache_entries as usize).saturating_mul(4);
+    memory.stale = args.serve_stale.0;
+    let resolver = obp_broker::sources::Resolver::new(Arc::new(source), Arc::clone(&clock), memory);
+
+    let policy = Arc::new(match &args.policy {
+        Some(path) => PolicyStore::open(path).map_err(|error| Failure::usage(error.to_string()))?,
+        None => PolicyStore::of(Policy::default()),
+    });
+    let crls = Arc::new(CrlStore::new());
+    for path in &args.crl {
+        crls.add_file(path).map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    let roots = match &args.roots {
+        Some(path) => Roots::from_der(https::certificates(path)?)
+            .map_err(|error| Failure::usage(error.to_string()).at(path.display()))?,
+        // Without any a broker still answers; nothing but DANE can vouch for a certificate then.
+        None => Roots::from_der(rustls_native_certs::load_native_certs().certs).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the system's certificate authorities are not used");
+            Roots::none()
+        }),
+    };
+    let mut judge = ValidatorConfig::default();
+    judge.fetcher = Some(Arc::new(HttpFetcher::new(resolver.clone())));
+    let validator = Validator::new(roots, Arc::clone(&crls), clock, judge);
+    let mut config = KnowledgeConfig::default();
+    config.answers = args.cache_entries as usize;
+    config.deadline = args.query_timeout.0;
+    config.anchors = anchors;
+    Ok((Broker::new(resolver, Arc::clone(&policy), validator, config), policy, crls))
+}
+
+/// One instance of the service, as bindings name it.
+fn instance(
+    transport: InstanceTransport,
+    address: SocketAddr,
+    listen: &str,
+    host: Option<&str>,
+    priority: u16,
+) -> Result<InstanceConnection, Failure> {
+    let mut instance = InstanceConnection::default();
+    instance.service = Some("omni-query".to_owned());
+    instance.transport = Some(transport);
+    instance.port = Port::try_from(address.port()).ok();
+    instance.priority = Some(priority);
+    instance.weight = Some(1);
+    let names = [host, Some(listen)].into_iter().flatten();
+    for name in names {
+        match name.parse::<std::net::IpAddr>() {
+            Ok(ip) if !ip.is_unspecified() => instance.address = instance.address.or(Some(ip)),
+            Ok(_) => {}
+            Err(_) if instance.name.is_none() => {
+                let parsed = name.parse::<Name>().map_err(|error| Failure::usage(format!("`{name}`: {error}")));
+                instance.name = Some(parsed.map_err(|failure| failure.at("--advertise"))?);
+            }
+            Err(_) => {}
+        }
+    }
+    if !address.ip().is_unspecified() {
+        instance.address = instance.address.or(Some(address.ip()));
+    }
+    if instance.address.is_none() && instance.name.is_none() {
+        let failure = Failure::usage("bindings would name no host").at(address);
+        return Err(failure.remedy("say with --advertise under which name or address devices reach this broker"));
+    }
+    Ok(instance)
+}
+
+/// The first name that the certificate is for, if it is for one.
+fn certified_name(path: &std::path::Path) -> Result<Option<String>, Failure> {
+    use x509_parser::extensions::GeneralName;
+    use x509_parser::prelude::{FromDer as _, X509Certificate};
+    let certificates = https::certificates(path)?;
+    let Some(Ok((_, leaf))) = certificates.first().map(|der| X509Certificate::from_der(der)) else { return Ok(None) };
+    let Ok(Some(names)) = leaf.subject_alternative_name() else { return Ok(None) };
+    let name = names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::DNSName(name) if !name.contains('*') => Some((*name).to_owned()),
+        _ => None,
+    });
+    Ok(name)
+}
+
+/// The accounts there are, kept in memory for the look that every question takes.
+#[derive(Debug, Clone)]
+struct AccountSet {
+    file: Accounts,
+    path: PathBuf,
+    anonymous: bool,
+    names: Arc<RwLock<Names>>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    all: BTreeSet<String>,
+    stamp: Option<(std::time::SystemTime, u64)>,
+}
+
+impl AccountSet {
+    fn load(path: &std::path::Path, anonymous: bool) -> Result<Self, Failure> {
+        let names = Arc::new(RwLock::new(Names::default()));
+        let this = Self { file: Accounts::at(path), path: path.to_owned(), anonymous, names };
+        this.read(this.stamp())?;
+        if this.names.read().unwrap_or_else(PoisonError::into_inner).all.is_empty() && !anonymous {
+            tracing::warn!(file = %path.display(), "there is no account yet; add one with `watchfire obp account add`");
+        }
+        Ok(this)
+    }
+
+    fn stamp(&self) -> Option<(std::time::SystemTime, u64)> {
+        let meta = std::fs::metadata(&self.path).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    }
+
+    /// Looks at the file again if it has changed.
+    fn refresh(&self) -> Result<(), Failure> {
+        let stamp = self.stamp();
+        if self.names.read().unwrap_or_else(PoisonError::into_inner).stamp == stamp {
+            return Ok(());
+        }
+        self.read(stamp)
+    }
+
+    fn read(&self, stamp: Option<(std::time::SystemTime, u64)>) -> Result<(), Failure> {
+        let all = self.file.names();
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        // The same mistake is not said again until the file changes.
+        names.stamp = stamp;
+        names.all = all?.into_iter().map(|name| name.to_ascii_lowercase()).collect();
+        Ok(())
+    }
+
+    fn knows(&self, account: &str) -> bool {
+        if account.is_empty() {
+            return self.anonymous;
+        }
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        if account.bytes().any(|octet| octet.is_ascii_uppercase()) {
+            return names.all.contains(&account.to_ascii_lowercase());
+        }
+        names.all.contains(account)
+    }
+}
+
+/// What the broker knows, for those who have an account.
+#[derive(Debug)]
+struct Known {
+    broker: Broker,
+    accounts: AccountSet,
+    audit: Option<Audit>,
+}
+
+impl Known {
+    fn stranger(&self, client: &Identity) -> Option<Arc<Message>> {
+        (!self.accounts.knows(client.account())).then(|| {
+            let refusal = ErrorResponse::new(Status::TICKET_NOT_RECOGNIZED);
+            Arc::new(Message::from(refusal))
+        })
+    }
+
+    fn note(&self, client: &Identity, question: &Message, answer: &Message, cached: bool) {
+        if let Some(audit) = &self.audit {
+            audit.note(client.account(), question, answer, cached);
+        }
+    }
+}
+
+/// An account as policies know it: none is no account.
+fn account(client: &Identity) -> Option<&str> {
+    Some(client.account()).filter(|account| !account.is_empty())
+}
+
+impl Knowledge for Known {
+    fn at_hand(&self, client: &Arc<Identity>, question: &Message) -> Option<Arc<Message>> {
+        if let Some(refusal) = self.stranger(client) {
+            return Some(refusal);
+        }
+        let Message::QueryConnectRequest(request) = question else { return None };
+        let asked = Question::from_request(account(client), request).ok()?;
+        let answer = self.broker.cached(&asked)?;
+        let answer = answer.once(|answer| Message::from(QueryConnectResponse::from(answer)));
+        self.note(client, question, &answer, true);
+        Some(answer)
+    }
+
+    async fn find(&self, client: Arc<Identity>, question: Message) -> Arc<Message> {
+        if let Some(refusal) = self.stranger(&client) {
+            return refusal;
+        }
+        let answer = self.broker.answer(account(&client), &question).await;
+        let answer = answer.unwrap_or_else(|| ErrorResponse::new(Status::NOT_IMPLEMENTED).into());
+        self.note(&client, &question, &answer, false);
+        Arc::new(answer)
+    }
+}
+
+/// Who may bind, by the accounts file.
+struct Enrolling_ {
+    accounts: AccountSet,
+    ended: Arc<Ended>,
+}
+
+impl Enrolling_ {
+    fn full(account: &str, domain: Option<&Name>) -> String {
+        match domain {
+            Some(domain) if !account.contains('@') => format!("{account}@{}", domain.to_canonical()),
+            _ => account.to_owned(),
+        }
+    }
+}
+
+impl Enrolling for Enrolling_ {
+    fn pin(&self, account: &str, domain: Option<&Name>, _device: &Device) -> Option<Pin> {
+        let name = Self::full(account, domain);
+        match self.accounts.file.pins(&name, jiff::Timestamp::now()) {
+            Ok(pins) => pins?.last()?.parse().ok(),
+            Err(error) => {
+                tracing::error!("nobody can bind: {error}");
+                None
+            }
+        }
+    }
+
+    fn take_pin(&self, account: &str) -> bool {
+        let now = jiff::Timestamp::now();
+        let file = &self.accounts.file;
+        let newest = file.pins(account, now).ok().flatten().and_then(|pins| pins.into_iter().next_back());
+        let taken = newest.map(|pin| file.use_pin(account, &pin, now));
+        match taken {
+            Some(Ok(taken)) => {
+                // The account may be newer than the last look at the file.
+                let _ = self.accounts.refresh();
+                taken
+            }
+            Some(Err(error)) => {
+                tracing::error!(%account, "the PIN cannot be taken back, so nobody is bound by it: {error}");
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn bind(&self, _services: &[String]) -> Admission {
+        if self.accounts.anonymous { Admission::Anonymous } else { Admission::Refuse }
+    }
+
+    fn may_refresh(&self, account: &str, _binding: &[u8; 16]) -> bool {
+        self.accounts.knows(account)
+    }
+
+    fn ended(&self, _account: &str, binding: [u8; 16], until: UnixTime) {
+        if let Err(error) = self.ended.add(&binding, until) {
+            tracing::error!("a binding that has ended will be good again after a restart: {error}");
+        }
+    }
+}
+
+fn count(server: &Server<Arc<Known>>, broker: &Broker, audit: Option<Audit>, registry: &Registry) {
+    let (counters, stats, broker) = (Arc::clone(server.counters()), server.stats_handle(), broker.clone());
+    registry.at_each_look(move |registry| {
+        let total = |name, help, labels: &[(&str, &str)], value| registry.counter(name, help, labels).set(value);
+        let stats = stats();
+        let help = "Requests and datagrams, by what became of them.";
+        for (outcome, value) in [
+            ("accepted", stats.accepted),
+            ("malformed", stats.malformed),
+            ("bad_ticket", stats.bad_ticket),
+            ("bad_mac", stats.bad_mac),
+            ("replayed", stats.replayed),
+            ("rate_limited", stats.rate_limited),
+            ("overloaded", stats.overloaded),
+        ] {
+            total("watchfire_obp_outcomes_total", help, &[("outcome", outcome)], value);
+        }
+        total("watchfire_obp_http_requests_total", "Requests over HTTP.", &[], stats.requests);
+        total("watchfire_obp_datagrams_total", "Datagrams.", &[], stats.datagrams);
+        total("watchfire_obp_retransmitted_total", "Datagrams that came again.", &[], stats.retransmitted);
+        total("watchfire_obp_responses_total", "Answers.", &[], stats.responses);
+        total("watchfire_obp_timed_out_total", "Questions that took too long.", &[], stats.timed_out);
+        total("watchfire_obp_connections_total", "Connections taken.", &[], counters.connections.load(Relaxed));
+        let failed = counters.handshakes_failed.load(Relaxed);
+        total("watchfire_obp_handshakes_failed_total", "TLS handshakes that failed.", &[], failed);
+        let limited = counters.rate_limited.load(Relaxed);
+        total("watchfire_obp_address_limited_total", "Requests above the rate of their address.", &[], limited);
+        let help = "Questions answered, from memory (hit) or not (miss).";
+        let hits = broker.hits();
+        total("watchfire_obp_answers_total", help, &[("memory", "hit")], hits);
+        total("watchfire_obp_answers_total", help, &[("memory", "miss")], stats.accepted.saturating_sub(hits));
+        let answers = i64::try_from(broker.answers()).unwrap_or(i64::MAX);
+        registry.gauge("watchfire_obp_cached_answers", "Answers in memory.", &[]).set(answers);
+        if let Some(audit) = &audit {
+            total("watchfire_obp_audit_dropped_total", "Audit lines that were lost.", &[], audit.dropped());
+        }
+    });
+}

@@ -1,0 +1,257 @@
+//! The keys that seal tickets, and the bindings that have ended: what a broker has to remember over a restart.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use obp_proto::crypto::RustCrypto;
+use obp_proto::ticket::KeyRing;
+use watchfire_core::UnixTime;
+use zeroize::Zeroizing;
+
+use crate::exit::{Failure, file_failure};
+
+/// One key: its number, when it was made, and its octets.
+struct Key {
+    id: u32,
+    made: i64,
+    octets: Zeroizing<[u8; 32]>,
+}
+
+/// The file of keys: a line each, `NUMBER SECONDS BASE64`, the newest last. It is its owner's alone.
+pub struct TicketKeys {
+    path: PathBuf,
+    lifetime: Duration,
+    keys: Vec<Key>,
+}
+
+impl std::fmt::Debug for TicketKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TicketKeys").field("path", &self.path).field("keys", &self.keys.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a look at the clock brought about.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Rotation {
+    /// A new key: from now on it seals.
+    pub new: Option<(u32, Zeroizing<[u8; 32]>)>,
+    /// Keys all of whose tickets have expired.
+    pub retired: Vec<u32>,
+}
+
+impl TicketKeys {
+    /// Reads the file, or makes it. A key seals for `lifetime`, which is also how long its tickets are good.
+    ///
+    /// # Errors
+    /// A file that cannot be read, written, or understood.
+    pub fn load(path: &Path, lifetime: Duration, now: i64) -> Result<Self, Failure> {
+        let mut keys = Self { path: path.to_owned(), lifetime, keys: Vec::new() };
+        match crate::pki::read_bounded(path) {
+            Ok(octets) => keys.read(&Zeroizing::new(octets))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(file_failure("read the ticket keys", path, &error)),
+        }
+        keys.rotate(now)?;
+        Ok(keys)
+    }
+
+    fn read(&mut self, octets: &[u8]) -> Result<(), Failure> {
+        let wrong = |line: usize| {
+            let failure = Failure::usage("not a ticket key").at(format!("{}:{line}", self.path.display()));
+            failure.remedy("remove the line; devices whose tickets it sealed have to bind again")
+        };
+        let text = std::str::from_utf8(octets).map_err(|_| wrong(1))?;
+        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+            let mut words = line.split_ascii_whitespace();
+            let (Some(id), Some(made), Some(key), None) = (words.next(), words.next(), words.next(), words.next())
+            else {
+                return Err(wrong(number));
+            };
+            let mut octets = Zeroizing::new([0; 32]);
+            let decoded = STANDARD.decode_slice(key, &mut octets[..]);
+            match (id.parse(), made.parse(), decoded) {
+                (Ok(id), Ok(made), Ok(32)) => self.keys.push(Key { id, made, octets }),
+                _ => return Err(wrong(number)),
+            }
+        }
+        self.keys.sort_by_key(|key| (key.made, key.id));
+        Ok(())
+    }
+
+    /// Makes a new key when the newest has sealed long enough, and drops those whose tickets have all expired.
+    ///
+    /// # Errors
+    /// A file that cannot be written, or no randomness.
+    pub fn rotate(&mut self, now: i64) -> Result<Rotation, Failure> {
+        let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX).max(60);
+        let mut rotation = Rotation { new: None, retired: Vec::new() };
+        if self.keys.last().is_none_or(|newest| now.saturating_sub(newest.made) >= lifetime) {
+            let mut octets = Zeroizing::new([0; 32]);
+            getrandom::fill(&mut octets[..]).map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
+            let id = self.keys.iter().map(|key| key.id).max().map_or(1, |id| id.wrapping_add(1));
+            rotation.new = Some((id, octets.clone()));
+            self.keys.push(Key { id, made: now, octets });
+        }
+        // It sealed for one lifetime, and what it sealed last is good for another.
+        let over = |key: &Key| now.saturating_sub(key.made) >= lifetime.saturating_mul(2);
+        rotation.retired = self.keys.iter().filter(|key| over(key)).map(|key| key.id).collect();
+        self.keys.retain(|key| !over(key));
+        if rotation.new.is_some() || !rotation.retired.is_empty() {
+            self.write()?;
+        }
+        Ok(rotation)
+    }
+
+    fn write(&self) -> Result<(), Failure> {
+        let mut text = Zeroizing::new(String::new());
+        for key in &self.keys {
+            text.push_str(&format!("{} {} ", key.id, key.made));
+            STANDARD.encode_string(&key.octets[..], &mut text);
+            text.push('\n');
+        }
+        let new = beside(&self.path, ".new");
+        let _ = std::fs::remove_file(&new);
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&new, &self.path)
+        });
+        written.map_err(|error| file_failure("write the ticket keys", &self.path, &error))
+    }
+
+    /// The keys as the protocol's machine wants them: the newest seals, all of them open.
+    ///
+    /// # Errors
+    /// More keys than the machine takes.
+    pub fn ring(&self) -> Result<KeyRing, Failure> {
+        let wrong = |error: obp_proto::ticket::KeyRingError| Failure::usage(error.to_string()).at(self.path.display());
+        let (newest, older) = self.keys.split_last().ok_or_else(|| Failure::usage("there is no ticket key"))?;
+        let mut ring = KeyRing::new(Arc::new(RustCrypto), newest.id, &newest.octets[..]).map_err(wrong)?;
+        for key in older {
+            ring.add(key.id, &key.octets[..]).map_err(wrong)?;
+        }
+        Ok(ring)
+    }
+}
+
+/// The bindings that have ended: a line each, `HEX SECONDS`.
+#[derive(Debug)]
+pub struct Ended {
+    path: PathBuf,
+    file: Mutex<()>,
+}
+
+impl Ended {
+    /// The file, which need not exist.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), file: Mutex::new(()) }
+    }
+
+    /// Those that still have to be remembered; the file is written anew without the others.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written.
+    pub fn load(&self, now: i64) -> Result<Vec<([u8; 16], UnixTime)>, Failure> {
+        let octets = match crate::pki::read_bounded(&self.path) {
+            Ok(octets) => octets,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(file_failure("read the ended bindings", &self.path, &error)),
+        };
+        let text = String::from_utf8_lossy(&octets);
+        let read = |line: &str| {
+            let (hex, until) = line.split_once(' ')?;
+            let until: i64 = until.trim().parse().ok()?;
+            let octets: Option<Vec<u8>> = (0..16)
+                .map(|at| hex.get(at * 2..at * 2 + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+                .collect();
+            Some((<[u8; 16]>::try_from(octets?).ok()?, UnixTime::from_secs(until)))
+        };
+        let all: Vec<_> = text.lines().filter_map(read).collect();
+        let left: Vec<_> = all.iter().copied().filter(|(_, until)| until.as_secs() > now).collect();
+        if left.len() < text.lines().count() {
+            let new = beside(&self.path, ".new");
+            let lines: String = left.iter().map(|(binding, until)| line(binding, *until)).collect();
+            let written = std::fs::write(&new, lines).and_then(|()| std::fs::rename(&new, &self.path));
+            written.map_err(|error| file_failure("write the ended bindings", &self.path, &error))?;
+        }
+        Ok(left)
+    }
+
+    /// Remembers one, on the disk.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn add(&self, binding: &[u8; 16], until: UnixTime) -> Result<(), Failure> {
+        let _one = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path);
+        let written = opened.and_then(|mut file| {
+            file.write_all(line(binding, until).as_bytes())?;
+            file.sync_data()
+        });
+        written.map_err(|error| file_failure("write the ended bindings", &self.path, &error))
+    }
+}
+
+fn line(binding: &[u8; 16], until: UnixTime) -> String {
+    format!("{} {}\n", crate::pki::hex(binding), until.as_secs())
+}
+
+/// The path with something added to its last part.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    const DAY: i64 = 86_400;
+
+    #[test]
+    fn a_key_seals_for_a_lifetime_and_opens_for_another() {
+        let dir = TempDir::new("keys");
+        let path = dir.path().join("keys");
+        let load = |now| TicketKeys::load(&path, Duration::from_secs(30 * 86_400), now).unwrap();
+        let ids = |keys: &TicketKeys| keys.keys.iter().map(|key| key.id).collect::<Vec<_>>();
+        assert_eq!(ids(&load(0)), [1]);
+        assert_eq!(ids(&load(29 * DAY)), [1]);
+        assert_eq!(ids(&load(30 * DAY)), [1, 2], "a new one seals, the old one opens");
+        let mut keys = load(59 * DAY);
+        let rotation = keys.rotate(60 * DAY).unwrap();
+        assert_eq!((rotation.new.unwrap().0, rotation.retired, ids(&keys)), (3, vec![1], vec![2, 3]));
+        assert!(keys.ring().is_ok());
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_damaged_key_is_named_by_line() {
+        let dir = TempDir::new("keys-damaged");
+        let path = dir.path().join("keys");
+        std::fs::write(&path, format!("1 0 {}\n2 0 short\n", STANDARD.encode([7; 32]))).unwrap();
+        let failure = TicketKeys::load(&path, Duration::from_secs(60), 0).unwrap_err().to_string();
+        assert!(failure.contains("keys:2"), "{failure}");
+    }
+
+    #[test]
+    fn ended_bindings_are_remembered_until_their_time() {
+        let dir = TempDir::new("ended");
+        let ended = Ended::at(&dir.path().join("ended"));
+        assert_eq!(ended.load(0).unwrap(), []);
+        ended.add(&[1; 16], UnixTime::from_secs(100)).unwrap();
+        ended.add(&[2; 16], UnixTime::from_secs(200)).unwrap();
+        assert_eq!(ended.load(50).unwrap().len(), 2);
+        assert_eq!(ended.load(150).unwrap(), [([2; 16], UnixTime::from_secs(200))]);
+        assert_eq!(std::fs::read_to_string(&ended.path).unwrap().lines().count(), 1);
+    }
+}

@@ -1,0 +1,76 @@
+//! The OmniBroker's services and commands, on top of the library crates.
+
+pub mod accounts;
+pub mod ask;
+pub mod audit;
+pub mod binding;
+pub mod broker;
+pub mod codec;
+pub mod keys;
+pub mod stub;
+
+use crate::cli::{AccountCommand, ObpCommand};
+use crate::exit::Failure;
+use crate::out;
+use accounts::Accounts;
+
+/// `obp account`
+///
+/// # Errors
+/// When the file cannot be read or written, or there is no such account.
+pub fn account(command: &AccountCommand, json: bool) -> Result<(), Failure> {
+    let now = jiff::Timestamp::now();
+    match command {
+        AccountCommand::Add(args) => {
+            let (name, accounts) = (&args.account.account, Accounts::at(&args.account.file.accounts));
+            if !args.pin {
+                accounts.add(name, None, now)?;
+                return said(json, &serde_json::json!({ "account": name }), &format!("account {name} is there"));
+            }
+            let pin = accounts::new_pin()?;
+            let expires = now.checked_add(args.pin_lifetime.0).map_err(|error| Failure::usage(error.to_string()))?;
+            accounts.add(name, Some((&pin, expires)), now)?;
+            // The object's members in the order of the contract.
+            let text = |text: &str| serde_json::Value::from(text);
+            match json {
+                true => out::line(&format!("{{\"account\":{},\"pin\":{}}}", text(name), text(&pin))),
+                false => out::line(&pin),
+            }
+        }
+        AccountCommand::Approve(args) => {
+            Accounts::at(&args.file.accounts).approve(&args.account)?;
+            let object = serde_json::json!({ "account": args.account });
+            said(json, &object, &format!("the next device of {} that waits is let in", args.account))
+        }
+        AccountCommand::Remove(args) => {
+            Accounts::at(&args.file.accounts).remove(&args.account)?;
+            said(json, &serde_json::json!({ "account": args.account }), &format!("{} is gone", args.account))
+        }
+        AccountCommand::List(args) => {
+            for one in Accounts::at(&args.accounts).list(now)? {
+                let object = serde_json::json!({ "account": one.name, "pins": one.pins, "approvals": one.approvals });
+                said(json, &object, &format!("{}\t{} PIN(s)\t{} approval(s)", one.name, one.pins, one.approvals))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn said(json: bool, object: &serde_json::Value, text: &str) -> Result<(), Failure> {
+    out::line(&if json { object.to_string() } else { text.to_owned() })
+}
+
+/// Runs one of the commands that are no service.
+///
+/// # Errors
+/// As the command says.
+pub async fn run(command: ObpCommand, json: bool) -> Result<(), Failure> {
+    match command {
+        ObpCommand::Bind(args) => binding::run(&args, json).await,
+        ObpCommand::Connect(args) => ask::connect(&args, json).await,
+        ObpCommand::Validate(args) => ask::validate(&args, json).await,
+        ObpCommand::Account(command) => account(&command, json),
+        ObpCommand::Codec(command) => codec::run(&command),
+        ObpCommand::Broker(_) | ObpCommand::Dns(_) => Err(Failure::usage("a service is no single command")),
+    }
+}
