@@ -60,6 +60,7 @@ impl ClientConfig {
 /// Why a mitigation came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "answers are few")]
 pub enum Refused {
     /// 4.09: the traffic is legitimate. Do not ask again.
     LegitimateTraffic,

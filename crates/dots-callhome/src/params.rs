@@ -207,8 +207,7 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_the_default() {
-        let mut set = ConfigSet::default();
-        set.missing_hb_allowed = Some(Offered::current(7));
+        let set = ConfigSet { missing_hb_allowed: Some(Offered::current(7)), ..ConfigSet::default() };
         let config = SessionConfig::from_signal(&SignalConfig::new(Some(set), None));
         assert_eq!((config.mitigating.missing_hb_allowed, config.idle.missing_hb_allowed), (7, 15));
         assert_eq!(config.mitigating.heartbeat_interval, 30);

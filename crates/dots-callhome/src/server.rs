@@ -646,7 +646,7 @@ impl<P: ServerPolicy> Server<P> {
         self.known(id)?;
         let unix = self.config.epoch.as_secs().saturating_add_unsigned(now.as_micros() / 1_000_000);
         if let Some(row) = self.table.get_mut(id).filter(|_| installed) {
-            row.started = row.started.or(u64::try_from(unix).ok());
+            row.started = row.started.or_else(|| u64::try_from(unix).ok());
         }
         let status = if installed { Status::SuccessfullyMitigated } else { Status::ExceededCapability };
         self.table.set_status(id, status);

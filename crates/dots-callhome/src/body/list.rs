@@ -26,13 +26,14 @@ impl<T> List<T> {
 
     /// Adds a value.
     pub fn push(&mut self, value: T) {
-        match core::mem::take(self).0 {
-            Items::Many(values) if values.is_empty() => self.0 = Items::One(value),
-            Items::Many(mut values) => {
+        if let Items::Many(values) = &mut self.0 {
+            if values.is_empty() {
+                self.0 = Items::One(value);
+            } else {
                 values.push(value);
-                self.0 = Items::Many(values);
             }
-            Items::One(first) => self.0 = Items::Many(vec![first, value]),
+        } else if let Items::One(first) = core::mem::take(self).0 {
+            self.0 = Items::Many(vec![first, value]);
         }
     }
 

@@ -81,6 +81,34 @@ impl<'a> Reader<'a> {
         self.decoder.input().get(self.decoder.position()).copied()
     }
 
+    /// The number in the head of an item of this major type, in its usual short forms; everything else is left to
+    /// minicbor, which also finds the right error.
+    #[inline(always)]
+    fn quick(&mut self, major: u8) -> Option<u64> {
+        let at = self.decoder.position();
+        let head = self.decoder.input().get(at..)?;
+        let (number, used) = match *head {
+            [first, ..] if first >> 5 != major => return None,
+            [first, ..] if first & 31 < 24 => (u64::from(first & 31), 1),
+            [first, one, ..] if first & 31 == 24 => (u64::from(one), 2),
+            [first, one, two, ..] if first & 31 == 25 => (u64::from(u16::from_be_bytes([one, two])), 3),
+            _ => return None,
+        };
+        self.decoder.set_position(at.saturating_add(used));
+        Some(number)
+    }
+
+    #[inline]
+    fn unsigned(&mut self) -> Result<u64> {
+        match self.quick(0) {
+            Some(number) => Ok(number),
+            None => {
+                let number = self.decoder.u64();
+                self.cbor(number)
+            }
+        }
+    }
+
     pub(super) fn skip_dots_tag(&mut self) -> Result<()> {
         if self.peek().is_some_and(|octet| octet >> 5 == 6) {
             let tag = self.decoder.tag();
@@ -138,13 +166,17 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         self.enter()?;
-        let len = self.decoder.map();
-        let mut left = self.cbor(len)?;
+        let mut left = match self.quick(5) {
+            Some(len) => Some(len),
+            None => {
+                let len = self.decoder.map();
+                self.cbor(len)?
+            }
+        };
         let (mut seen, mut seen_high) = (0u64, 0u32);
         while self.more(&mut left) {
             self.count()?;
-            let wide = self.decoder.u64();
-            let wide = self.cbor(wide)?;
+            let wide = self.unsigned()?;
             let key = u32::try_from(wide).unwrap_or(u32::MAX);
             let duplicate = match key {
                 0..=63 => {
@@ -198,8 +230,13 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn array(&mut self, key: u32, mut element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         self.enter()?;
-        let len = self.decoder.array();
-        let mut left = self.cbor(len)?;
+        let mut left = match self.quick(4) {
+            Some(len) => Some(len),
+            None => {
+                let len = self.decoder.array();
+                self.cbor(len)?
+            }
+        };
         let mut count = 0usize;
         while self.more(&mut left) {
             count = count.saturating_add(1);
@@ -228,8 +265,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn uint(&mut self, key: u32, max: u64) -> Result<u64> {
         self.count()?;
-        let number = self.decoder.u64();
-        let number = self.cbor(number)?;
+        let number = self.unsigned()?;
         if number > max { Err(self.error(BodyErrorKind::Range(key))) } else { Ok(number) }
     }
 
@@ -336,6 +372,23 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn prefix(&mut self, _key: u32) -> Result<super::Prefix> {
+        if self.peek().is_some_and(|octet| octet >> 5 == 3) {
+            // Only ASCII makes a prefix, so the text need not be checked for UTF-8.
+            let start = self.decoder.position();
+            if let Some(len) = self.quick(3).and_then(|len| usize::try_from(len).ok()) {
+                let at = self.decoder.position();
+                let end = at.saturating_add(len);
+                if let Some(prefix) =
+                    self.decoder.input().get(at..end).and_then(|text| super::Prefix::decode(text).ok())
+                {
+                    self.decoder.set_position(end);
+                    self.count()?;
+                    return Ok(prefix);
+                }
+            }
+            // Something is wrong with it; what, is found again from the start.
+            self.decoder.set_position(start);
+        }
         let parsed = match self.text_slice()? {
             Some(text) => super::Prefix::decode(text),
             None => super::Prefix::decode(self.pieces()?.as_bytes()),

@@ -188,7 +188,7 @@ fn json_errors_say_where() {
 #[test]
 fn robust_block_and_telemetry_members_survive_json() {
     // max-payloads {36: 10} in mitigating-config, telemetry key 204 in a scope.
-    let config = unhex("a1181ea11820a1198008a118240a".replace("198008", "198008").as_str());
+    let config = unhex("a1181ea11820a1198008a118240a");
     let body = Body::decode(&config, Direction::Request).unwrap();
     let json = body.to_json();
     assert_eq!(

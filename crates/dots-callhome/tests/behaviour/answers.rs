@@ -216,7 +216,7 @@ fn a_large_report_is_fetched_in_blocks_of_one_snapshot() {
         let read = answer.as_message();
         let block = read.option_uint(OptionNumber::BLOCK2).unwrap();
         let this = read.option(OptionNumber::ETAG).unwrap().to_vec();
-        assert_eq!(*etag.get_or_insert(this.clone()), this);
+        assert_eq!(*etag.get_or_insert_with(|| this.clone()), this);
         assert!(answer.udp_len() <= 1152);
         body.extend_from_slice(read.payload);
         number += 1;
