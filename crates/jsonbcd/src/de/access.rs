@@ -27,6 +27,9 @@ impl<'de> de::SeqAccess<'de> for SeqAccess<'_, 'de, '_> {
 
     #[inline]
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
+        if self.deserializer.lexer.first() == Some(b']') {
+            return Ok(None);
+        }
         let mut octet = self.deserializer.peek("an element, or the end of the array")?;
         if !core::mem::take(&mut self.first) {
             octet = self.deserializer.separate(octet, b']')?;
@@ -61,6 +64,10 @@ impl<'de> de::MapAccess<'de> for MapAccess<'_, 'de, '_> {
 
     #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
+        // A comma that was passed has a name behind it, so that here the end is the end.
+        if self.deserializer.lexer.first() == Some(b'}') {
+            return Ok(None);
+        }
         // At the beginning and behind a binary value a name may stand at once.
         if !self.deserializer.comma
             && let Some(name) = self.deserializer.known_name(self.names, &mut self.next)

@@ -65,9 +65,10 @@ impl<S: Sink> Serializer<S> {
         if let code::P_INT8 | code::N_INT8 = code {
             return self.printer.integer(&Integer::from_magnitude(code == code::N_INT8, octets));
         }
-        match Scalar::from_code(code, octets) {
-            Some(Scalar::Binary32(octets)) => self.printer.short_float(f32::from_be_bytes(octets)),
-            Some(scalar) if let Some(value) = scalar.to_f64() => self.printer.float(value),
+        let scalar = Scalar::from_code(code, octets);
+        match (scalar, scalar.and_then(|scalar| scalar.to_f64())) {
+            (Some(Scalar::Binary32(octets)), _) => self.printer.short_float(f32::from_be_bytes(octets)),
+            (_, Some(value)) => self.printer.float(value),
             _ => Err(Error::new(ErrorKind::NotRepresentable("a float beyond binary64 in json"))),
         }
     }

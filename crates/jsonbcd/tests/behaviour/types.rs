@@ -172,6 +172,11 @@ fn a_buffer_is_appended_to_and_can_be_used_again() {
     buffer.clear();
     jsonbcd::to_writer(&mut buffer, "ab").unwrap();
     assert_eq!((&buffer[..], buffer.capacity()), (&b"\x80\x02ab"[..], capacity));
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn readers_and_writers_of_std_are_taken() {
     let mut file = Vec::new();
     jsonbcd::to_writer(jsonbcd::IoSink(&mut file), "ab").unwrap();
     assert_eq!(file, b"\x80\x02ab");
