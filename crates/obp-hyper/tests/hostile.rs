@@ -43,14 +43,19 @@ async fn each_mistake_has_its_status() {
     let status = async |request: String| exchange(site.http, &request).await.0;
     assert!(status(post("/", JSON, "{}")).await.contains("404"));
     assert!(status(post(QUERY, "text/plain", "{}")).await.contains("415"));
-    assert!(status("GET /.well-known/omni-query/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".into()).await.contains("405"));
+    assert!(
+        status("GET /.well-known/omni-query/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".into())
+            .await
+            .contains("405")
+    );
     // Neither authenticated nor readable: nobody is told which.
     let (line, whole) = exchange(site.http, &post(QUERY, JSON, "{}")).await;
     assert!(line.contains("401"), "{line}");
     assert!(whole.to_ascii_lowercase().contains("cache-control: no-store"), "{whole}");
     assert!(status("NONSENSE\r\n\r\n".into()).await.contains("400"));
     assert!(status(post(QUERY, JSON, &"x".repeat(70_000))).await.contains("413"));
-    let announced = format!("POST {QUERY} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\n");
+    let announced =
+        format!("POST {QUERY} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\n");
     assert!(status(announced).await.contains("413"), "at once, without waiting for it");
 }
 

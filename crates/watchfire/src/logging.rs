@@ -24,7 +24,10 @@ pub fn init_or(format: LogFormat, level: &str) -> Result<(), Failure> {
         Ok(text) if !text.trim().is_empty() => EnvFilter::try_new(&text).map_err(|error| {
             Failure::usage(format!("RUST_LOG=`{text}`: {error}")).remedy("write a level, as in RUST_LOG=debug")
         })?,
-        _ => EnvFilter::new(level),
+        // hickory logs whole messages of peers; what matters of it is said by those who use it.
+        _ => {
+            EnvFilter::new(format!("{level},hickory_net=off,hickory_proto=off,hickory_resolver=off,hickory_server=off"))
+        }
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {

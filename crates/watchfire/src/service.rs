@@ -5,15 +5,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Service, ServiceArgs};
 use crate::exit::Failure;
-use crate::metrics::{self, Health, Registry};
-use crate::signals::{self, Reload};
-use crate::values::HostPort;
 use crate::iap::manager::ManagerService;
 use crate::iap::proxy::ProxyService;
 use crate::iap::sensor::SensorService;
 use crate::listening;
+use crate::metrics::{self, Health, Registry};
 use crate::obp::broker::BrokerService;
 use crate::obp::stub::DnsService;
+use crate::signals::{self, Reload};
+use crate::values::HostPort;
 
 /// What every service of a process shares. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -6,7 +6,10 @@ use hickory_proto::dnssec::TrustAnchors;
 
 /// Keys that are trusted without being led to. Cheap to clone.
 #[derive(Clone)]
-pub struct Anchors(Arc<TrustAnchors>);
+pub struct Anchors {
+    keys: Arc<TrustAnchors>,
+    published: bool,
+}
 
 /// Why a text is no set of trust anchors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +24,7 @@ impl Anchors {
     /// The root's keys of 2018 and 2024, as IANA publishes them.
     #[must_use]
     pub fn root() -> Self {
-        Self(Arc::new(TrustAnchors::default()))
+        Self { keys: Arc::new(TrustAnchors::default()), published: true }
     }
 
     /// DNSKEY records in zone-file form, of the root or of any zone.
@@ -34,16 +37,22 @@ impl Anchors {
             return Err(AnchorsError { what: "there is no DNSKEY record".to_owned() });
         }
         let anchors: TrustAnchors = text.parse().map_err(|error| AnchorsError { what: format!("{error}") })?;
-        Ok(Self(Arc::new(anchors)))
+        Ok(Self { keys: Arc::new(anchors), published: false })
     }
 
     pub(crate) fn inner(&self) -> &TrustAnchors {
-        &self.0
+        &self.keys
+    }
+
+    /// Whether these are the root's published keys.
+    #[cfg(feature = "broker")]
+    pub(crate) fn are_the_roots(&self) -> bool {
+        self.published
     }
 
     #[cfg(feature = "broker")]
     pub(crate) fn shared(&self) -> Arc<TrustAnchors> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.keys)
     }
 }
 
@@ -55,6 +64,6 @@ impl Default for Anchors {
 
 impl std::fmt::Debug for Anchors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Anchors").field("root_keys", &self.0.len()).finish_non_exhaustive()
+        f.debug_struct("Anchors").field("root_keys", &self.keys.len()).finish_non_exhaustive()
     }
 }

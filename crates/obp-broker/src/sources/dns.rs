@@ -12,7 +12,7 @@ use hickory_net::xfer::{DnsHandle, RetryDnsHandle};
 use hickory_net::{DnsError as HickoryDnsError, NetError, NoRecords};
 use hickory_proto::dnssec::Proof;
 use hickory_proto::dnssec::rdata::DNSSECRData;
-use hickory_proto::op::{DnsRequestOptions, Message, ResponseCode};
+use hickory_proto::op::{DnsRequestOptions, DnsResponse, Message, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
@@ -123,6 +123,24 @@ pub struct DnsSource {
     secure: Option<DnssecDnsHandle<KeyCache<Pool>>>,
     validation: Validation,
     deadline: Duration,
+    /// The anchors are the root's published keys.
+    root_anchors: bool,
+    root_in_reach: tokio::sync::Mutex<Option<(tokio::time::Instant, bool)>>,
+}
+
+/// How long it counts whether the resolver knows the root's keys.
+const ROOT_CHECK: Duration = Duration::from_secs(60);
+
+/// Whether there is a signature in it.
+fn is_signed(reply: &Result<DnsResponse, NetError>) -> bool {
+    let rrsig = |record: &Record| record.record_type() == RecordType::RRSIG;
+    match reply {
+        Ok(response) => response.all_sections().any(rrsig),
+        Err(NetError::Dns(HickoryDnsError::NoRecordsFound(NoRecords { authorities, .. }))) => {
+            authorities.iter().any(|all| all.iter().any(rrsig))
+        }
+        Err(_) => false,
+    }
 }
 
 impl std::fmt::Debug for DnsSource {
@@ -153,7 +171,9 @@ impl DnsSource {
         let plain = RetryDnsHandle::new(pool, config.retries);
         let secure = (config.validation != Validation::Off)
             .then(|| DnssecDnsHandle::with_trust_anchor(KeyCache::over(plain.clone()), config.anchors.shared()));
-        Ok(Self { plain, secure, validation: config.validation, deadline: config.deadline })
+        let root_anchors = config.anchors.are_the_roots();
+        let (validation, deadline) = (config.validation, config.deadline);
+        Ok(Self { plain, secure, validation, deadline, root_anchors, root_in_reach: tokio::sync::Mutex::default() })
     }
 
     async fn ask(&self, query: &Query) -> Result<Lookup, SourceError> {
@@ -162,9 +182,18 @@ impl DnsSource {
         let question = hickory_proto::op::Query::query(name.clone(), query.kind.record_type());
         let mut options = DnsRequestOptions::default();
         options.edns_set_dnssec_ok = self.secure.is_some();
-        let reply = match &self.secure {
-            Some(handle) => handle.lookup(question, options).next().await,
-            None => self.plain.lookup(question, options).next().await,
+        let reply = match (&self.secure, self.validation) {
+            (Some(secure), Validation::Permissive) => {
+                // Most zones are not signed, and then there is nothing to validate: no chain of keys is asked for.
+                let first = self.plain.lookup(question.clone(), options).next().await;
+                if first.as_ref().is_some_and(is_signed) && self.anchors_in_reach().await {
+                    secure.lookup(question, options).next().await
+                } else {
+                    first
+                }
+            }
+            (Some(secure), _) => secure.lookup(question, options).next().await,
+            (None, _) => self.plain.lookup(question, options).next().await,
         };
         match reply.unwrap_or(Err(NetError::NoConnections)) {
             Ok(response) => {
@@ -174,6 +203,33 @@ impl DnsSource {
             }
             Err(error) => self.read_error(query, &name, error),
         }
+    }
+
+    /// Whether a chain of signatures can lead to the trust anchors at all. Where a resolver does not know the root's
+    /// keys (a laboratory's, that serves a few zones and nothing else) no signature can be judged, neither as good nor
+    /// as bad.
+    async fn anchors_in_reach(&self) -> bool {
+        if !self.root_anchors {
+            return true;
+        }
+        let mut known = self.root_in_reach.lock().await;
+        if let Some((at, known)) = *known
+            && at.elapsed() < ROOT_CHECK
+        {
+            return known;
+        }
+        let question = hickory_proto::op::Query::query(Name::root(), RecordType::DNSKEY);
+        let reply = self.plain.lookup(question, DnsRequestOptions::default()).next().await;
+        let found = reply.is_some_and(|reply| {
+            reply.is_ok_and(|reply| reply.answers.iter().any(|record| record.record_type() == RecordType::DNSKEY))
+        });
+        if !found {
+            tracing::warn!(
+                "the resolver does not know the root's keys: DNSSEC cannot be checked, and nothing be proven"
+            );
+        }
+        *known = Some((tokio::time::Instant::now(), found));
+        found
     }
 
     /// hickory says "no" by errors as well as by answers.

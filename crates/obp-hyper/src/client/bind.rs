@@ -240,7 +240,11 @@ async fn target(url: &BrokerUrl, race: &Race) -> Result<HttpTarget, String> {
         RaceError::NoAddress => "the host has no address".to_owned(),
         other => other.to_string(),
     })?;
-    Ok(HttpTarget::new(won.address, url.host.parse().ok().filter(|_| url.host.parse::<std::net::IpAddr>().is_err()), url.tls))
+    Ok(HttpTarget::new(
+        won.address,
+        url.host.parse().ok().filter(|_| url.host.parse::<std::net::IpAddr>().is_err()),
+        url.tls,
+    ))
 }
 
 async fn exchange(
@@ -270,7 +274,8 @@ async fn exchange(
     }
     let response = pool.exchange(target, PATH, &headers, request.body).await?;
     let encoding = response.header("content-type").and_then(Encoding::from_content_type);
-    let authenticated = expected.is_some_and(|check| check.check(response.headers(HEADER_NAME), &response.body).is_ok());
+    let authenticated =
+        expected.is_some_and(|check| check.check(response.headers(HEADER_NAME), &response.body).is_ok());
     let answer = Response::new(response.status, response.body).with_encoding(encoding);
     Ok(answer.with_authenticated(authenticated))
 }

@@ -226,7 +226,8 @@ impl Driver {
         let pool = Arc::clone(&self.pool);
         let task = self.tasks.spawn(async move {
             let outcome = pool.exchange(&to, request.path, &request.headers, request.body).await;
-            let outcome = outcome.map_err(|trouble| Trouble { what: format!("{}: {}", to.address, trouble.what), ..trouble });
+            let outcome =
+                outcome.map_err(|trouble| Trouble { what: format!("{}: {}", to.address, trouble.what), ..trouble });
             Fetched::Response(id, outcome)
         });
         self.exchanges.insert(id, task);

@@ -88,8 +88,11 @@ impl Pool {
         );
         let key = (target.address, host, target.tls);
         let default_port = if target.tls { 443 } else { 80 };
-        let authority =
-            if target.address.port() == default_port { key.1.clone() } else { format!("{}:{}", key.1, target.address.port()) };
+        let authority = if target.address.port() == default_port {
+            key.1.clone()
+        } else {
+            format!("{}:{}", key.1, target.address.port())
+        };
         let scheme = if target.tls { "https" } else { "http" };
         let kept = self.take(&key);
         let again = kept.is_some();
@@ -106,7 +109,8 @@ impl Pool {
                 request = request.header(HOST, &authority);
             }
             for (name, value) in headers {
-                let value = HeaderValue::try_from(value).map_err(|error| Trouble::new(ExchangeFailure::NotHttp, error))?;
+                let value =
+                    HeaderValue::try_from(value).map_err(|error| Trouble::new(ExchangeFailure::NotHttp, error))?;
                 request = request.header(*name, value);
             }
             request.body(Body::new(body.clone())).map_err(|error| Trouble::new(ExchangeFailure::NotHttp, error))

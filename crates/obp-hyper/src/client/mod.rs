@@ -74,7 +74,9 @@ impl ClientError {
     pub fn status(&self) -> Option<Status> {
         match self {
             Self::Refused { status, .. } => Some(*status),
-            Self::Protocol(Error::Refused(status)) | Self::Exchange { error: Error::Refused(status), .. } => Some(*status),
+            Self::Protocol(Error::Refused(status)) | Self::Exchange { error: Error::Refused(status), .. } => {
+                Some(*status)
+            }
             _ => None,
         }
     }

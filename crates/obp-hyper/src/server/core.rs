@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use obp_proto::broker::{Broker, BrokerEvent, BrokerStats, BrokerTransmit, Identity, Question, QueryId};
+use obp_proto::broker::{Broker, BrokerEvent, BrokerStats, BrokerTransmit, Identity, QueryId, Question};
 use obp_proto::http::{RequestHead, Response, Security};
 use obp_proto::message::ErrorResponse;
 use obp_proto::{Encoding, Message, Status};

@@ -57,8 +57,8 @@ use watchfire_core::UnixTime;
 use self::core::Core;
 use crate::clock::{self, Clock};
 use enroll::Enrolment;
-use rate::Rates;
 pub use enroll::{Accounts, Admission};
+use rate::Rates;
 
 /// How often the machine's idea of the wall clock is set right.
 const WALL_CLOCK: Duration = Duration::from_secs(60);
@@ -288,7 +288,8 @@ impl<K: Knowledge> Server<K> {
 
     /// Serves datagrams at a socket.
     pub fn serve_udp(&self, socket: UdpSocket) {
-        let serving = udp::serve(Arc::new(socket), Arc::clone(&self.core), Arc::clone(&self.rates), Arc::clone(&self.counters));
+        let serving =
+            udp::serve(Arc::new(socket), Arc::clone(&self.core), Arc::clone(&self.rates), Arc::clone(&self.counters));
         let stop = self.stop.clone();
         self.sockets.spawn(async move { stop.run_until_cancelled(serving).await });
     }
@@ -340,9 +341,8 @@ impl<K: Knowledge> Server<K> {
     /// Confirms that the device that waits under this number belongs to the account. False when none waits.
     pub fn confirm(&self, transaction: TransactionId, account: &str) -> bool {
         let enrolment = self.core.enrolment.as_ref();
-        enrolment.is_some_and(|enrolment| {
-            enrolment.with_machine(|machine| machine.confirm(transaction, account).is_ok())
-        })
+        enrolment
+            .is_some_and(|enrolment| enrolment.with_machine(|machine| machine.confirm(transaction, account).is_ok()))
     }
 
     /// Refuses the device that waits under this number. False when none waits.

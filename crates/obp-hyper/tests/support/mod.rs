@@ -42,8 +42,7 @@ impl Known {
             "www.example.com" | "slow.example.com" => {
                 let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
                 let mut response = QueryConnectResponse::new(Status::SUCCESS);
-                response.connection =
-                    vec![Connection::new(address, Port::HTTPS).with_transport(Transport::Tls)].into();
+                response.connection = vec![Connection::new(address, Port::HTTPS).with_transport(Transport::Tls)].into();
                 response.into()
             }
             "local.example.com" => {
@@ -164,12 +163,8 @@ impl Site {
         let keys = KeyRing::new(provider.clone(), 1, &[7; 32]).unwrap();
         let ended = Arc::new(AtomicUsize::new(0));
         let alice = Alice { pin: Mutex::new(Some(PIN)), ended: Arc::clone(&ended) };
-        let known = Known {
-            local: Mutex::default(),
-            slow: setup.slow,
-            asked: AtomicUsize::new(0),
-            at_hand: setup.at_hand,
-        };
+        let known =
+            Known { local: Mutex::default(), slow: setup.slow, asked: AtomicUsize::new(0), at_hand: setup.at_hand };
         let server = Server::builder(BrokerConfig::new(provider.clone(), keys), known)
             .service_connect(ConnectBrokerConfig::new(provider, instances), alice)
             .limits(setup.limits)

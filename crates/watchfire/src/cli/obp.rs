@@ -67,8 +67,9 @@ pub struct BrokerArgs {
     /// Rules: what is denied, allowed, upgraded; read again when the file changes
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub policy: Option<PathBuf>,
-    /// `seed` authenticates bodies as the draft's examples do, and over plain HTTP only on loopback; `strict` demands
-    /// protection against replay in every request
+    /// `seed` hands out the algorithms of the 2014 drafts, and takes requests authenticated as in their examples where
+    /// TLS or the loopback protects them; `strict` hands out AES-GCM and longer MACs, and demands protection against
+    /// replay in every request
     #[arg(long, value_enum, default_value_t, value_name = "DIALECT")]
     pub dialect: Dialect,
     /// Host that bindings name [default: the host of --listen and --udp]

@@ -21,9 +21,7 @@ use crate::out;
 pub async fn connect(args: &ConnectArgs, json: bool) -> Result<(), Failure> {
     let mut identifier = Identifier::new(name(&args.name)?);
     if let Some(service) = &args.service {
-        let service: ServicePrefix =
-            service.parse().map_err(|error| Failure::usage(format!("`{service}`: {error}")).at("SERVICE"))?;
-        identifier = identifier.with_service(service);
+        identifier = identifier.with_service(prefix(service).map_err(|failure| failure.at("SERVICE"))?);
     }
     if let Some(port) = args.port {
         identifier = identifier.with_port(Port::from(port));
@@ -152,8 +150,7 @@ pub async fn validate(args: &ValidateArgs, json: bool) -> Result<(), Failure> {
     request.credential = chain.into_iter().map(Credential::certificate).collect();
     request.policy = args.policy.clone().into();
     if let Some(service) = &args.service {
-        let service: ServicePrefix =
-            service.parse().map_err(|error| Failure::usage(format!("`{service}`: {error}")).at("--service"))?;
+        let service = prefix(service).map_err(|failure| failure.at("--service"))?;
         for identifier in request.service.iter_mut().flat_map(|service| service.identifier.iter_mut()) {
             identifier.service = Some(service.clone());
         }
@@ -168,20 +165,24 @@ pub async fn validate(args: &ValidateArgs, json: bool) -> Result<(), Failure> {
                 let object = serde_json::json!({ "valid": true, "status": answer.status.code(), "policy": policies });
                 return out::line(&object.to_string());
             }
-            out::line(&format!("the broker has nothing against it{}", if policies.is_empty() {
-                String::new()
-            } else {
-                format!("; it holds under {}", policies.join(", "))
-            }))
+            out::line(&format!(
+                "the broker has nothing against it{}",
+                if policies.is_empty() { String::new() } else { format!("; it holds under {}", policies.join(", ")) }
+            ))
         }
         Err(ClientError::Refused { status, description }) if json => {
-            let object =
-                serde_json::json!({ "valid": false, "status": status.code(), "reason": description });
+            let object = serde_json::json!({ "valid": false, "status": status.code(), "reason": description });
             out::line(&object.to_string())?;
             Err(failure(&ClientError::Refused { status, description }, &args.name))
         }
         Err(error) => Err(failure(&error, &args.name)),
     }
+}
+
+/// A service as the DNS has it, `_http._tcp`, or without the underscores.
+fn prefix(text: &str) -> Result<ServicePrefix, Failure> {
+    let whole = if text.starts_with('_') { text.to_owned() } else { format!("_{text}") };
+    whole.parse().map_err(|error| Failure::usage(format!("`{text}`: {error}")))
 }
 
 /// A name as it is read, or as the DNS has it.

@@ -26,9 +26,8 @@ const FILE_LIMIT: usize = 4 << 20;
 /// # Errors
 /// A broker that cannot be reached or says no, or a file that cannot be written.
 pub async fn run(args: &BindArgs, json: bool) -> Result<(), Failure> {
-    let url: BrokerUrl = args.broker.parse().map_err(|error| {
-        Failure::usage(format!("`{}`: {error}", args.broker)).at("--broker")
-    })?;
+    let url: BrokerUrl =
+        args.broker.parse().map_err(|error| Failure::usage(format!("`{}`: {error}", args.broker)).at("--broker"))?;
     if args.out.is_dir() {
         return Err(Failure::usage("is a folder").at(args.out.display()).remedy("name the file of the binding"));
     }
@@ -71,8 +70,8 @@ fn pin(args: &BindArgs) -> Result<Option<Pin>, Failure> {
         Some(path) => {
             let octets = crate::pki::read_bounded(path).map_err(|error| file_failure("read the PIN", path, &error))?;
             let octets = Zeroizing::new(octets);
-            let text = std::str::from_utf8(&octets)
-                .map_err(|_| Failure::usage("the PIN is not UTF-8").at(path.display()))?;
+            let text =
+                std::str::from_utf8(&octets).map_err(|_| Failure::usage("the PIN is not UTF-8").at(path.display()))?;
             Some(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
         }
         None => std::env::var("WATCHFIRE_PIN").ok().map(Zeroizing::new),
@@ -84,9 +83,9 @@ fn pin(args: &BindArgs) -> Result<Option<Pin>, Failure> {
 fn bind_failure(error: &BindError, url: &BrokerUrl) -> Failure {
     match error {
         BindError::Protocol(error) => match error {
-            Error::Refused(_) => protocol_failure(error)
-                .at(url)
-                .remedy("ask the broker's operator for the account's name and a new PIN"),
+            Error::Refused(_) => {
+                protocol_failure(error).at(url).remedy("ask the broker's operator for the account's name and a new PIN")
+            }
             other => protocol_failure(other).at(url),
         },
         BindError::Unreachable { what, .. } => Failure::unreachable(what.clone()).at(url),

@@ -15,10 +15,8 @@ use obp_broker::validate::{CrlStore, HttpFetcher, Roots, Validator, ValidatorCon
 use obp_broker::{Clock, SystemClock};
 use obp_hyper::server::{Accounts as Enrolling, Admission, Knowledge, Server, ServerLimits};
 use obp_proto::broker::{BrokerConfig, Identity, RateLimit};
-use obp_proto::crypto::RustCrypto;
-use obp_proto::message::{
-    ErrorResponse, InstanceConnection, InstanceTransport, Name, Port, QueryConnectResponse,
-};
+use obp_proto::crypto::{Authentication, Encryption, RustCrypto};
+use obp_proto::message::{ErrorResponse, InstanceConnection, InstanceTransport, Name, Port, QueryConnectResponse};
 use obp_proto::service_connect::{ConnectBrokerConfig, Device, Pin};
 use obp_proto::{Message, Status};
 use tokio::net::UdpSocket;
@@ -107,6 +105,11 @@ impl BrokerService {
         let mut connect = ConnectBrokerConfig::new(provider, instances);
         connect.ticket_lifetime = args.ticket_lifetime.0;
         connect.management_lifetime = args.ticket_lifetime.0;
+        if args.dialect == Dialect::Seed {
+            // What every device of 2014 knows; those that know more bind to a strict broker.
+            connect.authentication = vec![Authentication::Hs256T128, Authentication::Hs256];
+            connect.encryption = vec![Encryption::A128Cbc];
+        }
         let audit = args.audit.as_deref().map(|path| Audit::open(path, args.audit_redact)).transpose()?;
         let known = Arc::new(Known { broker: broker.clone(), accounts: accounts.clone(), audit: audit.clone() });
         let enrolling = Enrolling_ { accounts: accounts.clone(), ended: Arc::clone(&ended) };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hickory_net::runtime::Time;
-use hickory_proto::op::{HeaderCounts, Header, Metadata, OpCode, ResponseCode};
+use hickory_proto::op::{Header, HeaderCounts, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::svcb::{Alpn, IpHint, SVCB, SvcParamKey, SvcParamValue};
 use hickory_proto::rr::rdata::{A, AAAA, HTTPS, SRV};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -139,7 +139,11 @@ impl Counts {
                 registry.counter(name, help, &[]).set(value.load(Ordering::Relaxed));
             };
             set("watchfire_obp_dns_queries_total", "DNS queries.", &this.queries);
-            set("watchfire_obp_dns_answered_total", "Those that were answered with records or their absence.", &this.answered);
+            set(
+                "watchfire_obp_dns_answered_total",
+                "Those that were answered with records or their absence.",
+                &this.answered,
+            );
             set("watchfire_obp_dns_refused_total", "Those that the broker refused.", &this.refused);
             set("watchfire_obp_dns_failed_total", "Those that the broker did not answer.", &this.failed);
         });
