@@ -43,34 +43,21 @@ fn main() -> std::io::Result<()> {
     for (name, octets) in watchfire_fuzz::jsonb_decode::seeds() {
         seeds.insert(("jsonb_decode", name.into()), octets);
     }
+    for (name, octets) in files(&vectors.join("obp/exchanges"), "json")? {
+        seeds.insert(("obp_message", format!("text-{name}")), [b"\0", &octets[..]].concat());
+    }
+    for (target, scripts) in [
+        ("obp_session", watchfire_fuzz::obp_session::seeds()),
+        ("session_header", watchfire_fuzz::session_header::seeds()),
+        ("uyfm_datagram", watchfire_fuzz::uyfm_datagram::seeds()),
+    ] {
+        seeds.extend(scripts.into_iter().map(|(name, octets)| ((target, name), octets)));
+    }
     for (name, octets) in watchfire_fuzz::iap_session::seeds() {
         seeds.insert(("iap_session", name), octets);
     }
     for (name, octets) in watchfire_fuzz::iap_pair::seeds() {
         seeds.insert(("iap_pair", name), octets);
-    }
-    let dots: serde_json::Value = serde_json::from_str(&fs::read_to_string(vectors.join("dots/vectors.json"))?)?;
-    for (list, member, target) in [
-        ("cbor", "cbor", "dots_cbor"),
-        ("negative", "cbor", "dots_cbor"),
-        ("coap", "udp", "coap_udp"),
-        ("coap", "tcp", "coap_tcp"),
-    ] {
-        for (number, vector) in dots[list].as_array().into_iter().flatten().enumerate() {
-            if let Some(hex) = vector[member].as_str() {
-                let digit = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
-                seeds.insert((target, format!("{list}-{number:02}")), (0..hex.len()).step_by(2).map(digit).collect());
-            }
-            if list == "cbor" {
-                seeds.insert(("dots_json", format!("{list}-{number:02}")), vector["json"].to_string().into_bytes());
-            }
-        }
-    }
-    for (name, octets) in watchfire_fuzz::dots::session::seeds() {
-        seeds.insert(("dots_session", name), octets);
-    }
-    for (name, octets) in watchfire_fuzz::dots::pair::seeds() {
-        seeds.insert(("dots_pair", name), octets);
     }
     for ((target, name), octets) in seeds.iter().filter(|(_, octets)| octets.len() <= MAX_SEED) {
         let folder = here.join("seeds").join(target);

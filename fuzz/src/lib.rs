@@ -2,7 +2,6 @@
 //! test and a debugger run the same.
 #![forbid(unsafe_code)]
 
-pub mod dots;
 pub mod eve_json;
 pub mod iap_decode;
 pub mod iap_pair;
@@ -10,12 +9,16 @@ pub mod iap_session;
 pub mod idmef_xml;
 pub mod jsonb_decode;
 pub mod jsonc_tables;
+pub mod obp_message;
+pub mod obp_session;
+pub mod session_header;
+pub mod uyfm_datagram;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is that of its folders of seeds and regressions.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("iap_decode", iap_decode::run),
     ("iap_session", iap_session::run),
     ("iap_pair", iap_pair::run),
@@ -23,12 +26,10 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("eve_json", eve_json::run),
     ("jsonb_decode", jsonb_decode::run),
     ("jsonc_tables", jsonc_tables::run),
-    ("coap_udp", dots::coap::udp),
-    ("coap_tcp", dots::coap::tcp),
-    ("dots_cbor", dots::body::cbor),
-    ("dots_json", dots::body::json),
-    ("dots_session", dots::session::run),
-    ("dots_pair", dots::pair::run),
+    ("obp_message", obp_message::run),
+    ("obp_session", obp_session::run),
+    ("session_header", session_header::run),
+    ("uyfm_datagram", uyfm_datagram::run),
 ];
 
 /// Many inputs as one file: each behind its length, two octets.
