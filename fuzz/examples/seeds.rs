@@ -59,6 +59,29 @@ fn main() -> std::io::Result<()> {
     for (name, octets) in watchfire_fuzz::iap_pair::seeds() {
         seeds.insert(("iap_pair", name), octets);
     }
+    let dots: serde_json::Value = serde_json::from_str(&fs::read_to_string(vectors.join("dots/vectors.json"))?)?;
+    for (list, member, target) in [
+        ("cbor", "cbor", "dots_cbor"),
+        ("negative", "cbor", "dots_cbor"),
+        ("coap", "udp", "coap_udp"),
+        ("coap", "tcp", "coap_tcp"),
+    ] {
+        for (number, vector) in dots[list].as_array().into_iter().flatten().enumerate() {
+            if let Some(hex) = vector[member].as_str() {
+                let digit = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
+                seeds.insert((target, format!("{list}-{number:02}")), (0..hex.len()).step_by(2).map(digit).collect());
+            }
+            if list == "cbor" {
+                seeds.insert(("dots_json", format!("{list}-{number:02}")), vector["json"].to_string().into_bytes());
+            }
+        }
+    }
+    for (name, octets) in watchfire_fuzz::dots::session::seeds() {
+        seeds.insert(("dots_session", name), octets);
+    }
+    for (name, octets) in watchfire_fuzz::dots::pair::seeds() {
+        seeds.insert(("dots_pair", name), octets);
+    }
     for ((target, name), octets) in seeds.iter().filter(|(_, octets)| octets.len() <= MAX_SEED) {
         let folder = here.join("seeds").join(target);
         fs::create_dir_all(&folder)?;

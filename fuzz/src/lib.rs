@@ -2,6 +2,7 @@
 //! test and a debugger run the same.
 #![forbid(unsafe_code)]
 
+pub mod dots;
 pub mod eve_json;
 pub mod iap_decode;
 pub mod iap_pair;
@@ -18,7 +19,7 @@ pub mod uyfm_datagram;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is that of its folders of seeds and regressions.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("iap_decode", iap_decode::run),
     ("iap_session", iap_session::run),
     ("iap_pair", iap_pair::run),
@@ -30,6 +31,12 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("obp_session", obp_session::run),
     ("session_header", session_header::run),
     ("uyfm_datagram", uyfm_datagram::run),
+    ("coap_udp", dots::coap::udp),
+    ("coap_tcp", dots::coap::tcp),
+    ("dots_cbor", dots::body::cbor),
+    ("dots_json", dots::body::json),
+    ("dots_session", dots::session::run),
+    ("dots_pair", dots::pair::run),
 ];
 
 /// Many inputs as one file: each behind its length, two octets.
