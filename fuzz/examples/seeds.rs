@@ -59,6 +59,29 @@ fn main() -> std::io::Result<()> {
     for (name, octets) in watchfire_fuzz::iap_pair::seeds() {
         seeds.insert(("iap_pair", name), octets);
     }
+    for (name, octets) in files(&vectors.join("repute"), "xml")? {
+        seeds.insert(("reputon_xml", name), octets);
+    }
+    for (name, octets) in files(&vectors.join("repute"), "json")?.into_iter().filter(|(name, _)| name.starts_with("json-")) {
+        if let (true, Ok(cases)) = (name == "json-parse-verdicts", serde_json::from_slice(&octets)) {
+            let cases: Vec<serde_json::Value> = cases;
+            for case in cases {
+                let text = |member: &str| case[member].as_str().unwrap_or_default().to_owned();
+                seeds.insert(("reputon_json", text("id")), text("body").into_bytes());
+            }
+        } else {
+            seeds.insert(("reputon_json", name), octets);
+        }
+    }
+    let cases: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(vectors.join("repute/template-expansion.json"))?)?;
+    for case in cases {
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let seed = format!("{}\n{}", text(&case["variables"]["subject"]), text(&case["template"]));
+        seeds.insert(("template", text(&case["id"])), seed.into_bytes());
+    }
+    for (name, octets) in watchfire_fuzz::repute_session::seeds() {
+        seeds.insert(("repute_session", name), octets);
+    }
     let dots: serde_json::Value = serde_json::from_str(&fs::read_to_string(vectors.join("dots/vectors.json"))?)?;
     for (list, member, target) in [
         ("cbor", "cbor", "dots_cbor"),

@@ -12,14 +12,18 @@ pub mod jsonb_decode;
 pub mod jsonc_tables;
 pub mod obp_message;
 pub mod obp_session;
+pub mod repute_session;
+pub mod reputon_json;
+pub mod reputon_xml;
 pub mod session_header;
+pub mod template;
 pub mod uyfm_datagram;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is that of its folders of seeds and regressions.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("iap_decode", iap_decode::run),
     ("iap_session", iap_session::run),
     ("iap_pair", iap_pair::run),
@@ -31,6 +35,10 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("obp_session", obp_session::run),
     ("session_header", session_header::run),
     ("uyfm_datagram", uyfm_datagram::run),
+    ("reputon_json", reputon_json::run),
+    ("reputon_xml", reputon_xml::run),
+    ("template", template::run),
+    ("repute_session", repute_session::run),
     ("coap_udp", dots::coap::udp),
     ("coap_tcp", dots::coap::tcp),
     ("dots_cbor", dots::body::cbor),
