@@ -182,6 +182,8 @@ impl DnsSource {
         let question = hickory_proto::op::Query::query(name.clone(), query.kind.record_type());
         let mut options = DnsRequestOptions::default();
         options.edns_set_dnssec_ok = self.secure.is_some();
+        // Whether what comes was judged by its signatures.
+        let mut judged = self.secure.is_some();
         let reply = match (&self.secure, self.validation) {
             (Some(secure), Validation::Permissive) => {
                 // Most zones are not signed, and then there is nothing to validate: no chain of keys is asked for.
@@ -189,6 +191,7 @@ impl DnsSource {
                 if first.as_ref().is_some_and(is_signed) && self.anchors_in_reach().await {
                     secure.lookup(question, options).next().await
                 } else {
+                    judged = false;
                     first
                 }
             }
@@ -199,9 +202,9 @@ impl DnsSource {
             Ok(response) => {
                 let code = response.response_code;
                 let message = response.into_message();
-                self.read(query, &name, code, &message.answers, &message.authorities)
+                self.read(query, &name, judged, code, &message.answers, &message.authorities)
             }
-            Err(error) => self.read_error(query, &name, error),
+            Err(error) => self.read_error(query, &name, judged, error),
         }
     }
 
@@ -233,12 +236,12 @@ impl DnsSource {
     }
 
     /// hickory says "no" by errors as well as by answers.
-    fn read_error(&self, query: &Query, name: &Name, error: NetError) -> Result<Lookup, SourceError> {
+    fn read_error(&self, query: &Query, name: &Name, judged: bool, error: NetError) -> Result<Lookup, SourceError> {
         match error {
             NetError::Dns(HickoryDnsError::NoRecordsFound(NoRecords { soa, response_code, authorities, .. })) => {
                 let mut authorities: Vec<Record> = authorities.map(|all| all.to_vec()).unwrap_or_default();
                 authorities.extend(soa.map(|soa| soa.into_record_of_rdata()));
-                self.read(query, name, response_code, &[], &authorities)
+                self.read(query, name, judged, response_code, &[], &authorities)
             }
             NetError::Dns(HickoryDnsError::Nsec { response, proof, .. }) => {
                 let code = response.response_code;
@@ -256,7 +259,7 @@ impl DnsSource {
                 if !believed {
                     return Err(SourceError::Bogus);
                 }
-                let lookup = self.read(query, name, code, &message.answers, &message.authorities)?;
+                let lookup = self.read(query, name, judged, code, &message.answers, &message.authorities)?;
                 let security = if proof == Proof::Secure { lookup.security } else { Security::Insecure };
                 Ok(Lookup { security, ..lookup })
             }
@@ -274,6 +277,7 @@ impl DnsSource {
         &self,
         query: &Query,
         name: &Name,
+        judged: bool,
         code: ResponseCode,
         answers: &[Record],
         authorities: &[Record],
@@ -315,7 +319,8 @@ impl DnsSource {
         let deciding = used.iter().copied().chain(authorities.iter().filter(|record| {
             !found && matches!(record.record_type(), RecordType::SOA | RecordType::NSEC | RecordType::NSEC3)
         }));
-        let security = self.security(deciding, answers.iter().chain(authorities))?;
+        let security =
+            if judged { self.security(deciding, answers.iter().chain(authorities))? } else { Security::Insecure };
         let outcome = if found {
             Outcome::Found(records(query.kind, &last, used.iter().copied()))
         } else if code == ResponseCode::NXDomain {
@@ -346,9 +351,6 @@ impl DnsSource {
         deciding: impl Iterator<Item = &'a Record>,
         mut all: impl Iterator<Item = &'a Record>,
     ) -> Result<Security, SourceError> {
-        if self.secure.is_none() {
-            return Ok(Security::Insecure);
-        }
         let mut security = None;
         for record in deciding {
             match record.proof {

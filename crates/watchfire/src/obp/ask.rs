@@ -194,10 +194,10 @@ fn name(text: &str) -> Result<Name, Failure> {
 /// The client's error with the exit code of whom it blames.
 pub(super) fn failure(error: &ClientError, about: &str) -> Failure {
     let failure = match error {
-        ClientError::Refused { status, .. } if status.code() == 504 => Failure::unreachable(error.to_string()),
-        ClientError::Refused { status, .. } if status.code() == 401 => {
+        _ if error.status().is_some_and(|status| status.code() == 401) => {
             Failure::refused(error.to_string()).remedy("bind again with `watchfire obp bind`")
         }
+        ClientError::Refused { status, .. } if status.code() == 504 => Failure::unreachable(error.to_string()),
         ClientError::Refused { .. } => Failure::refused(error.to_string()),
         ClientError::Protocol(protocol) => protocol_failure(protocol),
         ClientError::Exchange { error: protocol, what } => {

@@ -241,7 +241,7 @@ impl Handler {
     fn records(&self, owner: &Name, kind: RecordType, response: &QueryConnectResponse) -> Answer {
         let ways: Vec<Way> = response.connection.iter().filter_map(Way::of).take(MOST).collect();
         let record = |data| Record::from_rdata(owner.clone(), self.ttl, data);
-        let mut additionals = Vec::new();
+        let mut hosts = std::collections::BTreeSet::new();
         let mut records = Vec::new();
         match kind {
             RecordType::A | RecordType::AAAA => {
@@ -254,7 +254,7 @@ impl Handler {
                 // The order of the list is the order of the priorities.
                 for (priority, way) in (0_u16..).zip(&ways) {
                     let target = own_name(way.address);
-                    additionals.push(Record::from_rdata(target.clone(), self.ttl, data(way.address)));
+                    hosts.insert(way.address);
                     records.push(record(RData::SRV(SRV::new(priority, 0, way.port, target))));
                 }
             }
@@ -276,11 +276,13 @@ impl Handler {
                         }
                     });
                     let target = own_name(way.address);
-                    additionals.push(Record::from_rdata(target.clone(), self.ttl, data(way.address)));
+                    hosts.insert(way.address);
                     records.push(record(RData::HTTPS(HTTPS(SVCB::new(priority, target, parameters)))));
                 }
             }
         }
+        let host = |address: IpAddr| Record::from_rdata(own_name(address), self.ttl, data(address));
+        let additionals = hosts.into_iter().map(host).collect();
         Answer { code: ResponseCode::NoError, records, additionals }
     }
 

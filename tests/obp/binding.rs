@@ -1,0 +1,100 @@
+//! Binding: PINs, restarts, accounts that are removed, brokers that are not there.
+
+use watchfire_tests::{run, succeed};
+
+use crate::site::{Brokered, port};
+
+#[test]
+fn a_pin_is_for_one_device_and_the_binding_is_its_owner_s_alone() {
+    let Some(at) = Brokered::start("a_pin_is_for_one_device_and_the_binding_is_its_owner_s_alone", &[]) else { return };
+    use std::os::unix::fs::PermissionsExt as _;
+    for file in [at.binding.clone(), at.site.file("accounts.toml"), at.site.file("accounts.toml.keys")] {
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+    }
+    let text = std::fs::read_to_string(&at.binding).unwrap();
+    let binding: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let services = binding["Service"].as_array().unwrap();
+    assert_eq!(services.len(), 2);
+    for service in services {
+        assert_eq!(service["Service"], "omni-query");
+        let key = &service["Cryptographic"];
+        assert_eq!((&key["Authentication"], &key["Encryption"]), (&"HS256T128".into(), &"A128CBC".into()));
+        assert!(key["Secret"].is_string() && key["Ticket"].is_string() && key["Expires"].is_string(), "{service}");
+    }
+    let (url, again, pin, ca) = (
+        format!("https://localhost:{}", port(&at.https)),
+        at.site.file("again.json"),
+        at.site.file("pin"),
+        at.site.file("ca.pem"),
+    );
+    let bind = |pin: &str| {
+        let words = ["obp", "bind", "--broker", &url, "--account", "alice@localhost", "--out", &again, "--ca", &ca];
+        run(&[&words[..], &["--pin-file", pin]].concat())
+    };
+    let (code, error) = Brokered::failure(&bind(&pin));
+    assert!(code == 1 && error.contains("PIN"), "used: {error}");
+    let wrong = at.site.write("wrong", "0000-0000-0000\n");
+    assert_eq!(Brokered::failure(&bind(&wrong)).0, 1);
+    assert!(!std::path::Path::new(&again).exists());
+}
+
+#[test]
+fn tickets_outlive_the_broker_and_not_the_account() {
+    let Some(mut at) = Brokered::start("tickets_outlive_the_broker_and_not_the_account", &[]) else { return };
+    at.ways(&["www.plain.test", "ssh"]);
+    at.broker.kill();
+    // Another broker with the same keys, at the same port.
+    let listen = at.https.clone();
+    let udp = {
+        let text = std::fs::read_to_string(&at.binding).unwrap();
+        let binding: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let all = binding["Service"].as_array().unwrap().clone();
+        let udp = all.iter().find(|one| one["Transport"] == "UDP").unwrap();
+        format!("127.0.0.1:{}", udp["Port"])
+    };
+    let file = |name: &str| at.site.file(name);
+    let (cert, key, accounts) = (file("broker.test.pem"), file("broker.test.key"), file("accounts.toml"));
+    let words = ["obp", "broker", "--json", "--listen", &listen, "--udp", &udp, "--cert", &cert, "--key", &key];
+    let more = ["--accounts", &accounts, "--resolver", at.authority.address(), "--metrics", "127.0.0.1:0"];
+    at.broker = watchfire_tests::Service::start(&[&words[..], &more].concat());
+    at.broker.address();
+    for transport in ["udp", "http"] {
+        assert!(!at.ways(&["www.plain.test", "ssh", "--transport", transport]).is_empty());
+    }
+    succeed(&["obp", "account", "remove", "--accounts", &accounts, "alice@localhost"]);
+    for _ in 0..200 {
+        if !at.connect(&["www.plain.test", "ssh"]).status.success() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let (code, error) = Brokered::failure(&at.connect(&["www.plain.test", "ssh", "--transport", "http"]));
+    assert!(code == 1 && error.contains("bind again"), "{error}");
+}
+
+#[test]
+fn mistakes_are_one_line_with_the_right_exit_code() {
+    let site = watchfire_tests::Site::new();
+    let (out, pin, ca) = (site.file("b.json"), site.write("pin", "1234\n"), site.file("ca.pem"));
+    let bind = |broker: &str| {
+        let words = ["obp", "bind", "--account", "a@localhost", "--out", &out, "--pin-file", &pin, "--ca", &ca];
+        run(&[&words[..], &["--broker", broker]].concat())
+    };
+    for (broker, wanted, says) in
+        [("https://localhost:1", 3, "localhost:1"), ("http://broker.example.com", 2, "https"), ("nonsense", 2, "https")]
+    {
+        let (code, error) = Brokered::failure(&bind(broker));
+        assert!(code == wanted && error.contains(says), "{broker}: {code} {error}");
+    }
+    let missing = site.file("missing.json");
+    let (code, error) = Brokered::failure(&run(&["obp", "connect", "--binding", &missing, "x.test", "http"]));
+    assert!(code == 2 && error.contains("missing.json") && error.contains("obp bind"), "{error}");
+    let nonsense = site.write("nonsense.json", "{\"Service\":[{\"Port\":0}]}");
+    let (code, error) = Brokered::failure(&run(&["obp", "connect", "--binding", &nonsense, "x.test", "http"]));
+    assert!(code == 2 && error.contains("Service[0].Port"), "{error}");
+    // A broker that nobody can reach with what it would hand out says so before it serves.
+    let accounts = site.file("accounts.toml");
+    let output = run(&["obp", "broker", "--listen", "0.0.0.0:0", "--accounts", &accounts, "--resolver", "127.0.0.1:1"]);
+    let (code, error) = Brokered::failure(&output);
+    assert!(code == 2 && error.contains("--advertise"), "{error}");
+}
