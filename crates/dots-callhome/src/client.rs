@@ -629,7 +629,7 @@ impl<P: ClientPolicy> Client<P> {
                 } else if code.is_success() {
                     if let Ok(Body::Mitigation(scopes)) = Body::decode(&answer.payload, Direction::Response) {
                         let known: Vec<u32> = scopes.iter().filter_map(|scope| scope.mid).collect();
-                        scopes.into_vec().into_iter().for_each(|scope| self.status(now, scope));
+                        scopes.into_iter().for_each(|scope| self.status(now, scope));
                         if !answer.notification {
                             self.resynchronise(now, session, &known);
                         }
@@ -686,7 +686,7 @@ impl<P: ClientPolicy> Client<P> {
 
     fn put_answered(&mut self, now: Instant, mid: u32, efficacy: bool, answer: &Answer<'_>, text: String) {
         let first = Body::decode(&answer.payload, Direction::Response).ok().and_then(|body| match body {
-            Body::Mitigation(scopes) => scopes.into_vec().into_iter().next(),
+            Body::Mitigation(scopes) => scopes.into_iter().next(),
             _ => None,
         });
         let conflict = first.as_ref().and_then(|scope| scope.conflict.as_deref().cloned());

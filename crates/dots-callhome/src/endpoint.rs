@@ -2,7 +2,7 @@
 //! RFC 7252 section 4, RFC 7959, RFC 8323.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -75,7 +75,6 @@ struct Observing {
 
 #[derive(Debug)]
 struct Seen {
-    mid: u16,
     expires: Instant,
     answer: Option<Bytes>,
 }
@@ -143,7 +142,9 @@ pub(crate) struct Endpoint {
     params: SessionParams,
     pending: Vec<Pending>,
     observing: Vec<Observing>,
-    seen: VecDeque<Seen>,
+    seen: BTreeMap<u16, Seen>,
+    /// The same in the order of arrival, with their ends.
+    seen_order: VecDeque<(u16, Instant)>,
     out: VecDeque<Bytes>,
     stream: Vec<u8>,
     peer: Option<Csm>,
@@ -174,7 +175,8 @@ impl Endpoint {
             params: SessionParams::default(),
             pending: Vec::new(),
             observing: Vec::new(),
-            seen: VecDeque::new(),
+            seen: BTreeMap::new(),
+            seen_order: VecDeque::new(),
             out: VecDeque::new(),
             stream: Vec::new(),
             peer: None,
@@ -373,8 +375,8 @@ impl Endpoint {
 
     /// Sends again what waited too long; gives what will not be answered any more.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<Ask> {
-        while self.seen.front().is_some_and(|seen| seen.expires <= now) {
-            self.seen.pop_front();
+        while self.seen_order.front().is_some_and(|(_, expires)| *expires <= now) {
+            self.forget_oldest();
         }
         let stream = self.transport == Transport::Stream;
         let most = u32::from(self.params.max_retransmit);
@@ -427,7 +429,7 @@ impl Endpoint {
         }
         let octets = self.put_out(octets);
         if let Some(mid) = to.con
-            && let Some(seen) = self.seen.iter_mut().rev().find(|seen| seen.mid == mid)
+            && let Some(seen) = self.seen.get_mut(&mid)
         {
             seen.answer = Some(octets);
         }
@@ -527,18 +529,19 @@ impl Endpoint {
             }
             return Input::Nothing;
         }
-        if let Some(seen) = self.seen.iter().rev().find(|seen| seen.mid == mid && seen.expires > now) {
+        if let Some(seen) = self.seen.get(&mid).filter(|seen| seen.expires > now) {
             self.stats.duplicates = self.stats.duplicates.saturating_add(1);
             if let Some(answer) = seen.answer.clone().filter(|_| con) {
                 self.out.push_back(answer);
             }
             return Input::Nothing;
         }
-        if self.seen.len() >= self.limits.duplicates {
-            self.seen.pop_front();
+        if self.seen_order.len() >= self.limits.duplicates {
+            self.forget_oldest();
         }
         let life = if con { EXCHANGE_LIFETIME } else { NON_LIFETIME };
-        self.seen.push_back(Seen { mid, expires: now + life, answer: None });
+        self.seen.insert(mid, Seen { expires: now + life, answer: None });
+        self.seen_order.push_back((mid, now + life));
         self.stats.received = self.stats.received.saturating_add(1);
         if message.code.is_request() {
             return Input::Request(ReplyTo { token: message.token, con: con.then_some(mid) }, message);
@@ -552,6 +555,14 @@ impl Endpoint {
             self.put_out(udp::empty(kind, mid).to_vec());
         }
         self.answer(now, message)
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((mid, expires)) = self.seen_order.pop_front() else { return };
+        // Unless the number came again since.
+        if self.seen.get(&mid).is_some_and(|seen| seen.expires == expires) {
+            self.seen.remove(&mid);
+        }
     }
 
     fn knows(&self, token: Token) -> bool {

@@ -33,7 +33,8 @@ impl Profile {
 /// A request that is well-formed and complete; whether it is allowed is for a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MitigationRequest {
-    scope: Scope,
+    // One, and on the heap because it is large: the vector that it was read into.
+    scope: Box<[Scope; 1]>,
     lifetime: Lifetime,
 }
 
@@ -91,13 +92,13 @@ impl MitigationRequest {
             return Err(InvalidRequest::ContentFormat);
         }
         let efficacy = message.option(OptionNumber::IF_MATCH).is_some();
-        let Body::Mitigation(mut scopes) = Body::decode(message.payload, Direction::Request)? else {
+        let Body::Mitigation(scopes) = Body::decode(message.payload, Direction::Request)? else {
             return Err(InvalidRequest::WrongBody);
         };
-        match scopes.as_mut_slice() {
-            [scope] => Self::check(core::mem::take(scope), profile, efficacy),
-            scopes => Err(InvalidRequest::Scopes(scopes.len())),
-        }
+        let scope: Box<[Scope; 1]> =
+            scopes.try_into().map_err(|scopes: Vec<_>| InvalidRequest::Scopes(scopes.len()))?;
+        let lifetime = Self::lifetime_if_valid(Self::only(&scope), profile, efficacy)?;
+        Ok(Self { scope, lifetime })
     }
 
     /// Checks a scope. An efficacy update must say `attack-status`, and may leave out the lifetime; other requests the
@@ -106,6 +107,11 @@ impl MitigationRequest {
     /// # Errors
     /// What is wrong with it.
     pub fn check(scope: Scope, profile: Profile, efficacy: bool) -> Result<Self, InvalidRequest> {
+        let lifetime = Self::lifetime_if_valid(&scope, profile, efficacy)?;
+        Ok(Self { scope: Box::new([scope]), lifetime })
+    }
+
+    fn lifetime_if_valid(scope: &Scope, profile: Profile, efficacy: bool) -> Result<Lifetime, InvalidRequest> {
         let forbidden = [
             ("mid", scope.mid.is_some()),
             ("mitigation-start", scope.mitigation_start.is_some()),
@@ -156,12 +162,12 @@ impl MitigationRequest {
         {
             return Err(InvalidRequest::Families);
         }
-        Ok(Self { scope, lifetime })
+        Ok(lifetime)
     }
 
     /// What was asked.
     pub const fn scope(&self) -> &Scope {
-        &self.scope
+        Self::only(&self.scope)
     }
 
     /// For how long.
@@ -171,17 +177,17 @@ impl MitigationRequest {
 
     /// What is attacked.
     pub fn targets(&self) -> &[Prefix] {
-        &self.scope.target_prefix
+        &self.scope().target_prefix
     }
 
     /// Where it comes from.
     pub fn sources(&self) -> &[Prefix] {
-        &self.scope.source_prefix
+        &self.scope().source_prefix
     }
 
     /// From which ports; none for all.
     pub fn source_ports(&self) -> &[PortRange] {
-        &self.scope.source_port_range
+        &self.scope().source_port_range
     }
 
     /// By which ICMP types, and for which target each range counts as ICMP (`true`) or ICMPv6: the family of the target
@@ -189,13 +195,13 @@ impl MitigationRequest {
     pub fn icmp_ranges(&self) -> impl Iterator<Item = (bool, IcmpRange)> + '_ {
         [true, false]
             .into_iter()
-            .filter(|v4| self.scope.target_prefix.iter().any(|target| target.is_ipv4() == *v4))
-            .flat_map(|v4| self.scope.source_icmp_type_range.iter().map(move |range| (v4, *range)))
+            .filter(|v4| self.scope().target_prefix.iter().any(|target| target.is_ipv4() == *v4))
+            .flat_map(|v4| self.scope().source_icmp_type_range.iter().map(move |range| (v4, *range)))
     }
 
     /// Whether both ask for the same, lifetime and attack status aside: then one refreshes the other.
     pub fn same_parameters(&self, other: &Self) -> bool {
-        let (a, b) = (&self.scope, &other.scope);
+        let (a, b) = (self.scope(), other.scope());
         a.target_prefix == b.target_prefix
             && a.target_port_range == b.target_port_range
             && a.target_protocol == b.target_protocol
@@ -210,7 +216,7 @@ impl MitigationRequest {
     /// Whether their scopes have something in common. Only targets count (RFC 9132 section 4.4.1), and with
     /// `sources` both must overlap.
     pub fn overlaps(&self, other: &Self, sources: bool) -> bool {
-        let (a, b) = (&self.scope, &other.scope);
+        let (a, b) = (self.scope(), other.scope());
         let prefixes = |a: &[Prefix], b: &[Prefix]| a.iter().any(|ours| b.iter().any(|theirs| ours.overlaps(theirs)));
         let names = |a: &[String], b: &[String]| a.iter().any(|ours| b.iter().any(|b| b.eq_ignore_ascii_case(ours)));
         let either_any = |a: usize, b: usize| a == 0 || b == 0;
@@ -224,9 +230,14 @@ impl MitigationRequest {
         places && protocols && ports && (!sources || prefixes(&a.source_prefix, &b.source_prefix))
     }
 
+    const fn only([scope]: &[Scope; 1]) -> &Scope {
+        scope
+    }
+
     pub(crate) fn set_lifetime(&mut self, lifetime: Lifetime) {
         self.lifetime = lifetime;
-        self.scope.lifetime = Some(lifetime);
+        let [scope] = &mut *self.scope;
+        scope.lifetime = Some(lifetime);
     }
 }
 

@@ -176,7 +176,8 @@ pub struct Server<P> {
     config: Arc<ServerConfig>,
     policy: P,
     rng: StdRng,
-    peers: BTreeMap<SessionId, Peer>,
+    // In boxes, because they are taken out and put back around every call.
+    peers: BTreeMap<SessionId, Box<Peer>>,
     table: Table,
     farewells: VecDeque<(SessionId, Bytes)>,
     events: VecDeque<ServerEvent>,
@@ -254,7 +255,7 @@ impl<P: ServerPolicy> Server<P> {
             credit_at: now,
             next_periodic: now + self.config.notify_every,
         };
-        self.peers.insert(id, peer);
+        self.peers.insert(id, Box::new(peer));
     }
 
     /// A session ended: closed by the peer, or by us. Mitigations stay.
@@ -506,7 +507,7 @@ impl<P: ServerPolicy> Server<P> {
     fn report(&self, now: Instant, peer: &str, cuid: &str, mid: Option<u32>, filter: Filter) -> Option<Vec<u8>> {
         let rows =
             self.table.of_client(cuid).filter(|(_, row)| row.peer == peer && mid.is_none_or(|mid| mid == row.mid));
-        let scopes: List<Scope> = rows
+        let scopes: Vec<Scope> = rows
             .map(|(_, row)| {
                 let mut scope = row.to_scope(now);
                 match filter {

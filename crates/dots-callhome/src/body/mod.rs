@@ -33,10 +33,9 @@ use reader::Reader;
 /// One body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the choice of the YANG module")]
-#[allow(clippy::large_enum_variant, reason = "the large one is the common one, and it saves an allocation")]
 pub enum Body {
     /// Mitigation: asked for, granted, reported.
-    Mitigation(List<Scope>),
+    Mitigation(Vec<Scope>),
     /// How the session is kept.
     Config(SignalConfig),
     /// Go elsewhere.
@@ -113,6 +112,6 @@ impl Body {
 
 impl From<Scope> for Body {
     fn from(scope: Scope) -> Self {
-        Self::Mitigation(List::one(scope))
+        Self::Mitigation(vec![scope])
     }
 }

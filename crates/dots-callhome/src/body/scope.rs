@@ -172,19 +172,28 @@ pub struct ConflictScope {
     pub extra: Vec<Extra>,
 }
 
-pub(super) fn read_container(reader: &mut Reader<'_>) -> Result<List<Scope>> {
+pub(super) fn read_container(reader: &mut Reader<'_>) -> Result<Vec<Scope>> {
     let mut scopes = None;
     let direction = reader.direction();
     reader.map(&mut Vec::new(), |reader, key| {
         if key != key::SCOPE {
             return Ok(false);
         }
-        scopes = Some(reader.list(key, Scope::read)?);
+        let mut read = Vec::new();
+        reader.array(key, |reader| {
+            // A request has one; it is filled where it stands, because it is large.
+            if read.is_empty() {
+                read.reserve_exact(1);
+            }
+            read.push(Scope::default());
+            read.last_mut().map_or(Ok(()), |scope| scope.read(reader))
+        })?;
+        scopes = Some(read);
         Ok(true)
     })?;
     match scopes {
         Some(scopes) => Ok(scopes),
-        None if direction == Direction::Response => Ok(List::new()),
+        None if direction == Direction::Response => Ok(Vec::new()),
         None => Err(reader.error(BodyErrorKind::Missing(key::SCOPE))),
     }
 }
@@ -259,9 +268,9 @@ impl Acl {
 }
 
 impl Scope {
-    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<()> {
         let mut extra = Vec::new();
-        let mut scope = Self::default();
+        let scope = &mut *self;
         reader.map(&mut extra, |reader, key| {
             match key {
                 key::MID => scope.mid = Some(reader.u32(key)?),
@@ -292,8 +301,8 @@ impl Scope {
             }
             Ok(true)
         })?;
-        scope.extra = extra;
-        Ok(scope)
+        self.extra = extra;
+        Ok(())
     }
 
     fn members(&self) -> usize {
