@@ -33,6 +33,7 @@ use reader::Reader;
 /// One body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the choice of the YANG module")]
+#[allow(clippy::large_enum_variant, reason = "settings and redirections are rare")]
 pub enum Body {
     /// Mitigation: asked for, granted, reported.
     Mitigation(Vec<Scope>),
