@@ -4,7 +4,7 @@ use obp_broker::proof::{self, Anchors};
 use obp_hyper::client::ClientError;
 use obp_proto::message::{
     Advice, Connection, Credential, Identifier, Name, Port, QueryConnectRequest, QueryConnectResponse, ServicePrefix,
-    ValidateRequest,
+    ValidateRequest, ValidateResponse,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -19,6 +19,34 @@ use crate::out;
 /// # Errors
 /// A broker that cannot be reached, or refuses; with `--prove`, evidence that does not hold.
 pub async fn connect(args: &ConnectArgs, json: bool) -> Result<(), Failure> {
+    let found = find(args).await?;
+    for (connection, proven) in &found.ways {
+        out::line(&if json { object(connection, *proven) } else { row(connection, *proven) })?;
+    }
+    if found.ways.is_empty() {
+        return Err(Failure::refused("the broker knows no way to connect").at(&args.name));
+    }
+    match found.evidence {
+        Some(evidence) if !json => out::line(&format!("  {evidence}")),
+        _ => Ok(()),
+    }
+}
+
+/// What a broker answered.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Found {
+    /// The ways to connect, and whether each is proven, if that was asked for.
+    pub ways: Vec<(Connection, Option<bool>)>,
+    /// What was proven, in words.
+    pub evidence: Option<String>,
+}
+
+/// Asks how a service is best reached.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn find(args: &ConnectArgs) -> Result<Found, Failure> {
     let mut identifier = Identifier::new(name(&args.name)?);
     if let Some(service) = &args.service {
         identifier = identifier.with_service(prefix(service).map_err(|failure| failure.at("SERVICE"))?);
@@ -34,17 +62,9 @@ pub async fn connect(args: &ConnectArgs, json: bool) -> Result<(), Failure> {
     let answer = asker.client.connect(request).await.map_err(|error| failure(&error, &args.name))?;
     asker.save()?;
     let proven = if args.prove { Some(prove(args, &answer)?) } else { None };
-    for connection in answer.connection.iter() {
-        let proven = proven.as_ref().map(|proof| proof.holds_for(connection));
-        out::line(&if json { object(connection, proven) } else { row(connection, proven) })?;
-    }
-    if answer.connection.is_empty() {
-        return Err(Failure::refused("the broker knows no way to connect").at(&args.name));
-    }
-    if let (Some(proof), false) = (&proven, json) {
-        out::line(&format!("  {}", proof.summary))?;
-    }
-    Ok(())
+    let holds = |connection: &Connection| proven.as_ref().map(|proof| proof.holds_for(connection));
+    let ways = answer.connection.iter().map(|connection| (connection.clone(), holds(connection))).collect();
+    Ok(Found { ways, evidence: proven.map(|proof| proof.summary) })
 }
 
 /// What the evidence proves.
@@ -132,6 +152,31 @@ fn object(connection: &Connection, proven: Option<bool>) -> String {
 /// # Errors
 /// A veto (the peer said no), or a broker that cannot be reached.
 pub async fn validate(args: &ValidateArgs, json: bool) -> Result<(), Failure> {
+    match judge(args).await? {
+        Ok(answer) => {
+            let policies: Vec<String> = answer.policy.iter().cloned().collect();
+            if json {
+                let object = serde_json::json!({ "valid": true, "status": answer.status.code(), "policy": policies });
+                return out::line(&object.to_string());
+            }
+            let under =
+                if policies.is_empty() { String::new() } else { format!("; it holds under {}", policies.join(", ")) };
+            out::line(&format!("the broker has nothing against it{under}"))
+        }
+        Err(ClientError::Refused { status, description }) if json => {
+            let object = serde_json::json!({ "valid": false, "status": status.code(), "reason": description });
+            out::line(&object.to_string())?;
+            Err(failure(&ClientError::Refused { status, description }, &args.name))
+        }
+        Err(error) => Err(failure(&error, &args.name)),
+    }
+}
+
+/// Asks whether there is anything against certificates; the inner error is the veto, or why there is no answer.
+///
+/// # Errors
+/// Files that cannot be read.
+pub async fn judge(args: &ValidateArgs) -> Result<Result<ValidateResponse, ClientError>, Failure> {
     let mut chain = Vec::new();
     for path in &args.certificates {
         let octets = crate::pki::read_bounded(path).map_err(|error| file_failure("read", path, &error))?;
@@ -158,25 +203,7 @@ pub async fn validate(args: &ValidateArgs, json: bool) -> Result<(), Failure> {
     let asker = Asker::start(&args.binding).await?;
     let outcome = asker.client.validate(request).await;
     asker.save()?;
-    match outcome {
-        Ok(answer) => {
-            let policies: Vec<String> = answer.policy.iter().cloned().collect();
-            if json {
-                let object = serde_json::json!({ "valid": true, "status": answer.status.code(), "policy": policies });
-                return out::line(&object.to_string());
-            }
-            out::line(&format!(
-                "the broker has nothing against it{}",
-                if policies.is_empty() { String::new() } else { format!("; it holds under {}", policies.join(", ")) }
-            ))
-        }
-        Err(ClientError::Refused { status, description }) if json => {
-            let object = serde_json::json!({ "valid": false, "status": status.code(), "reason": description });
-            out::line(&object.to_string())?;
-            Err(failure(&ClientError::Refused { status, description }, &args.name))
-        }
-        Err(error) => Err(failure(&error, &args.name)),
-    }
+    Ok(outcome)
 }
 
 /// A service as the DNS has it, `_http._tcp`, or without the underscores.

@@ -26,6 +26,25 @@ const FILE_LIMIT: usize = 4 << 20;
 /// # Errors
 /// A broker that cannot be reached or says no, or a file that cannot be written.
 pub async fn run(args: &BindArgs, json: bool) -> Result<(), Failure> {
+    let (url, binding) = obtain(args).await?;
+    if json {
+        let expires = binding.expires().map(|expires| expires.to_string());
+        let object = serde_json::json!({
+            "account": args.account,
+            "broker": url.to_string(),
+            "binding": args.out.display().to_string(),
+            "expires": expires,
+        });
+        return out::line(&object.to_string());
+    }
+    out::line(&format!("bound; the keys are in {}", args.out.display()))
+}
+
+/// Binds, and writes the file.
+///
+/// # Errors
+/// As [`run`].
+pub async fn obtain(args: &BindArgs) -> Result<(BrokerUrl, Binding), Failure> {
     let url: BrokerUrl =
         args.broker.parse().map_err(|error| Failure::usage(format!("`{}`: {error}", args.broker)).at("--broker"))?;
     if args.out.is_dir() {
@@ -52,17 +71,7 @@ pub async fn run(args: &BindArgs, json: bool) -> Result<(), Failure> {
     let mut binding = bound.map_err(|error| bind_failure(&error, &url))?;
     complete(&mut binding, &url, args.ca.as_deref());
     write(&args.out, &binding)?;
-    if json {
-        let expires = binding.expires().map(|expires| expires.to_string());
-        let object = serde_json::json!({
-            "account": args.account,
-            "broker": url.to_string(),
-            "binding": args.out.display().to_string(),
-            "expires": expires,
-        });
-        return out::line(&object.to_string());
-    }
-    out::line(&format!("bound; the keys are in {}", args.out.display()))
+    Ok((url, binding))
 }
 
 fn pin(args: &BindArgs) -> Result<Option<Pin>, Failure> {

@@ -1,5 +1,8 @@
 //! `quickstart`: every service there is so far, on loopback, with real data, and nothing else installed.
 
+mod laboratory;
+mod obp;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use crate::values::StoreUrl;
 use crate::{alerts, out, pki, signals};
 
 /// What Suricata wrote: 49 events, 9 of them alerts.
-const SAMPLE: &str = include_str!("../samples/suricata-eve.json");
+const SAMPLE: &str = include_str!("../../samples/suricata-eve.json");
 const ALERTS: usize = 9;
 
 /// The name in the manager's certificate.
@@ -144,6 +147,8 @@ async fn steps(
         tour.say(&format!("    {line}"))?;
     }
 
+    let obp = obp::steps(tour, &dir, &context(&stop)).await?;
+
     if let Some(console) = console {
         tour.step("console", || Ok(format!("http://{console}/")))?;
     }
@@ -152,7 +157,7 @@ async fn steps(
         shutdown.cancelled().await;
     }
     stop.cancel();
-    for service in services {
+    for service in services.into_iter().chain(obp) {
         let _ = service.await;
     }
     if args.dir.is_none() && args.exit {
@@ -180,11 +185,16 @@ async fn proxy(
 
 /// The very flags that a user would give.
 fn flags(words: &[&str]) -> Result<IapCommand, Failure> {
-    let cli = Cli::try_parse_from(["watchfire"].iter().chain(words));
-    match cli.map_err(|error| crate::exit::clap_failure(&error))?.command {
+    match command(words)? {
         Command::Iap(command) => Ok(command),
         _ => Err(Failure::usage("not an iap command")),
     }
+}
+
+/// The command that a user would type.
+fn command(words: &[&str]) -> Result<Command, Failure> {
+    let cli = Cli::try_parse_from(["watchfire"].iter().chain(words));
+    Ok(cli.map_err(|error| crate::exit::clap_failure(&error))?.command)
 }
 
 fn first(addresses: &[std::net::SocketAddr]) -> Result<std::net::SocketAddr, Failure> {
