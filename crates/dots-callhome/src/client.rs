@@ -197,6 +197,10 @@ pub struct Client<P> {
     status_due: bool,
     /// And under another name than before.
     reobserve: bool,
+    /// Mids whose place a later request of ours took; the newest of them.
+    superseded: VecDeque<u32>,
+    /// Those of them that the server still has, to be withdrawn.
+    orphans: Vec<u32>,
     events: VecDeque<ClientEvent>,
     now: Instant,
 }
@@ -221,6 +225,8 @@ impl<P: ClientPolicy> Client<P> {
             silent: false,
             status_due: false,
             reobserve: false,
+            superseded: VecDeque::new(),
+            orphans: Vec::new(),
             events: VecDeque::new(),
             now,
         }
@@ -355,7 +361,13 @@ impl<P: ClientPolicy> Client<P> {
             })
             .map(|(mid, _)| *mid)
             .collect();
-        overridden.into_iter().for_each(|mid| self.end(mid));
+        for mid in overridden {
+            if self.superseded.len() >= self.config.limits.mitigations {
+                self.superseded.pop_front();
+            }
+            self.superseded.push_back(mid);
+            self.end(mid);
+        }
         self.rows.insert(mid, Row { scope, state: State::Requesting, expires: None, refresh: None, status: None });
         self.apply();
         self.send_put(now, mid, None);
@@ -773,7 +785,14 @@ impl<P: ClientPolicy> Client<P> {
 
     fn status(&mut self, now: Instant, scope: Scope) {
         let Some(mid) = scope.mid else { return };
-        let Some(row) = self.rows.get_mut(&mid) else { return };
+        let Some(row) = self.rows.get_mut(&mid) else {
+            // The request that took its place may have been withdrawn before it was ever sent.
+            let in_force = scope.status.is_none_or(|status| status.code() < Status::ClientWithdrawn.code());
+            if in_force && self.superseded.contains(&mid) && !self.orphans.contains(&mid) {
+                self.orphans.push(mid);
+            }
+            return;
+        };
         row.status = scope.status;
         let over = matches!(scope.status, Some(Status::Terminated | Status::Withdrawn));
         let conflict = scope.conflict.as_deref().cloned();
@@ -842,6 +861,12 @@ impl<P: ClientPolicy> Client<P> {
             Ask::Put { mid } | Ask::Efficacy { mid } => rows.get(&mid).is_some_and(Row::is_live),
             _ => true,
         });
+        for mid in core::mem::take(&mut self.orphans) {
+            if !self.session.as_ref().is_some_and(|session| session.endpoint.is_pending(Ask::Delete { mid })) {
+                self.send_delete(now, mid);
+            }
+        }
+        let Some(session) = &mut self.session else { return };
         if core::mem::take(&mut self.status_due)
             && !session.endpoint.is_pending(Ask::Status)
             && !session.endpoint.is_observing(Ask::Status)
