@@ -244,6 +244,7 @@ fn xml_is_read_in_any_order_with_strangers_passed_over() {
     let reputon = &document.reputons[0];
     assert_eq!((reputon.rated.as_ref(), reputon.rating.text().as_ref()), ("Alex < Rodriguez", "0.50"));
     assert_eq!(read_xml("<reputation/>").unwrap(), Reputation::default());
+    assert_eq!(read_xml("<reputation><x>text &amp;<![CDATA[more]]></x></reputation>").unwrap(), Reputation::default());
 }
 
 #[test]
@@ -325,6 +326,10 @@ fn xml_is_limited() {
     assert_eq!(error.kind, exceeded(Limit::Reputons));
     let text = xml("");
     let read = limits(|l| l.members = 3).decode_xml(text.as_bytes()).unwrap();
+    assert_eq!(read.rejected[0].1.kind, exceeded(Limit::Members));
+    // Whatever stands in the members that are too many.
+    let odd = xml("<a>b</a><c>&amp;<![CDATA[d]]></c>");
+    let read = limits(|l| l.members = 4).decode_xml(odd.as_bytes()).unwrap();
     assert_eq!(read.rejected[0].1.kind, exceeded(Limit::Members));
     let read = limits(|l| l.reputon = 50).decode_xml(text.as_bytes()).unwrap();
     assert_eq!(read.rejected[0].1.kind, exceeded(Limit::Reputon));

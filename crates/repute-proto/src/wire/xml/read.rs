@@ -132,20 +132,20 @@ fn document<'a>(text: &'a str, limits: &Limits, strictness: Strictness) -> Resul
             Event::Text(piece) => {
                 if let Some(leaf) = leaf.as_mut().filter(|_| depth == 3) {
                     add(&mut leaf.text, piece.into_inner());
-                } else if depth < 3 && !piece.bytes().all(|octet| octet.is_ascii_whitespace()) {
+                } else if is_structure(depth, &open) && !piece.bytes().all(|octet| octet.is_ascii_whitespace()) {
                     return Err(DecodeErrorKind::IllFormed("text where only elements belong").at(at));
                 }
             }
             Event::CData(piece) => match leaf.as_mut().filter(|_| depth == 3) {
                 Some(leaf) => add(&mut leaf.text, piece.into_inner()),
-                None if depth > 3 => {}
+                None if !is_structure(depth, &open) => {}
                 None => return Err(DecodeErrorKind::IllFormed("text where only elements belong").at(at)),
             },
             Event::GeneralRef(reference) => {
                 let character = resolve(&reference).ok_or_else(|| DecodeErrorKind::Entity.at(at))?;
                 match leaf.as_mut().filter(|_| depth == 3) {
                     Some(leaf) => leaf.text.to_mut().push(character),
-                    None if depth > 3 => {}
+                    None if !is_structure(depth, &open) => {}
                     None => return Err(DecodeErrorKind::IllFormed("text where only elements belong").at(at)),
                 }
             }
@@ -176,6 +176,11 @@ fn document<'a>(text: &'a str, limits: &Limits, strictness: Strictness) -> Resul
             Event::Eof => return Ok(document),
         }
     }
+}
+
+/// Whether only elements belong here: outside of the root, in it, and in a reputon; not in what is passed over.
+fn is_structure(depth: usize, open: &Option<Open<'_>>) -> bool {
+    depth < 2 || (depth == 2 && open.is_some())
 }
 
 /// The name of the tag that starts here, without prefix. Its attributes are looked at only for being well-formed.
