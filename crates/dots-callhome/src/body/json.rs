@@ -191,23 +191,26 @@ fn read_map(decoder: &mut minicbor::Decoder<'_>, depth: usize) -> Option<Value> 
     let mut members = Map::new();
     for _ in 0..decoder.map().ok()?? {
         let key = decoder.u32().ok()?;
-        let (name, value) = match key::row(key) {
-            // Kept as octets by the reader, whatever the table knows.
-            Some((_, name, kind)) if !matches!(key, key::MAX_PAYLOADS..=key::NON_PARTIAL_TIMEOUT) => {
-                ((*name).to_owned(), read_value(decoder, *kind, depth)?)
+        let start = decoder.position();
+        // A key that need not be understood may stand where it does not belong, with any value. It has its name only when
+        // nothing is lost by that.
+        let named = key::row(key).and_then(|(_, name, kind)| {
+            let value = read_value(decoder, *kind, depth)?;
+            let mut again = Vec::new();
+            let kept = !key::is_comprehension_required(u64::from(key));
+            if kept {
+                write_value(name, &value, *kind, depth, &mut again).ok()?;
             }
-            row => {
-                let start = decoder.position();
-                let tried = row.and_then(|(_, name, kind)| Some((*name, read_value(decoder, *kind, depth)?)));
-                match tried {
-                    Some((name, value)) => (name.to_owned(), value),
-                    None => {
-                        decoder.set_position(start);
-                        decoder.skip().ok()?;
-                        let value = decoder.input().get(start..decoder.position())?;
-                        (format!("cbor:{key}"), Value::String(to_hex(value)))
-                    }
-                }
+            let octets = decoder.input().get(start..decoder.position())?;
+            (!kept || again == octets).then(|| ((*name).to_owned(), value))
+        });
+        let (name, value) = match named {
+            Some(named) => named,
+            None => {
+                decoder.set_position(start);
+                decoder.skip().ok()?;
+                let value = decoder.input().get(start..decoder.position())?;
+                (format!("cbor:{key}"), Value::String(to_hex(value)))
             }
         };
         members.insert(name, value);

@@ -203,6 +203,16 @@ fn robust_block_and_telemetry_members_survive_json() {
 }
 
 #[test]
+fn members_out_of_place_keep_their_octets_in_json() {
+    // Found by the fuzz target `dots_cbor`: upper-type in a scope, as a list, and as a number in a long form.
+    for value in ["81613 1", "1805"] {
+        let octets = unhex(&format!("a101a10281a1198004{value}").replace(' ', ""));
+        let body = Body::decode(&octets, Direction::Request).unwrap();
+        assert_eq!(Body::from_json(body.to_json().to_string().as_bytes()).unwrap(), body);
+    }
+}
+
+#[test]
 fn the_table_of_keys_is_in_order_and_its_names_are_unambiguous() {
     assert!(key::TABLE.windows(2).all(|rows| rows[0].0 < rows[1].0));
     assert_eq!((1..=53).filter(|&key| key::name(key).is_none()).count(), 0);
