@@ -36,11 +36,11 @@ _xmpp-client._tcp SRV 10 0 5222 www
 ";
 
 /// A running server.
-pub struct Authority {
+pub(crate) struct Authority {
     nsd: Child,
     address: String,
     /// The keys of `signed.test`, as `--trust-anchor` wants them.
-    pub anchor: String,
+    pub(crate) anchor: String,
 }
 
 /// The program, if it is installed.
@@ -51,7 +51,7 @@ fn installed(name: &str) -> Option<PathBuf> {
 
 impl Authority {
     /// Starts it in a folder. None when a program is not installed.
-    pub fn start(folder: &Path) -> Option<Self> {
+    pub(crate) fn start(folder: &Path) -> Option<Self> {
         let (nsd, keygen, signzone) = (installed("nsd")?, installed("ldns-keygen")?, installed("ldns-signzone")?);
         std::fs::write(folder.join("plain.test.zone"), PLAIN).unwrap();
         std::fs::write(folder.join("signed.test.zone"), SIGNED).unwrap();
@@ -96,12 +96,12 @@ impl Authority {
     }
 
     /// Where it answers.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// kill -9, with its children.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let children = Command::new("pkill").args(["-9", "-P", &self.nsd.id().to_string()]).status();
         let _ = (children, self.nsd.kill(), self.nsd.wait());
     }

@@ -8,19 +8,19 @@ use watchfire_tests::{Service, Site, run, skip, succeed};
 use crate::authority::Authority;
 
 /// Everything that a test needs.
-pub struct Brokered {
-    pub site: Site,
-    pub authority: Authority,
-    pub broker: Service,
+pub(crate) struct Brokered {
+    pub(crate) site: Site,
+    pub(crate) authority: Authority,
+    pub(crate) broker: Service,
     /// Where it answers over HTTPS.
-    pub https: String,
-    pub metrics: String,
-    pub binding: String,
+    pub(crate) https: String,
+    pub(crate) metrics: String,
+    pub(crate) binding: String,
 }
 
 impl Brokered {
     /// Starts all of it, with further flags of the broker. None, loudly, when NSD is not installed.
-    pub fn start(test: &str, flags: &[&str]) -> Option<Self> {
+    pub(crate) fn start(test: &str, flags: &[&str]) -> Option<Self> {
         let (site, authority) = Self::authority(test)?;
         for name in ["broker.test", "good.plain.test"] {
             let localhost = ["--san", "DNS:localhost"];
@@ -43,7 +43,7 @@ impl Brokered {
     }
 
     /// The site and its authority alone.
-    pub fn authority(test: &str) -> Option<(Site, Authority)> {
+    pub(crate) fn authority(test: &str) -> Option<(Site, Authority)> {
         let site = Site::new();
         match Authority::start(Path::new(&site.file(""))) {
             Some(authority) => Some((site, authority)),
@@ -55,7 +55,7 @@ impl Brokered {
     }
 
     /// Another broker of the same site.
-    pub fn broker(site: &Site, authority: &Authority, flags: &[&str]) -> (Service, String, String) {
+    pub(crate) fn broker(site: &Site, authority: &Authority, flags: &[&str]) -> (Service, String, String) {
         let file = |name: &str| site.file(name);
         let (cert, key, ca, accounts) =
             (file("broker.test.pem"), file("broker.test.key"), file("ca.pem"), file("accounts.toml"));
@@ -68,12 +68,12 @@ impl Brokered {
         (broker, https, metrics)
     }
 
-    pub fn connect(&self, words: &[&str]) -> Output {
+    pub(crate) fn connect(&self, words: &[&str]) -> Output {
         run(&[&["obp", "connect", "--json", "--binding", &self.binding], words].concat())
     }
 
     /// The connections, as `ADDRESS PORT TRANSPORT`.
-    pub fn ways(&self, words: &[&str]) -> Vec<String> {
+    pub(crate) fn ways(&self, words: &[&str]) -> Vec<String> {
         let output = self.connect(words);
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         let way = |line: &str| {
@@ -85,7 +85,7 @@ impl Brokered {
     }
 
     /// The exit code and the line on standard error of a command that fails.
-    pub fn failure(output: &Output) -> (i32, String) {
+    pub(crate) fn failure(output: &Output) -> (i32, String) {
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         let lines: Vec<&str> = error.lines().filter(|line| line.starts_with("error: ")).collect();
         assert_eq!(lines.len(), 1, "{error}");
@@ -93,14 +93,14 @@ impl Brokered {
     }
 
     /// A number among the metrics.
-    pub fn metric(&self, name: &str) -> u64 {
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let text = get(&self.metrics, "/metrics");
         let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
     }
 }
 
-pub fn port(address: &str) -> &str {
+pub(crate) fn port(address: &str) -> &str {
     address.rsplit(':').next().unwrap()
 }
 

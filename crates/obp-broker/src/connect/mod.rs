@@ -20,6 +20,7 @@ use watchfire_core::Instant;
 pub use answer::{Advice, Answer, Connection, Question, TlsPolicy, Transport};
 pub(crate) use assemble::tlsa;
 use assemble::{Assembled, Assembler, Assembly, Failure, Words};
+pub use service::usual_port;
 
 use crate::cache::{Cache, Hit};
 use crate::flight::Flights;

@@ -65,6 +65,11 @@ const KNOWN: &[(&str, u16, Tls)] = &[
     ("xmpps-client", 5223, Implied),
 ];
 
+/// The port at which a service of this name (`http`, without underscore) usually lives.
+pub fn usual_port(name: &str) -> Option<u16> {
+    KNOWN.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name)).map(|(_, port, _)| *port)
+}
+
 /// Why a question names no service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoService(pub(super) &'static str);

@@ -44,7 +44,11 @@ impl Policy {
     #[must_use]
     pub fn new(set: RuleSet, zones: Vec<ResponsePolicyZone>) -> Self {
         let mut policy = Self { zones, ..Self::default() };
-        let accounts: BTreeSet<Arc<str>> = set.rules.iter().filter_map(|rule| rule.account.clone()).collect();
+        let accounts: BTreeSet<Arc<str>> = set
+            .rules
+            .iter()
+            .filter_map(|rule| rule.account.as_deref().map(|account| account.to_ascii_lowercase().into()))
+            .collect();
         policy.accounts = accounts.into_iter().zip(1..).collect();
         for (index, rule) in (0..).zip(&set.rules) {
             match &rule.subject {
@@ -72,7 +76,12 @@ impl Policy {
     /// Accounts that no rule mentions share class 0 and may share cached answers; each other has a class of its own.
     #[must_use]
     pub fn account_class(&self, account: Option<&str>) -> u32 {
-        account.and_then(|account| self.accounts.get(account)).copied().unwrap_or(0)
+        let Some(account) = account.filter(|_| !self.accounts.is_empty()) else { return 0 };
+        let found = match account.bytes().any(|octet| octet.is_ascii_uppercase()) {
+            true => self.accounts.get(account.to_ascii_lowercase().as_str()),
+            false => self.accounts.get(account),
+        };
+        found.copied().unwrap_or(0)
     }
 
     /// What holds for a name, before its addresses are known.
@@ -118,7 +127,8 @@ impl Policy {
         let mut offer = |candidates: &Vec<u32>, applies: &dyn Fn(&Rule) -> bool| {
             let found = candidates.iter().copied().find(|index| {
                 self.rules.get(*index as usize).is_some_and(|rule| {
-                    rule.account.as_deref().is_none_or(|owner| Some(owner) == account) && applies(rule)
+                    let is = |owner: &str| account.is_some_and(|account| account.eq_ignore_ascii_case(owner));
+                    rule.account.as_deref().is_none_or(is) && applies(rule)
                 })
             });
             first = match (first, found) {
@@ -308,6 +318,11 @@ mod tests {
         assert_eq!(of(Some("alice"), "x.below.test"), Decision::Upgrade);
         assert_eq!(of(None, "notexample"), Decision::Pass, "a suffix ends at a dot");
         assert_ne!(policy.account_class(Some("alice")), 0);
+        assert_eq!(
+            policy.account_class(Some("ALICE")),
+            policy.account_class(Some("alice")),
+            "accounts are told apart as hosts are"
+        );
         assert_eq!(policy.account_class(Some("bob")), 0);
     }
 

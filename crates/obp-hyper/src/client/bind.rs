@@ -187,8 +187,8 @@ async fn drive(
     options: &BindOptions,
 ) -> Result<Option<Binding>, BindError> {
     let unreachable = |what: String| BindError::Unreachable { url: url.clone(), what };
-    let target = target(url, &options.race).await.map_err(unreachable)?;
     let pool = Pool::new(Arc::clone(&options.tls), options.body_limit, Duration::from_secs(10));
+    let target = target(url, &options.race, &pool).await.map_err(unreachable)?;
     let mut rng = StdRng::from_seed(clock::seed()?);
     let mut trouble = None;
     loop {
@@ -232,19 +232,18 @@ async fn drive(
     }
 }
 
-/// The address to ask: the first of the host's that takes a connection.
-async fn target(url: &BrokerUrl, race: &Race) -> Result<HttpTarget, String> {
+/// The address to ask: the first of the host's that takes a connection, which is kept for the first request.
+async fn target(url: &BrokerUrl, race: &Race, pool: &Pool) -> Result<HttpTarget, String> {
     let found = tokio::net::lookup_host((url.host.as_str(), url.port)).await;
     let addresses: Vec<_> = found.map_err(|error| format!("the host has no address: {error}"))?.collect();
     let won = race.connect(&addresses).await.map_err(|error| match error {
         RaceError::NoAddress => "the host has no address".to_owned(),
         other => other.to_string(),
     })?;
-    Ok(HttpTarget::new(
-        won.address,
-        url.host.parse().ok().filter(|_| url.host.parse::<std::net::IpAddr>().is_err()),
-        url.tls,
-    ))
+    let name = url.host.parse().ok().filter(|_| url.host.parse::<std::net::IpAddr>().is_err());
+    let target = HttpTarget::new(won.address, name, url.tls);
+    pool.adopt(won.value, &target).await.map_err(|trouble| trouble.what)?;
+    Ok(target)
 }
 
 async fn exchange(

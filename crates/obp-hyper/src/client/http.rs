@@ -50,6 +50,17 @@ enum Connection {
     H1(http1::SendRequest<Body>),
 }
 
+fn key(target: &HttpTarget) -> Key {
+    let host = target.name.as_ref().map_or_else(
+        || match target.address {
+            SocketAddr::V4(address) => address.ip().to_string(),
+            SocketAddr::V6(address) => format!("[{}]", address.ip()),
+        },
+        ToString::to_string,
+    );
+    (target.address, host, target.tls)
+}
+
 /// Why there is no response.
 #[derive(Debug)]
 pub(crate) struct Trouble {
@@ -79,14 +90,7 @@ impl Pool {
         headers: &[(&'static str, String)],
         body: Bytes,
     ) -> Result<Response, Trouble> {
-        let host = target.name.as_ref().map_or_else(
-            || match target.address {
-                SocketAddr::V4(address) => address.ip().to_string(),
-                SocketAddr::V6(address) => format!("[{}]", address.ip()),
-            },
-            ToString::to_string,
-        );
-        let key = (target.address, host, target.tls);
+        let key = key(target);
         let default_port = if target.tls { 443 } else { 80 };
         let authority = if target.address.port() == default_port {
             key.1.clone()
@@ -172,23 +176,35 @@ impl Pool {
             let failed = |error: io::Error| Trouble::new(ExchangeFailure::Connect, error);
             let tcp = TcpStream::connect(target.address).await.map_err(failed)?;
             let _ = tcp.set_nodelay(true);
-            if !target.tls {
-                return handshake(tcp, false).await;
-            }
-            let name = match &target.name {
-                Some(name) => ServerName::try_from(name.to_canonical()),
-                None => Ok(ServerName::from(target.address.ip())),
-            };
-            let name = name.map_err(|error| Trouble::new(ExchangeFailure::Tls, error))?;
-            let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
-            let stream = stream.map_err(|error| Trouble::new(ExchangeFailure::Tls, error))?;
-            let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            handshake(stream, h2).await
+            self.begin(tcp, target).await
         });
         timed.await.unwrap_or_else(|_| {
             let what = format!("no connection within {:?}", self.connect_timeout);
             Err(Trouble::new(ExchangeFailure::Connect, what))
         })
+    }
+
+    /// Uses a connection that was made elsewhere, for the next exchange with its target.
+    pub(crate) async fn adopt(&self, tcp: TcpStream, target: &HttpTarget) -> Result<(), Trouble> {
+        let begun = tokio::time::timeout(self.connect_timeout, self.begin(tcp, target)).await;
+        let late = |_| Trouble::new(ExchangeFailure::Tls, format!("no TLS within {:?}", self.connect_timeout));
+        self.keep(key(target), begun.map_err(late)??);
+        Ok(())
+    }
+
+    async fn begin(&self, tcp: TcpStream, target: &HttpTarget) -> Result<Connection, Trouble> {
+        if !target.tls {
+            return handshake(tcp, false).await;
+        }
+        let name = match &target.name {
+            Some(name) => ServerName::try_from(name.to_canonical()),
+            None => Ok(ServerName::from(target.address.ip())),
+        };
+        let name = name.map_err(|error| Trouble::new(ExchangeFailure::Tls, error))?;
+        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
+        let stream = stream.map_err(|error| Trouble::new(ExchangeFailure::Tls, error))?;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        handshake(stream, h2).await
     }
 }
 

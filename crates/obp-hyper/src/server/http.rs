@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::core::Core;
+use super::gather::Gather;
 use super::rate::Rates;
 use super::{Knowledge, ServerCounters, ServerLimits, count};
 
@@ -77,10 +78,10 @@ async fn connection<K: Knowledge>(
     let _ = tcp.set_nodelay(true);
     let Some(acceptor) = acceptor else {
         let security = if from.ip().to_canonical().is_loopback() { Security::Loopback } else { Security::Clear };
-        return exchanges(tcp, from, security, shared).await;
+        return exchanges(Gather::new(tcp), from, security, shared).await;
     };
     match tokio::time::timeout(shared.limits.handshake, acceptor.accept(tcp)).await {
-        Ok(Ok(stream)) => exchanges(stream, from, Security::Tls, shared).await,
+        Ok(Ok(stream)) => exchanges(Gather::new(stream), from, Security::Tls, shared).await,
         Ok(Err(error)) => {
             count(&shared.counters.handshakes_failed);
             tracing::debug!(%from, %error, "TLS failed");

@@ -32,6 +32,7 @@
 
 mod core;
 mod enroll;
+mod gather;
 mod http;
 mod rate;
 mod udp;

@@ -197,8 +197,6 @@ pub enum Dialect {
 pub enum AccountCommand {
     /// Add an account, or a new PIN to one that exists
     Add(AccountAddArgs),
-    /// Let the next device of an account in that has no PIN
-    Approve(AccountNameArgs),
     /// Remove an account; its tickets are refused from then on
     Remove(AccountNameArgs),
     /// Print the accounts
@@ -254,7 +252,7 @@ pub struct BindArgs {
     /// Where the binding goes; it is a secret, and only its owner may read it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: PathBuf,
-    /// First line is the PIN [default: the variable WATCHFIRE_PIN]; without either, wait for the account to be approved
+    /// First line is the PIN [default: the variable WATCHFIRE_PIN]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "anonymous")]
     pub pin_file: Option<PathBuf>,
     /// Bind to no account

@@ -3,10 +3,9 @@
 //! ```toml
 //! [[account]]
 //! name = "alice@example.com"
-//! approvals = 1                       # devices that may bind without a PIN
 //!
 //! [[account.pin]]
-//! pin = "1234-5678-9012"              # for one device
+//! pin = "12345-67890-12345-67890"     # for one device
 //! expires = "2026-01-31T12:00:00Z"
 //! ```
 //!
@@ -19,6 +18,9 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use obp_proto::service_connect::Pin as Pin_;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -50,8 +52,6 @@ struct Content {
 #[serde(deny_unknown_fields)]
 struct Account {
     name: String,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    approvals: u32,
     #[serde(default, rename = "pin", skip_serializing_if = "Vec::is_empty")]
     pins: Vec<Pin>,
 }
@@ -70,10 +70,6 @@ impl std::fmt::Debug for Pin {
     }
 }
 
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
 /// What is said of an account to those who may not see its PINs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs)]
@@ -82,8 +78,6 @@ pub struct Summary {
     pub name: String,
     /// PINs that are still good.
     pub pins: usize,
-    /// Devices that may bind without one.
-    pub approvals: u32,
 }
 
 impl Accounts {
@@ -108,7 +102,6 @@ impl Accounts {
         let summary = |account: Account| Summary {
             pins: account.pins.iter().filter(|pin| pin.good(now)).count(),
             name: account.name,
-            approvals: account.approvals,
         };
         Ok(self.read()?.accounts.into_iter().map(summary).collect())
     }
@@ -160,32 +153,6 @@ impl Accounts {
             let Some(account) = account else { return Ok(false) };
             let found = account.pins.iter().position(|one| one.good(now) && one.pin.as_str() == pin);
             Ok(found.map(|at| account.pins.remove(at)).is_some())
-        })
-    }
-
-    /// Lets one more device in without a PIN.
-    ///
-    /// # Errors
-    /// When there is no such account, or the file cannot be written.
-    pub fn approve(&self, name: &str) -> Result<(), Failure> {
-        self.change(|content| {
-            let account = content.accounts.iter_mut().find(|account| same(&account.name, name));
-            let account = account.ok_or_else(|| self.unknown(name))?;
-            account.approvals = account.approvals.saturating_add(1);
-            Ok(())
-        })
-    }
-
-    /// Uses up one approval. False when there is none.
-    ///
-    /// # Errors
-    /// When the file cannot be read or written.
-    pub fn use_approval(&self, name: &str) -> Result<bool, Failure> {
-        self.change(|content| {
-            let account = content.accounts.iter_mut().find(|account| same(&account.name, name));
-            let Some(account) = account.filter(|account| account.approvals > 0) else { return Ok(false) };
-            account.approvals -= 1;
-            Ok(true)
         })
     }
 
@@ -267,25 +234,15 @@ fn same(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 
-/// A PIN of twelve digits in groups of four, which any keypad can enter.
+/// A PIN of twenty digits in groups of five, which any keypad can enter and nobody can try out: whoever opens a binding
+/// gets something to test guesses against.
 ///
 /// # Errors
 /// When the system has no randomness.
 pub fn new_pin() -> Result<Zeroizing<String>, Failure> {
-    let mut pin = Zeroizing::new(String::with_capacity(14));
-    while pin.len() < 14 {
-        let mut octet = [0];
-        getrandom::fill(&mut octet).map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
-        // 250 and above would make the small digits likelier.
-        if octet[0] >= 250 {
-            continue;
-        }
-        if pin.len() == 4 || pin.len() == 9 {
-            pin.push('-');
-        }
-        pin.push(char::from(b'0' + octet[0] % 10));
-    }
-    Ok(pin)
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut seed[..]).map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
+    Ok(Pin_::random(&mut StdRng::from_seed(*seed)))
 }
 
 #[cfg(test)]
@@ -319,16 +276,12 @@ mod tests {
     }
 
     #[test]
-    fn approvals_are_counted_and_accounts_removed() {
-        let folder = TempDir::new("approvals");
+    fn accounts_are_removed() {
+        let folder = TempDir::new("removed");
         let accounts = Accounts::at(&folder.path().join("a.toml"));
         accounts.add("a@b", None, noon()).unwrap();
-        assert!(!accounts.use_approval("a@b").unwrap());
-        accounts.approve("a@b").unwrap();
-        assert!(accounts.use_approval("a@b").unwrap());
-        assert!(!accounts.use_approval("a@b").unwrap());
-        accounts.remove("a@b").unwrap();
-        assert!(accounts.remove("a@b").is_err() && accounts.approve("a@b").is_err());
+        accounts.remove("A@b").unwrap();
+        assert!(accounts.remove("a@b").is_err() && accounts.names().unwrap().is_empty());
     }
 
     #[test]
@@ -364,7 +317,7 @@ mod tests {
     fn pins_are_digits_in_groups() {
         let pin = new_pin().unwrap();
         let groups: Vec<&str> = pin.split('-').collect();
-        assert!(groups.len() == 3 && groups.iter().all(|group| group.len() == 4), "{pin:?}");
+        assert!(groups.len() == 4 && groups.iter().all(|group| group.len() == 5), "{pin:?}");
         assert!(groups.concat().bytes().all(|octet| octet.is_ascii_digit()));
         assert_ne!(*pin, *new_pin().unwrap());
     }

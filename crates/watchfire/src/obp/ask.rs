@@ -1,6 +1,6 @@
 //! `obp connect` and `obp validate`.
 
-use obp_broker::proof::{self, Anchors};
+use obp_broker::proof::{self, Anchors, Proof};
 use obp_hyper::client::ClientError;
 use obp_proto::message::{
     Advice, Connection, Credential, Identifier, Name, Port, QueryConnectRequest, QueryConnectResponse, ServicePrefix,
@@ -54,6 +54,7 @@ pub async fn find(args: &ConnectArgs) -> Result<Found, Failure> {
     if let Some(port) = args.port {
         identifier = identifier.with_port(Port::from(port));
     }
+    let target = identifier.clone();
     let mut request = QueryConnectRequest::new(identifier);
     request.index = args.index;
     request.policy = args.policy.clone().into();
@@ -61,7 +62,7 @@ pub async fn find(args: &ConnectArgs) -> Result<Found, Failure> {
     let asker = Asker::start(&args.binding).await?;
     let answer = asker.client.connect(request).await.map_err(|error| failure(&error, &args.name))?;
     asker.save()?;
-    let proven = if args.prove { Some(prove(args, &answer)?) } else { None };
+    let proven = if args.prove { Some(prove(args, target, &answer)?) } else { None };
     let holds = |connection: &Connection| proven.as_ref().map(|proof| proof.holds_for(connection));
     let ways = answer.connection.iter().map(|connection| (connection.clone(), holds(connection))).collect();
     Ok(Found { ways, evidence: proven.map(|proof| proof.summary) })
@@ -69,19 +70,31 @@ pub async fn find(args: &ConnectArgs) -> Result<Found, Failure> {
 
 /// What the evidence proves.
 struct Proven {
-    addresses: Option<Vec<std::net::IpAddr>>,
+    proof: Option<Proof>,
+    target: Identifier,
     summary: String,
 }
 
 impl Proven {
+    /// Whether the records that are proven lead from what was asked to this connection.
     fn holds_for(&self, connection: &Connection) -> bool {
-        let Some(addresses) = &self.addresses else { return false };
-        connection.ip_address.is_some_and(|address| addresses.contains(&address))
+        let (Some(proof), Some(address), Some(port)) = (&self.proof, connection.ip_address, connection.ip_port) else {
+            return false;
+        };
+        let service = self.target.service.as_ref().map(ServicePrefix::as_str);
+        let asked = self.target.port.map(u16::from).or_else(|| usual_port(service?));
+        proof.supports(self.target.name.as_str(), service, asked, address, port.into())
     }
 }
 
+/// The port under which the name's own addresses count, for services whose port everybody knows.
+fn usual_port(service: &str) -> Option<u16> {
+    let label = service.split('.').next().unwrap_or_default().trim_start_matches('_');
+    obp_broker::connect::usual_port(label)
+}
+
 /// Checks the evidence. None is no mistake (the names may be in an unsigned zone), evidence that does not hold is.
-fn prove(args: &ConnectArgs, answer: &QueryConnectResponse) -> Result<Proven, Failure> {
+fn prove(args: &ConnectArgs, target: Identifier, answer: &QueryConnectResponse) -> Result<Proven, Failure> {
     let anchors = match &args.trust_anchor {
         Some(path) => {
             let octets = crate::pki::read_bounded(path).map_err(|error| file_failure("read", path, &error))?;
@@ -93,7 +106,8 @@ fn prove(args: &ConnectArgs, answer: &QueryConnectResponse) -> Result<Proven, Fa
     let chains = answer.advice.iter().chain(answer.connection.iter().filter_map(|one| one.advice.as_ref()));
     let chain = |advice: &&Advice| advice.media_type.as_deref() == Some(Advice::DNSSEC_CHAIN);
     let Some(data) = chains.into_iter().find(chain).and_then(|advice| advice.data.as_ref()) else {
-        return Ok(Proven { addresses: None, summary: "no evidence: the names are not signed by DNSSEC".into() });
+        let summary = "no evidence: the names are not signed by DNSSEC".into();
+        return Ok(Proven { proof: None, target, summary });
     };
     let now = jiff::Timestamp::now().as_second();
     let proof = proof::verify(data.as_bytes(), &anchors, now).map_err(|error| {
@@ -101,15 +115,9 @@ fn prove(args: &ConnectArgs, answer: &QueryConnectResponse) -> Result<Proven, Fa
         failure.remedy("do not connect; ask the broker's operator, or name the right --trust-anchor")
     })?;
     let proven = proof.proven();
-    let addresses = proven
-        .iter()
-        .flat_map(|(name, _)| proof.addresses(name))
-        .collect::<std::collections::BTreeSet<_>>()
-        .into_iter()
-        .collect::<Vec<_>>();
     let until = jiff::Timestamp::from_second(proof.valid_until()).map(|until| until.to_string()).unwrap_or_default();
     let summary = format!("proven by DNSSEC until {until}: {} records", proven.len());
-    Ok(Proven { addresses: Some(addresses), summary })
+    Ok(Proven { proof: Some(proof), target, summary })
 }
 
 fn row(connection: &Connection, proven: Option<bool>) -> String {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use obp_hyper::client::{BindError, BindOptions, BrokerUrl, Client, bind};
 use obp_proto::client::ClientConfig;
 use obp_proto::crypto::RustCrypto;
+use obp_proto::error::PeerMisbehaved;
 use obp_proto::message::InstanceTransport;
 use obp_proto::service_connect::{AccountName, Binding, Pin};
 use obp_proto::{Error, Limits};
@@ -92,6 +93,11 @@ fn pin(args: &BindArgs) -> Result<Option<Pin>, Failure> {
 fn bind_failure(error: &BindError, url: &BrokerUrl) -> Failure {
     match error {
         BindError::Protocol(error) => match error {
+            Error::PeerMisbehaved(PeerMisbehaved::WrongProof) => {
+                Failure::refused("the broker and this device do not have the same PIN")
+                    .at(url)
+                    .remedy("look at the PIN again, or ask for a new one; if it is right, somebody is in between")
+            }
             Error::Refused(_) => {
                 protocol_failure(error).at(url).remedy("ask the broker's operator for the account's name and a new PIN")
             }

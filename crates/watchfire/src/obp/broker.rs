@@ -1,10 +1,11 @@
 //! `obp broker`: the service.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use obp_broker::connect::{Broker, BrokerConfig as KnowledgeConfig, Question};
@@ -21,6 +22,7 @@ use obp_proto::service_connect::{ConnectBrokerConfig, Device, Pin};
 use obp_proto::{Message, Status};
 use tokio::net::UdpSocket;
 use watchfire_core::UnixTime;
+use zeroize::Zeroizing;
 
 use super::accounts::Accounts;
 use super::audit::Audit;
@@ -96,7 +98,8 @@ impl BrokerService {
         let provider = Arc::new(RustCrypto);
         let mut config = BrokerConfig::new(provider.clone(), keys.ring()?);
         config.seed_profile = args.dialect == Dialect::Seed;
-        config.application_timeout = args.query_timeout.0;
+        // What is stale is only found to be all there is when the sources have had their time.
+        config.application_timeout = args.query_timeout.0 + Duration::from_secs(1);
         config.replacement.lifetime = args.ticket_lifetime.0;
         config.limits.body = usize::try_from(args.body_limit.0).unwrap_or(usize::MAX);
         if args.rate_ticket > 0 {
@@ -111,8 +114,13 @@ impl BrokerService {
             connect.encryption = vec![Encryption::A128Cbc];
         }
         let audit = args.audit.as_deref().map(|path| Audit::open(path, args.audit_redact)).transpose()?;
-        let known = Arc::new(Known { broker: broker.clone(), accounts: accounts.clone(), audit: audit.clone() });
-        let enrolling = Enrolling_ { accounts: accounts.clone(), ended: Arc::clone(&ended) };
+        let known = Arc::new(Known {
+            broker: broker.clone(),
+            accounts: accounts.clone(),
+            audit: audit.clone(),
+            misses: AtomicU64::new(0),
+        });
+        let enrolling = Enrolling_ { accounts: accounts.clone(), ended: Arc::clone(&ended), offered: Mutex::default() };
         let mut limits = ServerLimits::default();
         limits.connections = args.max_connections as usize;
         limits.per_address = args.rate_address;
@@ -263,6 +271,7 @@ fn knowledge(args: &BrokerArgs) -> Result<(Broker, Arc<PolicyStore>, Arc<CrlStor
     let mut config = KnowledgeConfig::default();
     config.answers = args.cache_entries as usize;
     config.deadline = args.query_timeout.0;
+    config.stale = args.serve_stale.0;
     config.anchors = anchors;
     Ok((Broker::new(resolver, Arc::clone(&policy), validator, config), policy, crls))
 }
@@ -384,6 +393,7 @@ struct Known {
     broker: Broker,
     accounts: AccountSet,
     audit: Option<Audit>,
+    misses: AtomicU64,
 }
 
 impl Known {
@@ -423,6 +433,7 @@ impl Knowledge for Known {
         if let Some(refusal) = self.stranger(&client) {
             return refusal;
         }
+        self.misses.fetch_add(1, Relaxed);
         let answer = self.broker.answer(account(&client), &question).await;
         let answer = answer.unwrap_or_else(|| ErrorResponse::new(Status::NOT_IMPLEMENTED).into());
         self.note(&client, &question, &answer, false);
@@ -434,6 +445,9 @@ impl Knowledge for Known {
 struct Enrolling_ {
     accounts: AccountSet,
     ended: Arc<Ended>,
+    /// The PIN that was last asked of a device of each account: the one that it uses up. There are no more of these
+    /// than accounts.
+    offered: Mutex<BTreeMap<String, Zeroizing<String>>>,
 }
 
 impl Enrolling_ {
@@ -449,7 +463,13 @@ impl Enrolling for Enrolling_ {
     fn pin(&self, account: &str, domain: Option<&Name>, _device: &Device) -> Option<Pin> {
         let name = Self::full(account, domain);
         match self.accounts.file.pins(&name, jiff::Timestamp::now()) {
-            Ok(pins) => pins?.last()?.parse().ok(),
+            Ok(pins) => {
+                let newest = pins?.pop()?;
+                let pin = newest.parse().ok();
+                let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+                offered.insert(name.to_ascii_lowercase(), newest);
+                pin
+            }
             Err(error) => {
                 tracing::error!("nobody can bind: {error}");
                 None
@@ -460,8 +480,9 @@ impl Enrolling for Enrolling_ {
     fn take_pin(&self, account: &str) -> bool {
         let now = jiff::Timestamp::now();
         let file = &self.accounts.file;
-        let newest = file.pins(account, now).ok().flatten().and_then(|pins| pins.into_iter().next_back());
-        let taken = newest.map(|pin| file.use_pin(account, &pin, now));
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = offered.remove(&account.to_ascii_lowercase()).map(|pin| file.use_pin(account, &pin, now));
+        drop(offered);
         match taken {
             Some(Ok(taken)) => {
                 // The account may be newer than the last look at the file.
@@ -493,6 +514,7 @@ impl Enrolling for Enrolling_ {
 
 fn count(server: &Server<Arc<Known>>, broker: &Broker, audit: Option<Audit>, registry: &Registry) {
     let (counters, stats, broker) = (Arc::clone(server.counters()), server.stats_handle(), broker.clone());
+    let known = Arc::clone(server.knowledge());
     registry.at_each_look(move |registry| {
         let total = |name, help, labels: &[(&str, &str)], value| registry.counter(name, help, labels).set(value);
         let stats = stats();
@@ -521,7 +543,7 @@ fn count(server: &Server<Arc<Known>>, broker: &Broker, audit: Option<Audit>, reg
         let help = "Questions answered, from memory (hit) or not (miss).";
         let hits = broker.hits();
         total("watchfire_obp_answers_total", help, &[("memory", "hit")], hits);
-        total("watchfire_obp_answers_total", help, &[("memory", "miss")], stats.accepted.saturating_sub(hits));
+        total("watchfire_obp_answers_total", help, &[("memory", "miss")], known.misses.load(Relaxed));
         let answers = i64::try_from(broker.answers()).unwrap_or(i64::MAX);
         registry.gauge("watchfire_obp_cached_answers", "Answers in memory.", &[]).set(answers);
         if let Some(audit) = &audit {

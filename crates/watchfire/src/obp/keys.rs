@@ -178,7 +178,12 @@ impl Ended {
         if left.len() < text.lines().count() {
             let new = beside(&self.path, ".new");
             let lines: String = left.iter().map(|(binding, until)| line(binding, *until)).collect();
-            let written = std::fs::write(&new, lines).and_then(|()| std::fs::rename(&new, &self.path));
+            let _ = std::fs::remove_file(&new);
+            let written =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| {
+                    file.write_all(lines.as_bytes())?;
+                    std::fs::rename(&new, &self.path)
+                });
             written.map_err(|error| file_failure("write the ended bindings", &self.path, &error))?;
         }
         Ok(left)

@@ -37,19 +37,14 @@ pub fn account(command: &AccountCommand, json: bool) -> Result<(), Failure> {
                 false => out::line(&pin),
             }
         }
-        AccountCommand::Approve(args) => {
-            Accounts::at(&args.file.accounts).approve(&args.account)?;
-            let object = serde_json::json!({ "account": args.account });
-            said(json, &object, &format!("the next device of {} that waits is let in", args.account))
-        }
         AccountCommand::Remove(args) => {
             Accounts::at(&args.file.accounts).remove(&args.account)?;
             said(json, &serde_json::json!({ "account": args.account }), &format!("{} is gone", args.account))
         }
         AccountCommand::List(args) => {
             for one in Accounts::at(&args.accounts).list(now)? {
-                let object = serde_json::json!({ "account": one.name, "pins": one.pins, "approvals": one.approvals });
-                said(json, &object, &format!("{}\t{} PIN(s)\t{} approval(s)", one.name, one.pins, one.approvals))?;
+                let object = serde_json::json!({ "account": one.name, "pins": one.pins });
+                said(json, &object, &format!("{}\t{} PIN(s)", one.name, one.pins))?;
             }
             Ok(())
         }
