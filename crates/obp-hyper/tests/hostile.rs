@@ -1,4 +1,5 @@
 //! Requests that are none, too long, too slow or for somebody else.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 

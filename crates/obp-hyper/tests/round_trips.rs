@@ -1,4 +1,5 @@
 //! Client and broker over real sockets: binding, asking over each transport, falling back, ending.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 

@@ -155,7 +155,7 @@ pub async fn bind(
         None => ConnectClient::bind(config, seed, clock.now()),
     };
     let outcome = drive(machine, clock, url, options).await?;
-    outcome.ok_or_else(|| BindError::Protocol(Error::TimedOut("binding")))
+    outcome.ok_or(BindError::Protocol(Error::TimedOut("binding")))
 }
 
 /// Asks for new tickets in place of those of `binding`.
@@ -166,7 +166,7 @@ pub async fn refresh(url: &BrokerUrl, binding: Binding, options: &BindOptions) -
     let clock = Clock::start();
     let machine = ConnectClient::refresh(Arc::clone(&options.connect), binding, clock.now());
     let outcome = drive(machine.map_err(|_| BindError::Anonymous)?, clock, url, options).await?;
-    outcome.ok_or_else(|| BindError::Protocol(Error::TimedOut("refreshing")))
+    outcome.ok_or(BindError::Protocol(Error::TimedOut("refreshing")))
 }
 
 /// Ends `binding`. Every copy of it should be wiped afterwards.

@@ -16,11 +16,13 @@ fn a_whole_file() {
          max-connections = 7\neku = \"ignore\"\n\
          [[iap.sensor]]\nconnect = [\"a:1\", \"b:2\"]\nmanager-name = \"m\"\ncert = \"c\"\nkey = \"k\"\nca = \"a\"\ninput = \"-\"\nfollow = false\n\
          [[iap.sensor]]\nconnect = \"a:1,b:2\"\nmanager-name = \"m\"\ncert = \"c\"\nkey = \"k\"\nca = \"a\"\neve = \"e.json\"\nfollow = true\n\
-         [[iap.proxy]]\nlisten = [\"a:1\"]\nnext-hop = \"b:2\"\nname = \"p\"\nallow-from = [\"10.1.2.3/8\"]\n"
+         [[iap.proxy]]\nlisten = [\"a:1\"]\nnext-hop = \"b:2\"\nname = \"p\"\nallow-from = [\"10.1.2.3/8\"]\n\
+         [[obp.broker]]\nlisten = [\"a:1\"]\nudp = [\"a:2\"]\naccounts = \"a.toml\"\naudit = \"-\"\n\
+         [obp.dns]\nlisten = [\"a:53\"]\nbinding = \"b.json\"\n"
     );
     let config = parse(Path::new("/etc/wf/c.toml"), &text).unwrap();
     assert_eq!(config.log_format, Some(LogFormat::Json));
-    assert_eq!(config.services.len(), 4);
+    assert_eq!(config.services.len(), 6);
     let mut sensors = 0;
     for service in &config.services {
         match &service.args {
@@ -42,6 +44,11 @@ fn a_whole_file() {
             ServiceArgs::IapProxy(args) => {
                 assert!(args.admits("10.200.0.1".parse().unwrap()) && !args.admits("11.0.0.1".parse().unwrap()));
             }
+            ServiceArgs::ObpBroker(args) => {
+                assert_eq!(args.accounts, Path::new("/etc/wf/a.toml"));
+                assert_eq!(args.audit.as_deref(), Some(Path::new("-")), "the log has no folder");
+            }
+            ServiceArgs::ObpDns(args) => assert_eq!(args.binding.binding, Path::new("/etc/wf/b.json")),
         }
     }
     assert_eq!(sensors, 2);

@@ -303,7 +303,7 @@ fn instance(
         }
     }
     if !address.ip().is_unspecified() {
-        instance.address = instance.address.or(Some(address.ip()));
+        instance.address.get_or_insert_with(|| address.ip());
     }
     if instance.address.is_none() && instance.name.is_none() {
         let failure = Failure::usage("bindings would name no host").at(address);
