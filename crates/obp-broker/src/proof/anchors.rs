@@ -8,6 +8,8 @@ use hickory_proto::dnssec::TrustAnchors;
 #[derive(Clone)]
 pub struct Anchors {
     keys: Arc<TrustAnchors>,
+    /// These are the root's published keys.
+    #[cfg(feature = "broker")]
     published: bool,
 }
 
@@ -24,7 +26,11 @@ impl Anchors {
     /// The root's keys of 2018 and 2024, as IANA publishes them.
     #[must_use]
     pub fn root() -> Self {
-        Self { keys: Arc::new(TrustAnchors::default()), published: true }
+        Self {
+            keys: Arc::new(TrustAnchors::default()),
+            #[cfg(feature = "broker")]
+            published: true,
+        }
     }
 
     /// DNSKEY records in zone-file form, of the root or of any zone.
@@ -37,7 +43,11 @@ impl Anchors {
             return Err(AnchorsError { what: "there is no DNSKEY record".to_owned() });
         }
         let anchors: TrustAnchors = text.parse().map_err(|error| AnchorsError { what: format!("{error}") })?;
-        Ok(Self { keys: Arc::new(anchors), published: false })
+        Ok(Self {
+            keys: Arc::new(anchors),
+            #[cfg(feature = "broker")]
+            published: false,
+        })
     }
 
     pub(crate) fn inner(&self) -> &TrustAnchors {

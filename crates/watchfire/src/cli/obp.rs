@@ -243,7 +243,7 @@ pub struct AccountFileArgs {
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::exhaustive_structs)]
 pub struct BindArgs {
-    /// Such as https://broker.example.com
+    /// Such as `https://broker.example.com`
     #[arg(long, value_name = "URL")]
     pub broker: String,
     /// Such as alice@example.com
