@@ -33,13 +33,34 @@ fn needs(crate_name: &str) -> Vec<String> {
 
 #[test]
 fn protocol_crates_know_no_sockets_clocks_or_each_other() {
-    for (crate_name, ours) in [("watchfire-core", &[][..]), ("idmef", &[]), ("iap-proto", &["watchfire-core"])] {
+    for (crate_name, ours) in [
+        ("watchfire-core", &[][..]),
+        ("idmef", &[]),
+        ("jsonbcd", &[]),
+        ("iap-proto", &["watchfire-core"]),
+        ("obp-proto", &["watchfire-core", "jsonbcd"]),
+        ("repute-proto", &["watchfire-core"]),
+        ("dots-callhome", &["watchfire-core"]),
+    ] {
         let needs = needs(crate_name);
         assert!(needs.contains(&crate_name.to_owned()));
-        for outside in ["tokio", "mio", "socket2", "rustls", "async-std", "hyper", "rusqlite", "libc", "getrandom"] {
+        for outside in ["tokio", "mio", "socket2", "rustls", "async-std", "hyper", "rusqlite", "getrandom"] {
             assert!(!needs.iter().any(|name| name == outside), "{crate_name} needs {outside}");
         }
-        for other in ["watchfire-core", "idmef", "iap-proto", "iap-tokio", "watchfire"] {
+        let all = [
+            "watchfire-core",
+            "idmef",
+            "jsonbcd",
+            "iap-proto",
+            "iap-tokio",
+            "obp-proto",
+            "obp-broker",
+            "obp-hyper",
+            "repute-proto",
+            "dots-callhome",
+            "watchfire",
+        ];
+        for other in all {
             let allowed = other == crate_name || ours.contains(&other);
             assert!(allowed || !needs.iter().any(|name| name == other), "{crate_name} needs {other}");
         }

@@ -79,7 +79,13 @@ proptest! {
         octets.splice(at..at, cut.bytes());
         // A comment at the end is nothing to the general reader, and too much for the other.
         let with_comment = [octets.as_slice(), b"<!---->"].concat();
-        let both = [octets.as_slice(), with_comment.as_slice()].map(|octets| Decoder::new().decode_xml(octets));
+        let both = [octets.as_slice(), with_comment.as_slice()].map(|document| {
+            Decoder::new().decode_xml(document).map_err(|mut error| {
+                // The end of the one is not the end of the other.
+                error.offset = error.offset.min(octets.len());
+                error
+            })
+        });
         prop_assert_eq!(&both[0], &both[1], "{}", String::from_utf8_lossy(&octets));
     }
 
