@@ -413,7 +413,7 @@ pub(crate) fn check(uri: &str, service: &Service, policy: &Policy) -> Result<Tar
     }
     let slash = if path.is_empty() { "/" } else { "" };
     let query = query.map_or_else(String::new, |query| format!("?{query}"));
-    let credentials = userinfo.and_then(credentials);
+    let credentials = userinfo.map(credentials).transpose()?.flatten();
     Ok(Target { service: found, path_and_query: format!("{slash}{path}{query}"), credentials, is_secret: false })
 }
 
@@ -425,12 +425,15 @@ fn is_dot_segment(segment: &str) -> bool {
     matches!(plain, "." | "..")
 }
 
-fn credentials(userinfo: &str) -> Option<Credentials> {
+/// What stands before the at sign; what cannot be read for certain, such as a second at sign, is no authority.
+fn credentials(userinfo: &str) -> Result<Option<Credentials>, Refusal> {
     let (user, passwd) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     if user.is_empty() && passwd.is_empty() {
-        return None;
+        return Ok(None);
     }
-    Some(Credentials::new(decode_percent(user)?, decode_percent(passwd)?))
+    let decode =
+        |text: &str| decode_percent(text).filter(|_| !text.contains(['@', '[', ']'])).ok_or(Refusal::Authority);
+    Ok(Some(Credentials::new(decode(user)?, decode(passwd)?)))
 }
 
 /// The text behind percent triplets; `None` when it is no UTF-8.

@@ -47,6 +47,8 @@ fn templates_lead_to_their_own_host_only() {
         "http://2130706433/",
         "http://0x7f.1/",
         "http://evil@{service}%2f/",
+        "http://a@b@{service}/",
+        "http://%cc:x@{service}/",
         "http://{service}:0/",
         "http://{service}:99999/",
         "http://{service}:/",
