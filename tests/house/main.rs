@@ -44,7 +44,7 @@ fn protocol_crates_know_no_sockets_clocks_or_each_other() {
     ] {
         let needs = needs(crate_name);
         assert!(needs.contains(&crate_name.to_owned()));
-        for outside in ["tokio", "mio", "socket2", "rustls", "async-std", "hyper", "rusqlite", "getrandom"] {
+        for outside in ["tokio", "mio", "socket2", "rustls", "async-std", "hyper", "rusqlite", "libc", "getrandom"] {
             assert!(!needs.iter().any(|name| name == outside), "{crate_name} needs {outside}");
         }
         let all = [
