@@ -42,9 +42,10 @@ fn round(seed: u64, alerts: u64) -> [u32; 3] {
     };
     let spool = site.file("spool");
 
-    let mut manager = site.manager(&["--listen", "127.0.0.1:0", "--store", &store]);
+    let own = format!("{}:0", watchfire_testkit::own_loopback());
+    let mut manager = site.manager(&["--listen", &own, "--store", &store]);
     let manager_address = manager.address();
-    let mut proxy = site.proxy("p.test", &manager_address, &["--listen", "127.0.0.1:0"]);
+    let mut proxy = site.proxy("p.test", &manager_address, &["--listen", &own]);
     let proxy_address = proxy.address();
     let start_manager = || {
         let manager = site.manager(&["--listen", &manager_address, "--store", &store]);

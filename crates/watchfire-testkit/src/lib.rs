@@ -5,8 +5,10 @@
 
 mod driven;
 mod link;
+mod loopback;
 mod pair;
 
 pub use driven::Driven;
 pub use link::{Link, LinkConfig};
+pub use loopback::own_loopback;
 pub use pair::{Node, Pair, Said, Stop, Trace, TraceEntry};

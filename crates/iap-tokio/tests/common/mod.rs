@@ -126,8 +126,9 @@ pub fn manager<H: Handover>(pki: &Pki, handover: H) -> ManagerBuilder<H> {
     Manager::builder(pki.tls(Profile::Manager, "manager.example.com"), handover)
 }
 
+/// A listener whose port no other test takes when it is closed.
 pub async fn listener() -> tokio::net::TcpListener {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap()
+    tokio::net::TcpListener::bind((watchfire_testkit::own_loopback(), 0)).await.unwrap()
 }
 
 pub fn endpoint(address: std::net::SocketAddr) -> Endpoint {

@@ -138,7 +138,8 @@ impl Dns {
         // The longest name first.
         zones.sort_by_key(|zone| std::cmp::Reverse(zone.origin.num_labels()));
         let zones = Arc::new(zones);
-        let udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        // The same port for both; on an address of its own, since what is free for UDP may be taken for TCP.
+        let udp = tokio::net::UdpSocket::bind((watchfire_testkit::own_loopback(), 0)).await.unwrap();
         let address = udp.local_addr().unwrap();
         let tcp = tokio::net::TcpListener::bind(address).await.unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
