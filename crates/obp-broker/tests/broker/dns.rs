@@ -50,7 +50,7 @@ async fn aliases_across_zones_are_as_secure_as_their_weakest_step() {
 
 #[tokio::test]
 async fn every_kind_of_no() {
-    let dns = Dns::start().await;
+    let mut dns = Dns::start().await;
     let resolver = dns.resolver();
     let none = ask(&resolver, "missing.test", RecordKind::A).await.unwrap();
     assert!(none.non_existent);
@@ -61,9 +61,10 @@ async fn every_kind_of_no() {
     let insecure = ask(&resolver, "missing.insecure", RecordKind::A).await.unwrap();
     assert_eq!((insecure.non_existent, insecure.security), (true, Security::Insecure));
     assert_eq!(ask(&resolver, "x.servfail", RecordKind::A).await, Err(SourceError::ServerFailure));
+    dns.patience = Duration::from_millis(300);
     let began = Instant::now();
-    assert_eq!(ask(&resolver, "x.silent", RecordKind::A).await, Err(SourceError::TimedOut));
-    assert!(began.elapsed() < Duration::from_secs(4));
+    assert_eq!(ask(&dns.resolver(), "x.silent", RecordKind::A).await, Err(SourceError::TimedOut));
+    assert!(began.elapsed() < Duration::from_secs(15));
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ pub(crate) struct Dns {
     pub(crate) address: SocketAddr,
     pub(crate) anchors: Anchors,
     pub(crate) asked: Arc<AtomicUsize>,
+    /// How long resolvers wait. Long: what is answered is answered at once, but on a machine that has other things to do.
+    pub(crate) patience: Duration,
     tasks: tokio::task::JoinSet<()>,
 }
 
@@ -182,14 +184,14 @@ impl Dns {
             let key = keys[""].dnskey.public_key();
             format!(". 3600 IN DNSKEY 257 3 13 {}\n", base64(key.public_bytes()))
         };
-        Self { address, anchors: Anchors::parse(&root).unwrap(), asked, tasks }
+        Self { address, anchors: Anchors::parse(&root).unwrap(), asked, patience: Duration::from_secs(20), tasks }
     }
 
     pub(crate) fn config(&self) -> DnsConfig {
         let mut config = DnsConfig::new(vec![self.address]).with_anchors(self.anchors.clone());
-        config.attempt = Duration::from_millis(300);
+        config.attempt = self.patience;
         config.retries = 0;
-        config.deadline = Duration::from_secs(3);
+        config.deadline = self.patience;
         config
     }
 
