@@ -62,6 +62,18 @@ impl<K: Ord + Clone> RateLimiter<K> {
             put(response.headers_mut(), RETRY_AFTER, &wait.to_string());
             return Err(response);
         }
+        self.remember(client, full_at, seen);
+        Ok(())
+    }
+
+    /// Counts more requests of a client that was let in, such as those of a batch. None is refused: what they cost
+    /// beyond what was saved has to be earned before the next one.
+    pub fn charge(&mut self, now: Instant, client: &K, requests: u32) {
+        let (full_at, seen) = self.clients.get(client).copied().unwrap_or((now, 0));
+        self.remember(client, full_at.max(now) + self.limit.every.saturating_mul(requests), seen);
+    }
+
+    fn remember(&mut self, client: &K, full_at: Instant, seen: u64) {
         self.clock = self.clock.saturating_add(1);
         self.order.remove(&seen);
         self.order.insert(self.clock, client.clone());
@@ -71,6 +83,5 @@ impl<K: Ord + Clone> RateLimiter<K> {
         {
             self.clients.remove(&oldest);
         }
-        Ok(())
     }
 }

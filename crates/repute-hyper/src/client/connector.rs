@@ -1,0 +1,138 @@
+//! TCP, and TLS where the service is https.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tower_service::Service;
+
+use super::pool::ClientCounters;
+
+/// Connects within a time.
+#[derive(Clone)]
+pub(super) struct Connector {
+    tcp: HttpConnector,
+    tls: TlsConnector,
+    patience: Duration,
+    counters: Arc<ClientCounters>,
+}
+
+impl Connector {
+    pub(super) fn new(mut tls: rustls::ClientConfig, patience: Duration, counters: Arc<ClientCounters>) -> Self {
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        // One address that does not answer leaves time for the others.
+        tcp.set_connect_timeout(Some(patience));
+        Self { tcp, tls: TlsConnector::from(Arc::new(tls)), patience, counters }
+    }
+
+    async fn connect(mut self, uri: Uri) -> io::Result<TokioIo<Wire>> {
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let is_https = uri.scheme_str() == Some("https");
+        let tcp = self.tcp.call(uri).await.map_err(io::Error::other)?.into_inner();
+        let wire = if is_https {
+            let name = ServerName::try_from(host).map_err(io::Error::other)?;
+            Wire::Tls(Box::new(self.tls.connect(name, tcp).await?))
+        } else {
+            Wire::Clear(tcp)
+        };
+        self.counters.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(TokioIo::new(wire))
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Wire>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Wire>>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let patience = this.patience;
+            let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {patience:?}"));
+            tokio::time::timeout(patience, this.connect(uri)).await.map_err(late)?
+        })
+    }
+}
+
+/// A connection, in clear text or not.
+pub(super) enum Wire {
+    Clear(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection for Wire {
+    fn connected(&self) -> Connected {
+        match self {
+            Self::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Connected::new().negotiated_h2(),
+            _ => Connected::new(),
+        }
+    }
+}
+
+/// Does the same with either.
+macro_rules! either {
+    ($this:ident, $stream:ident => $act:expr) => {
+        match $this.get_mut() {
+            Self::Clear($stream) => {
+                let $stream = Pin::new($stream);
+                $act
+            }
+            Self::Tls($stream) => {
+                let $stream = Pin::new($stream);
+                $act
+            }
+        }
+    };
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "client")]
+pub mod client;
+mod clock;
+#[cfg(feature = "server")]
+pub mod server;
+
+pub use repute_proto;

@@ -1,0 +1,224 @@
+//! From a request to its response: who asks, how often, what, and what the store says.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body as _, Incoming};
+use repute_proto::server::Batch;
+use repute_proto::{Dispatch, Lookup, Reputon, Server as Machine, ServerConfig};
+use tokio::sync::Semaphore;
+use watchfire_core::UnixTime;
+
+use super::events::{Observer, ServerCounters, ServerEvent, count};
+use super::expiry::ExpiryPolicy;
+use super::keys::{Holder, Keys};
+use super::limits::ServerLimits;
+use super::rate::Rates;
+use super::store::{Store, StoreError};
+use crate::clock::Clock;
+
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Security {
+    Clear,
+    Loopback,
+    Tls,
+}
+
+/// All that answers requests.
+pub(super) struct Core {
+    pub(super) machine: Machine,
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) store: Box<dyn Store>,
+    pub(super) limits: ServerLimits,
+    pub(super) keys: RwLock<Option<Arc<Keys>>>,
+    pub(super) keys_in_clear_text: bool,
+    pub(super) expiry: Option<ExpiryPolicy>,
+    pub(super) rates: Rates,
+    /// For look-ups that take their time.
+    pub(super) places: Semaphore,
+    pub(super) counters: Arc<ServerCounters>,
+    pub(super) observer: Option<Observer>,
+    pub(super) clock: Clock,
+}
+
+impl Core {
+    /// Answers a request.
+    pub(super) async fn exchange(
+        &self,
+        request: Request<Incoming>,
+        from: SocketAddr,
+        security: Security,
+    ) -> Response<Full<Bytes>> {
+        count(&self.counters.requests);
+        let response = match self.answer(request, from, security).await {
+            Ok(response) => response,
+            Err(response) => *response,
+        };
+        match response.status() {
+            StatusCode::NOT_MODIFIED => count(&self.counters.not_modified),
+            // These have counters of their own.
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE => {}
+            status if status.is_client_error() => count(&self.counters.refused),
+            _ => {}
+        }
+        response.map(Full::new)
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        from: SocketAddr,
+        security: Security,
+    ) -> Result<Response<Bytes>, Box<Response<Bytes>>> {
+        let holder = self.admit(&request, from, security)?;
+        let (parts, body) = request.into_parts();
+        let is_batch = self.config.batch
+            && parts.method == Method::POST
+            && parts.uri.path().strip_prefix(self.config.base.as_str()) == Some("/batch");
+        // Nothing else has a body that means something.
+        let body = if is_batch { self.read(body).await? } else { Bytes::new() };
+        let now = Clock::wall();
+        match self.machine.handle_request(now, &Request::from_parts(parts, body)) {
+            Dispatch::Respond(response) => Ok(response),
+            Dispatch::Lookup(lookup) => self.look_up(now, &lookup).await,
+            Dispatch::Batch(batch) => {
+                let more = u32::try_from(batch.lookups.len().saturating_sub(1)).unwrap_or(u32::MAX);
+                self.rates.charge(self.clock.now(), from.ip(), holder.as_deref(), more);
+                self.look_up_batch(now, &batch).await
+            }
+            // A kind of request that this version of the crate does not know.
+            _ => Err(Box::new(bare(StatusCode::NOT_IMPLEMENTED, "this cannot be answered"))),
+        }
+    }
+
+    /// Whether the request is let in, and by whose key.
+    fn admit(
+        &self,
+        request: &Request<Incoming>,
+        from: SocketAddr,
+        security: Security,
+    ) -> Result<Option<Arc<Holder>>, Box<Response<Bytes>>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // Who has no key is told nothing, but how to ask: templates are public.
+        let needs_key = keys.is_some() && !request.uri().path().starts_with("/.well-known/");
+        let may_show = security != Security::Clear || self.keys_in_clear_text;
+        let holder = keys.filter(|_| may_show).and_then(|keys| keys.holder(request.headers()).cloned());
+        if let Err(response) = self.rates.admit(self.clock.now(), from.ip(), holder.as_deref()) {
+            count(&self.counters.rate_limited);
+            self.tell(ServerEvent::RateLimited { from, key: holder.as_deref().map(|holder| &*holder.name) });
+            return Err(response);
+        }
+        if needs_key && !may_show {
+            count(&self.counters.unauthorized);
+            self.tell(ServerEvent::Unauthorized { from });
+            return Err(Box::new(bare(StatusCode::FORBIDDEN, "keys are taken over https only")));
+        }
+        if needs_key && holder.is_none() {
+            count(&self.counters.unauthorized);
+            self.tell(ServerEvent::Unauthorized { from });
+            let mut response = bare(StatusCode::UNAUTHORIZED, "a key is needed: Authorization: Bearer KEY");
+            for scheme in ["Bearer realm=\"repute\"", "Basic realm=\"repute\""] {
+                response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+            return Err(Box::new(response));
+        }
+        Ok(holder)
+    }
+
+    /// A body, as far as it may go and in the time that it has.
+    async fn read(&self, body: Incoming) -> Result<Bytes, Box<Response<Bytes>>> {
+        let refuse = |status, text| {
+            count(&self.counters.bodies_refused);
+            Err(Box::new(bare(status, text)))
+        };
+        const TOO_LARGE: &str = "the body is too large";
+        // An announced length is only believed where it is too much.
+        if body.size_hint().lower() > self.limits.body_octets as u64 {
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE);
+        }
+        let whole = Limited::new(body, self.limits.body_octets).collect();
+        match tokio::time::timeout(self.limits.body, whole).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                refuse(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE)
+            }
+            Ok(Err(_)) => refuse(StatusCode::BAD_REQUEST, "the body broke off"),
+            Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
+        }
+    }
+
+    async fn look_up(&self, now: UnixTime, lookup: &Lookup) -> Result<Response<Bytes>, Box<Response<Bytes>>> {
+        count(&self.counters.lookups);
+        let mut response = None;
+        self.store.at_hand(lookup, &mut |found| {
+            response = Some(self.machine.respond(now, lookup, self.with_expiry(now, found)));
+        });
+        if let Some(response) = response {
+            return Ok(response);
+        }
+        let found = self.in_time(self.store.find(lookup)).await?;
+        Ok(self.machine.respond(now, lookup, self.with_expiry(now, found)))
+    }
+
+    async fn look_up_batch(&self, now: UnixTime, batch: &Batch) -> Result<Response<Bytes>, Box<Response<Bytes>>> {
+        count(&self.counters.batches);
+        let lookups = u64::try_from(batch.lookups.len()).unwrap_or(u64::MAX);
+        self.counters.lookups.fetch_add(lookups, std::sync::atomic::Ordering::Relaxed);
+        let found = self.in_time(self.store.find_batch(&batch.lookups)).await?;
+        let found = found.into_iter().map(|found| self.with_expiry(now, found)).collect();
+        Ok(self.machine.respond_batch(now, batch, found))
+    }
+
+    /// What a look-up finds, or the response in its place: that it is not known now whether anything is known.
+    async fn in_time<T>(
+        &self,
+        finding: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Box<Response<Bytes>>> {
+        let found = tokio::time::timeout(self.limits.lookup, async {
+            // Never closed.
+            let _place = self.places.acquire().await.ok();
+            finding.await
+        });
+        let error = match found.await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(error)) => error,
+            Err(_) => StoreError::new(format_args!("no answer within {:?}", self.limits.lookup)),
+        };
+        count(&self.counters.store_failed);
+        self.tell(ServerEvent::StoreFailed { error: &error });
+        let mut response = bare(StatusCode::SERVICE_UNAVAILABLE, "nothing can be said at the moment");
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_IN));
+        Err(Box::new(response))
+    }
+
+    fn with_expiry<'r>(&self, now: UnixTime, mut found: Vec<Reputon<'r>>) -> Vec<Reputon<'r>> {
+        if let Some(policy) = &self.expiry {
+            found.iter_mut().for_each(|reputon| policy.apply(reputon, now));
+        }
+        found
+    }
+
+    /// Tells whoever wants to know.
+    pub(super) fn tell(&self, event: ServerEvent<'_>) {
+        if let Some(observer) = &self.observer {
+            observer(event);
+        }
+    }
+}
+
+/// Seconds after which a store that failed may be asked again.
+const RETRY_IN: &str = "5";
+
+/// A status and a line that says why, not to be kept.
+fn bare(status: StatusCode, text: &'static str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(text.as_bytes()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
