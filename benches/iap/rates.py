@@ -17,14 +17,15 @@ import tempfile
 
 # Nothing is left beside the sources.
 sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from common.processes import CaseFailed  # noqa: E402
+from common.readme import Place, escape  # noqa: E402
 from whole import machine, memory, prelude, rsyslog, watchfire  # noqa: E402
 from whole.alerts import OCTETS  # noqa: E402
 from whole.bench import Bench  # noqa: E402
-from whole.processes import CaseFailed  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-README = ROOT / "benches" / "README.md"
-BEGIN, END = "<!-- rates.py: begin -->", "<!-- rates.py: end -->"
+TABLE = Place("rates.py")
 
 # name: (what, whether each alert is acknowledged, where the receiver has it then, how to run a round)
 RATES = {
@@ -91,10 +92,6 @@ def memory_rows(bench, arguments):
     return rows, failed
 
 
-def escape(failure):
-    return str(failure).replace("|", "\\|").replace("\n", " ")
-
-
 def progress(text):
     print(text, file=sys.stderr, flush=True)
 
@@ -118,8 +115,8 @@ def arguments_given():
         parser.error("counts start at 1")
     if not shutil.which(arguments.watchfire):
         parser.error(f"no program {arguments.watchfire}; make it with: cargo build --release -p watchfire")
-    if arguments.write and not (README.is_file() and BEGIN in README.read_text() and END in README.read_text()):
-        parser.error(f"{README} lacks the lines {BEGIN} and {END}")
+    if arguments.write and (missing := TABLE.missing()):
+        parser.error(missing)
     arguments.watchfire = pathlib.Path(shutil.which(arguments.watchfire)).resolve()
     return arguments
 
@@ -152,8 +149,7 @@ def main():
     table = "\n\n".join(parts)
     print(table)
     if arguments.write:
-        before, rest = README.read_text().split(BEGIN, 1)
-        README.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END, 1)[1]}")
+        TABLE.put(table)
     return int(failed)
 
 

@@ -52,7 +52,7 @@ fn main() {
     let mut buffer = [0; 2048];
     let mut times: Vec<u32> = Vec::with_capacity(queries);
     let mut sent_at = VecDeque::new();
-    let (mut sent, mut answered, mut lost) = (0, 0, 0);
+    let (mut sent, mut answered, mut lost, mut octets) = (0, 0, 0, 0);
     let began = Instant::now();
     while answered + lost < queries {
         while sent < queries && sent_at.len() < under_way {
@@ -62,6 +62,7 @@ fn main() {
         }
         match socket.recv(&mut buffer) {
             Ok(len) => {
+                octets = len;
                 let packet = ResponsePacket::parse(&buffer[..len]).unwrap();
                 if answered % 1000 == 0 {
                     assert_eq!(packet.clear_response, 200);
@@ -83,7 +84,7 @@ fn main() {
     times.sort_unstable();
     let at = |share: f64| f64::from(times[((times.len() - 1) as f64 * share) as usize]) / 1000.0;
     println!(
-        "{{\"answered\":{answered},\"lost\":{lost},\"per_second\":{:.0},\"p50_us\":{:.1},\"p99_us\":{:.1}}}",
+        "{{\"answered\":{answered},\"lost\":{lost},\"octets\":{octets},\"per_second\":{:.0},\"p50_us\":{:.1},\"p99_us\":{:.1}}}",
         answered as f64 / seconds,
         at(0.5),
         at(0.99)

@@ -5,10 +5,12 @@ import socket
 import time
 import urllib.request
 
+from common.net import free_port
+from common.processes import CaseFailed
+
 from .alerts import OCTETS, OPAQUE, write_alerts
 from .bench import MANAGER
-from .processes import CaseFailed, Site
-from .rsyslog import free_port
+from .processes import Site
 from .watchfire import NULL
 
 

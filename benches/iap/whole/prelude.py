@@ -9,10 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
+from common.machine import first_line
+from common.net import free_port, listens
+from common.processes import CaseFailed, Foreign
+
 from .alerts import alert
-from .machine import first_line
-from .processes import CaseFailed, Foreign, Round, Site
-from .rsyslog import free_port, listens
+from .processes import Round, Site
 
 NEEDS = "needs the packages libprelude-dev, prelude-manager and prelude-utils, a C compiler, and pkg-config"
 SOURCE = Path(__file__).with_name("prelude_sender.c")

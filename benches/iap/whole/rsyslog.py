@@ -6,9 +6,12 @@ import shutil
 import socket
 import time
 
+from common.net import free_port, listens
+from common.processes import CaseFailed, Foreign
+
 from .alerts import OCTETS
 from .bench import RECEIVER, SENDER
-from .processes import CaseFailed, Foreign, Round, Site
+from .processes import Round, Site
 
 RELP_WINDOW = 2000
 
@@ -125,18 +128,6 @@ def plain(bench, count):
 def digests(path):
     with open(path, "rb") as lines:
         return sorted(hashlib.sha256(line).digest() for line in lines)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def listens(port):
-    """Whether somebody listens, without a connection that would be in the log."""
-    rows = "".join(pathlib.Path(f"/proc/net/{table}").read_text() for table in ("tcp", "tcp6"))
-    return re.search(rf":{port:04X} [0-9A-F]+:0000 0A ", rows) is not None
 
 
 def size(path):

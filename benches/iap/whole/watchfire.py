@@ -6,8 +6,10 @@ import json
 import sqlite3
 import time
 
+from common.processes import CaseFailed, Foreign
+
 from .alerts import IDMEF, OCTETS, OPAQUE
-from .processes import CaseFailed, Foreign, Round, Site
+from .processes import Round, Site
 
 WINDOW = 2048
 

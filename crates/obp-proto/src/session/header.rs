@@ -248,7 +248,10 @@ fn attributes(text: &str) -> Result<Vec<Attribute>, HeaderError> {
     for segment in text.split(';') {
         let mut open = false;
         let mut piece_at = at;
-        for piece in segment.split([' ', '\t', '\r', '\n']) {
+        // By octets: tickets are long.
+        for piece in segment.as_bytes().split(|octet| matches!(octet, b' ' | b'\t' | b'\r' | b'\n')) {
+            // White space stands alone in UTF-8: what is between is whole.
+            let piece = std::str::from_utf8(piece).map_err(|_| HeaderError::Syntax(piece_at))?;
             let begins = piece_at;
             piece_at = piece_at.saturating_add(piece.len()).saturating_add(1);
             if piece.is_empty() {
