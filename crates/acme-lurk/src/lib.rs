@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+pub mod base64url;
+pub mod crypto;
+pub mod csr;
+mod der;
+pub mod error;
+pub mod jose;
+mod json;
+pub mod limits;
+pub mod names;
+pub mod template;
+pub mod time;
+
+pub use error::{DecodeError, DecodeErrorKind};
+pub use limits::Limits;

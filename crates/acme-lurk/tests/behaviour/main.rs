@@ -1,0 +1,7 @@
+//! What the crate does, part by part, with the vectors of `tests/vectors/acme-lurk`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![cfg(feature = "ring")]
+
+mod jose;
+mod support;
+mod template;
