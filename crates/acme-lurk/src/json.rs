@@ -4,6 +4,8 @@ use jsonbcd::{Decoder, Object, Value};
 
 use crate::error::{DecodeError, DecodeErrorKind, Limit};
 use crate::limits::Limits;
+use crate::time;
+use watchfire_core::UnixTime;
 
 /// A reader of JSON text within these limits. No name may stand twice in an object.
 pub(crate) const fn decoder(limits: &Limits) -> Decoder {
@@ -71,9 +73,17 @@ impl Members {
         self.text(name)?.ok_or_else(|| self.missing(name))
     }
 
+    pub(crate) fn boolean(&mut self, name: &str) -> Result<Option<bool>, DecodeError> {
+        self.typed(name, "true or false", |value| value.as_bool())
+    }
+
     /// A whole number that is not negative, written as one.
     pub(crate) fn integer(&mut self, name: &str) -> Result<Option<u64>, DecodeError> {
         self.typed(name, "a whole number that is not negative", |value| value.as_u64())
+    }
+
+    pub(crate) fn time(&mut self, name: &str) -> Result<Option<UnixTime>, DecodeError> {
+        self.typed(name, "a time as in RFC 3339", |value| time::parse_rfc3339(value.as_str()?))
     }
 
     pub(crate) fn members(&mut self, name: &str) -> Result<Option<Self>, DecodeError> {
@@ -100,6 +110,13 @@ fn text(value: Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text),
         _ => None,
+    }
+}
+
+/// Puts a member behind the others if there is a value.
+pub(crate) fn put<T: Into<Value>>(object: &mut Object, name: &str, value: Option<T>) {
+    if let Some(value) = value {
+        object.insert(name, value);
     }
 }
 

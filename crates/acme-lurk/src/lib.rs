@@ -9,6 +9,7 @@ pub mod jose;
 mod json;
 pub mod limits;
 pub mod names;
+pub mod star;
 pub mod template;
 pub mod time;
 

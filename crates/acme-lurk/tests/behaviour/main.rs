@@ -3,5 +3,6 @@
 #![cfg(feature = "ring")]
 
 mod jose;
+mod star;
 mod support;
 mod template;

@@ -1,0 +1,172 @@
+//! All the orders of a CA, and which of them wants something next. Finding it takes a time that grows with the logarithm
+//! of their number.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use watchfire_core::UnixTime;
+
+use super::order::{CancelError, Served, StarOrder, Task};
+
+/// Names an order of one book; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StarId(u64);
+
+impl StarId {
+    /// The number behind it, for a store.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+/// What an order wants done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StarEvent {
+    /// Which.
+    pub id: StarId,
+    /// What.
+    pub task: Task,
+}
+
+/// Any number of orders, each with whatever belongs to it: the CSR, the certificate, the account.
+#[derive(Debug)]
+pub struct StarBook<T> {
+    orders: BTreeMap<StarId, Entry<T>>,
+    /// The same orders by the time at which they want something. Exactly those that do.
+    due: BTreeSet<(UnixTime, StarId)>,
+    next: u64,
+    max: usize,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    order: StarOrder,
+    data: T,
+    /// Where it stands in `due`.
+    wake: Option<UnixTime>,
+}
+
+impl<T> StarBook<T> {
+    /// A book of at most so many orders.
+    pub const fn new(max: usize) -> Self {
+        Self { orders: BTreeMap::new(), due: BTreeSet::new(), next: 0, max }
+    }
+
+    /// Takes an order in; gives `data` back when the book is full.
+    ///
+    /// # Errors
+    /// When it is full. Nothing has changed then.
+    pub fn insert(&mut self, order: StarOrder, data: T) -> Result<StarId, T> {
+        if self.orders.len() >= self.max {
+            return Err(data);
+        }
+        let id = StarId(self.next);
+        self.next = self.next.saturating_add(1);
+        let wake = order.wake();
+        self.due.extend(wake.map(|wake| (wake, id)));
+        self.orders.insert(id, Entry { order, data, wake });
+        Ok(id)
+    }
+
+    /// How many orders there are.
+    pub fn len(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+    }
+
+    /// When to call [`poll`](Self::poll) next.
+    pub fn wake(&self) -> Option<UnixTime> {
+        self.due.first().map(|(wake, _)| *wake)
+    }
+
+    /// What is to be done now. Call until there is nothing. An order that was asked to make a certificate is not asked
+    /// again for a while ([`StarOrder::hold`]); say [`issued`](Self::issued) or [`failed`](Self::failed) before that.
+    pub fn poll(&mut self, now: UnixTime) -> Option<StarEvent> {
+        loop {
+            let (_, id) = self.due.first().copied().filter(|(wake, _)| *wake <= now)?;
+            let task = self.change(id, |order| {
+                let task = order.task(now);
+                if matches!(task, Some(Task::Issue(_))) {
+                    order.hold(now);
+                }
+                task
+            });
+            if let Some(task) = task.flatten() {
+                return Some(StarEvent { id, task });
+            }
+            // It has nothing to say at a time at which it wanted to be asked: do not ask again at once.
+            self.rest(now, id);
+        }
+    }
+
+    /// The certificate was made. See [`StarOrder::issued`]; an order that is gone has no use for it either.
+    #[must_use]
+    pub fn issued(&mut self, now: UnixTime, id: StarId, index: u64) -> bool {
+        self.change(id, |order| order.issued(now, index)).unwrap_or(false)
+    }
+
+    /// The certificate could not be made. See [`StarOrder::failed`].
+    pub fn failed(&mut self, now: UnixTime, id: StarId) {
+        self.change(id, |order| order.failed(now));
+    }
+
+    /// Stops an order.
+    ///
+    /// # Errors
+    /// As [`StarOrder::cancel`]; also when there is no such order.
+    pub fn cancel(&mut self, now: UnixTime, id: StarId) -> Result<(), CancelError> {
+        self.change(id, |order| order.cancel(now)).unwrap_or(Err(CancelError))
+    }
+
+    /// What a request for the certificate of an order gets; none if there is no such order.
+    pub fn serve(&mut self, now: UnixTime, id: StarId) -> Option<(Served, &T)> {
+        self.orders.get_mut(&id).map(|entry| (entry.order.serve(now), &entry.data))
+    }
+
+    /// An order and what belongs to it.
+    pub fn get(&self, id: StarId) -> Option<(&StarOrder, &T)> {
+        self.orders.get(&id).map(|entry| (&entry.order, &entry.data))
+    }
+
+    /// What belongs to an order, to be changed.
+    pub fn data_mut(&mut self, id: StarId) -> Option<&mut T> {
+        self.orders.get_mut(&id).map(|entry| &mut entry.data)
+    }
+
+    /// Takes an order out.
+    pub fn remove(&mut self, id: StarId) -> Option<(StarOrder, T)> {
+        let entry = self.orders.remove(&id)?;
+        if let Some(wake) = entry.wake {
+            self.due.remove(&(wake, id));
+        }
+        Some((entry.order, entry.data))
+    }
+
+    /// Changes an order, and when it is woken.
+    fn change<R>(&mut self, id: StarId, change: impl FnOnce(&mut StarOrder) -> R) -> Option<R> {
+        let entry = self.orders.get_mut(&id)?;
+        let result = change(&mut entry.order);
+        let wake = entry.order.wake();
+        self.reschedule(id, wake);
+        Some(result)
+    }
+
+    /// Asks an order again a second later at the earliest.
+    fn rest(&mut self, now: UnixTime, id: StarId) {
+        let soonest = UnixTime::from_secs(now.as_secs().saturating_add(1));
+        let wake = self.orders.get(&id).and_then(|entry| entry.wake);
+        self.reschedule(id, wake.map(|wake| wake.max(soonest)));
+    }
+
+    fn reschedule(&mut self, id: StarId, wake: Option<UnixTime>) {
+        let Some(entry) = self.orders.get_mut(&id) else { return };
+        if let Some(before) = std::mem::replace(&mut entry.wake, wake) {
+            self.due.remove(&(before, id));
+        }
+        self.due.extend(wake.map(|wake| (wake, id)));
+    }
+}
