@@ -2,6 +2,7 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(any(feature = "client", feature = "server"))]
 mod clock;
 #[cfg(feature = "server")]
 pub mod server;

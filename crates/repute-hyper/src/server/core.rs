@@ -97,9 +97,9 @@ impl Core {
     }
 
     /// Whether the request is let in, and by whose key.
-    fn admit(
+    fn admit<B>(
         &self,
-        request: &Request<Incoming>,
+        request: &Request<B>,
         from: SocketAddr,
         security: Security,
     ) -> Result<Option<Arc<Holder>>, Box<Response<Bytes>>> {
@@ -221,4 +221,49 @@ fn bare(status: StatusCode, text: &'static str) -> Response<Bytes> {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use repute_proto::ServerConfig;
+
+    use super::*;
+    use crate::server::{Finding, Server};
+
+    struct Nothing;
+
+    impl Store for Nothing {
+        fn find<'a>(&'a self, _lookup: &'a Lookup) -> Finding<'a, Vec<Reputon<'static>>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_are_not_taken_in_clear_text_unless_configured() {
+        let from = "192.0.2.1:1".parse().unwrap();
+        for is_configured in [false, true] {
+            let mut keys = Keys::new();
+            keys.add_key("filter", "s3cret", None).unwrap();
+            let server = Server::builder(ServerConfig::new("r"), Nothing).keys(keys).keys_in_clear_text(is_configured);
+            let server = server.start();
+            let core = &server.shared.core;
+            let status = |security, key: Option<&str>, path: &str| {
+                let request = Request::get(path);
+                let request = key.into_iter().fold(request, |request, key| request.header("x-api-key", key));
+                let admitted = core.admit(&request.body(()).unwrap(), from, security);
+                admitted.map_err(|response| response.status().as_u16()).map(|holder| holder.is_some())
+            };
+            let asked = "/email-id/example.org";
+            assert_eq!(status(Security::Tls, Some("s3cret"), asked), Ok(true));
+            assert_eq!(status(Security::Loopback, Some("s3cret"), asked), Ok(true));
+            let in_clear_text = status(Security::Clear, Some("s3cret"), asked);
+            assert_eq!(in_clear_text, if is_configured { Ok(true) } else { Err(403) });
+            assert_eq!(status(Security::Tls, Some("guess"), asked), Err(401));
+            assert_eq!(status(Security::Tls, None, asked), Err(401));
+            assert_eq!(status(Security::Clear, None, "/.well-known/repute-template"), Ok(false));
+            server.set_keys(None);
+            let core = &server.shared.core;
+            assert!(core.admit(&Request::get(asked).body(()).unwrap(), from, Security::Clear).is_ok());
+        }
+    }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use repute_hyper::client::{Answered, Client, ClientBuilder, ClientError};
 use repute_hyper::repute_proto::{Applications, Lookup, Query, Reputon, Score, ServerConfig, Service};
 use repute_hyper::server::{Finding, Server, ServerBuilder, Store, StoreError};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Longer than anything here takes, however slow the machine.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -21,6 +22,8 @@ pub(crate) struct Table {
     pub(crate) at_hand: AtomicBool,
     pub(crate) slow: Mutex<Duration>,
     pub(crate) asked: AtomicU64,
+    /// Look-ups under way, and the most that there were.
+    pub(crate) under_way: Mutex<(usize, usize)>,
 }
 
 impl Table {
@@ -49,6 +52,7 @@ impl Store for Table {
     fn find<'a>(&'a self, lookup: &'a Lookup) -> Finding<'a, Vec<Reputon<'static>>> {
         Box::pin(async move {
             self.asked.fetch_add(1, Ordering::Relaxed);
+            let _busy = Busy::new(&self.under_way);
             match lookup.subject.as_str() {
                 "broken.example" => return Err(StoreError::new("the disk is on fire")),
                 "slow.example" => {
@@ -59,6 +63,23 @@ impl Store for Table {
             }
             Ok(Self::known(lookup))
         })
+    }
+}
+
+/// Something that is under way.
+pub(crate) struct Busy<'c>(&'c Mutex<(usize, usize)>);
+
+impl<'c> Busy<'c> {
+    pub(crate) fn new(counted: &'c Mutex<(usize, usize)>) -> Self {
+        let mut now = counted.lock().unwrap();
+        *now = (now.0 + 1, now.1.max(now.0 + 1));
+        Self(counted)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().0 -= 1;
     }
 }
 
@@ -85,6 +106,13 @@ impl Site {
 
     pub(crate) async fn start_tls(config: ServerConfig) -> Self {
         Self::start_with(config, true, |builder| builder).await
+    }
+
+    pub(crate) async fn start_tls_with(
+        config: ServerConfig,
+        change: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
+        Self::start_with(config, true, change).await
     }
 
     async fn start_with(
@@ -118,6 +146,38 @@ pub(crate) fn query(subject: &str) -> Query {
 
 pub(crate) async fn ask(client: &Client, service: &Service, subject: &str) -> Result<Answered, ClientError> {
     client.query(service, query(subject), LONG).await
+}
+
+/// Sends octets, and gives what comes until the connection closes.
+pub(crate) async fn raw(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    rest(&mut stream).await
+}
+
+/// What comes until the connection closes.
+pub(crate) async fn rest(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    // It may be reset, which is closed too.
+    let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut answer)).await.expect("it closes");
+    String::from_utf8(answer).unwrap()
+}
+
+/// A request with these header fields, the last of its connection.
+pub(crate) async fn get(address: SocketAddr, method: &str, path: &str, fields: &str) -> String {
+    raw(address, &format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n")).await
+}
+
+/// The value of a header field of a response.
+pub(crate) fn field<'r>(response: &'r str, name: &str) -> Option<&'r str> {
+    let head = response.split("\r\n\r\n").next()?;
+    let mut fields = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    fields.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+/// Its body.
+pub(crate) fn body(response: &str) -> &str {
+    response.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
 /// Waits until it is so; the test fails when it never is.
