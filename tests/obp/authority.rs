@@ -52,8 +52,13 @@ fn installed(name: &str) -> Option<PathBuf> {
 impl Authority {
     /// Starts it in a folder. None when a program is not installed.
     pub(crate) fn start(folder: &Path) -> Option<Self> {
+        Self::start_with(folder, "")
+    }
+
+    /// The same with more records in `plain.test`.
+    pub(crate) fn start_with(folder: &Path, more: &str) -> Option<Self> {
         let (nsd, keygen, signzone) = (installed("nsd")?, installed("ldns-keygen")?, installed("ldns-signzone")?);
-        std::fs::write(folder.join("plain.test.zone"), PLAIN).unwrap();
+        std::fs::write(folder.join("plain.test.zone"), format!("{PLAIN}{more}")).unwrap();
         std::fs::write(folder.join("signed.test.zone"), SIGNED).unwrap();
         let made =
             Command::new(keygen).args(["-k", "-a", "ECDSAP256SHA256", "signed.test"]).current_dir(folder).output();

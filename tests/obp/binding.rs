@@ -1,7 +1,10 @@
 //! Binding: PINs, restarts, accounts that are removed, brokers that are not there.
 
+use std::path::Path;
+
 use watchfire_tests::{run, succeed};
 
+use crate::authority::Authority;
 use crate::site::{Brokered, port};
 
 #[test]
@@ -35,7 +38,7 @@ fn a_pin_is_for_one_device_and_the_binding_is_its_owner_s_alone() {
     assert!(code == 1 && error.contains("PIN"), "used: {error}");
     let wrong = at.site.write("wrong", "0000-0000-0000\n");
     assert_eq!(Brokered::failure(&bind(&wrong)).0, 1);
-    assert!(!std::path::Path::new(&again).exists());
+    assert!(!Path::new(&again).exists());
 }
 
 #[test]
@@ -97,4 +100,55 @@ fn mistakes_are_one_line_with_the_right_exit_code() {
     let output = run(&["obp", "broker", "--listen", "0.0.0.0:0", "--accounts", &accounts, "--resolver", "127.0.0.1:1"]);
     let (code, error) = Brokered::failure(&output);
     assert!(code == 2 && error.contains("--advertise"), "{error}");
+}
+
+/// OBP-179: the name of the service leads to its host and port, and the certificate must be for the name.
+#[test]
+fn srv_records_lead_to_the_broker() {
+    const TEST: &str = "srv_records_lead_to_the_broker";
+    let Some(at) = Brokered::start(TEST, &[]) else { return };
+    let folder = at.site.file("srv");
+    std::fs::create_dir(&folder).unwrap();
+    let port = port(&at.https);
+    let record = |name: &str| format!("_sxs-connect._tcp.{name} SRV 0 0 {port} localhost.\n");
+    let records = record("home") + &record("away");
+    let Some(dns) = Authority::start_with(Path::new(&folder), &records) else { return };
+    let accounts = at.site.file("accounts.toml");
+    let pin = succeed(&["obp", "account", "add", "--accounts", &accounts, "bob@localhost", "--pin"]);
+    let (pin, ca, binding) = (at.site.write("pin2", pin), at.site.file("ca.pem"), at.site.file("bob.json"));
+    let bind = |url: &str| {
+        let words = ["obp", "bind", "--broker", url, "--account", "bob@localhost", "--out", &binding];
+        run(&[&words[..], &["--pin-file", &pin, "--ca", &ca, "--resolver", dns.address()]].concat())
+    };
+    let (_, error) = Brokered::failure(&bind("https://away.plain.test"));
+    assert!(error.contains("certificate"), "{error}");
+    let output = bind("https://home.plain.test");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let asked = ["obp", "connect", "--json", "--binding", &binding, "www.plain.test", "ssh", "--transport", "http"];
+    assert!(succeed(&asked).contains("192.0.2.1"));
+}
+
+#[test]
+fn a_binding_is_refreshed_and_ended_by_its_owner() {
+    let Some(at) = Brokered::start("a_binding_is_refreshed_and_ended_by_its_owner", &[]) else { return };
+    let before = std::fs::read_to_string(&at.binding).unwrap();
+    let lost = at.site.write("lost.json", &before);
+    let said = succeed(&["obp", "refresh", "--binding", &at.binding]);
+    assert!(said.contains("good until"), "{said}");
+    let after = std::fs::read_to_string(&at.binding).unwrap();
+    assert_ne!(after, before);
+    for member in ["\"Broker\"", "\"CA\""] {
+        assert!(after.contains(member), "{member}");
+    }
+    assert!(!at.ways(&["www.plain.test", "ssh"]).is_empty());
+    succeed(&["obp", "unbind", "--binding", &at.binding]);
+    assert!(!Path::new(&at.binding).exists());
+    // Copies of it are worth nothing.
+    let (code, error) = Brokered::failure(&run(&["obp", "connect", "--binding", &lost, "www.plain.test", "ssh"]));
+    assert!(code == 1 && error.contains("bind again"), "{error}");
+    for command in ["refresh", "unbind"] {
+        let (code, error) = Brokered::failure(&run(&["obp", command, "--binding", &lost]));
+        assert!(code == 1 && error.contains("bind again"), "{command}: {error}");
+    }
+    assert!(Path::new(&lost).exists());
 }

@@ -23,7 +23,7 @@ impl Brokered {
     pub(crate) fn start(test: &str, flags: &[&str]) -> Option<Self> {
         let (site, authority) = Self::authority(test)?;
         for name in ["broker.test", "good.plain.test"] {
-            let localhost = ["--san", "DNS:localhost"];
+            let localhost = ["--san", "DNS:localhost", "--san", "DNS:home.plain.test"];
             let mut all = vec!["pki", "issue", "--profile", "tls-server", "--name", name];
             let dir = site.file("");
             all.extend(["--dir", &dir]);

@@ -8,6 +8,7 @@ pub mod error;
 pub mod http;
 pub mod limits;
 pub mod message;
+pub mod order;
 pub mod service_connect;
 pub mod session;
 pub mod status;

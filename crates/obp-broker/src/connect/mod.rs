@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use obp_proto::order::by_priority_and_weight;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use watchfire_core::Instant;
@@ -418,7 +419,7 @@ impl Inner {
         for _ in 0..count {
             let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
             for part in &mut assembly.parts {
-                order::by_priority_and_weight(part, &mut rng, |group| (group.priority, group.weight));
+                by_priority_and_weight(part, &mut rng, |group| (group.priority, group.weight));
             }
             drop(rng);
             all.extend(self.pages(&assembly, &advice, policies));

@@ -9,6 +9,7 @@ use obp_proto::client::HttpTarget;
 use obp_proto::crypto::RustCrypto;
 use obp_proto::error::ExchangeFailure;
 use obp_proto::message::Name;
+use obp_proto::order::by_priority_and_weight;
 use obp_proto::service_connect::{
     AccountName, Binding, ConnectClient, ConnectClientConfig, ConnectClientEvent, PATH, Pin, Request, Response,
 };
@@ -26,7 +27,8 @@ use crate::race::{Race, RaceError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerUrl {
     host: String,
-    port: u16,
+    /// As it is in the URL.
+    said: Option<u16>,
     tls: bool,
 }
 
@@ -41,9 +43,20 @@ impl BrokerUrl {
         &self.host
     }
 
-    /// The port.
+    /// The port: that of the URL, or of its scheme.
     pub const fn port(&self) -> u16 {
-        self.port
+        match self.said {
+            Some(port) => port,
+            None if self.tls => 443,
+            None => 80,
+        }
+    }
+
+    /// The name under which SRV records say where the service is (draft-hallambaker-wsconnect-08 section 7): the
+    /// prefix is that of its well-known path. None when the URL has a port or an address, which say it already.
+    pub fn srv_name(&self) -> Option<String> {
+        let is_name = self.host.parse::<std::net::IpAddr>().is_err() && !self.host.eq_ignore_ascii_case("localhost");
+        (self.tls && self.said.is_none() && is_name).then(|| format!("_sxs-connect._tcp.{}", self.host))
     }
 
     /// Whether it is reached over TLS.
@@ -70,7 +83,7 @@ impl FromStr for BrokerUrl {
             return Err(InvalidUrl("there must be no user in it"));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let said = authority.port_u16();
         let ip = host.parse::<std::net::IpAddr>();
         if ip.is_err() && host.parse::<Name>().is_err() {
             return Err(InvalidUrl("the host is neither a name nor an address"));
@@ -79,7 +92,7 @@ impl FromStr for BrokerUrl {
         if !tls && !loopback {
             return Err(InvalidUrl("keys are handed out, so it must be https but on the loopback"));
         }
-        Ok(Self { host, port, tls })
+        Ok(Self { host, said, tls })
     }
 }
 
@@ -87,12 +100,43 @@ impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
         if self.host.contains(':') {
-            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+            write!(f, "{scheme}://[{}]", self.host)?;
         } else {
-            write!(f, "{scheme}://{}:{}", self.host, self.port)
+            write!(f, "{scheme}://{}", self.host)?;
+        }
+        match self.said {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
         }
     }
 }
+
+/// Looks up SRV records, by whatever the program has for that.
+pub trait Services: fmt::Debug + Send + Sync {
+    /// The records of a name, in any order. None when there are none, or they cannot be had: then the host itself is
+    /// tried. A target of `.`, which says that there is no such service, is an empty name.
+    fn srv<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Option<Vec<ServiceRecord>>> + Send + 'a>>;
+}
+
+/// One SRV record (RFC 2782).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "the record has four fields")]
+pub struct ServiceRecord {
+    /// Lower ones first.
+    pub priority: u16,
+    /// The share among those of the same priority.
+    pub weight: u16,
+    /// Where it listens.
+    pub port: u16,
+    /// The host.
+    pub target: String,
+}
+
+/// The most hosts that are tried.
+const MOST_HOSTS: usize = 8;
 
 /// How to bind.
 #[derive(Debug, Clone)]
@@ -102,6 +146,8 @@ pub struct BindOptions {
     pub connect: Arc<ConnectClientConfig>,
     /// Whom to trust about the broker's certificate.
     pub tls: Arc<rustls::ClientConfig>,
+    /// How SRV records are looked up. Nothing: only the addresses of the host in the URL are.
+    pub services: Option<Arc<dyn Services>>,
     /// How the addresses of its host are tried.
     pub race: Race,
     /// Octets of a response: 256 KiB.
@@ -112,7 +158,7 @@ impl BindOptions {
     /// The defaults.
     pub fn new(tls: Arc<rustls::ClientConfig>) -> Self {
         let connect = Arc::new(ConnectClientConfig::new(Arc::new(RustCrypto)));
-        Self { connect, tls, race: Race::default(), body_limit: 256 * 1024 }
+        Self { connect, tls, services: None, race: Race::default(), body_limit: 256 * 1024 }
     }
 }
 
@@ -188,8 +234,8 @@ async fn drive(
 ) -> Result<Option<Binding>, BindError> {
     let unreachable = |what: String| BindError::Unreachable { url: url.clone(), what };
     let pool = Pool::new(Arc::clone(&options.tls), options.body_limit, Duration::from_secs(10));
-    let target = target(url, &options.race, &pool).await.map_err(unreachable)?;
     let mut rng = StdRng::from_seed(clock::seed()?);
+    let target = target(url, options, &pool, &mut rng).await.map_err(unreachable)?;
     let mut trouble = None;
     loop {
         match machine.poll_output(clock.now()) {
@@ -232,18 +278,50 @@ async fn drive(
     }
 }
 
-/// The address to ask: the first of the host's that takes a connection, which is kept for the first request.
-async fn target(url: &BrokerUrl, race: &Race, pool: &Pool) -> Result<HttpTarget, String> {
-    let found = tokio::net::lookup_host((url.host.as_str(), url.port)).await;
-    let addresses: Vec<_> = found.map_err(|error| format!("the host has no address: {error}"))?.collect();
-    let won = race.connect(&addresses).await.map_err(|error| match error {
-        RaceError::NoAddress => "the host has no address".to_owned(),
-        other => other.to_string(),
-    })?;
-    let name = url.host.parse().ok().filter(|_| url.host.parse::<std::net::IpAddr>().is_err());
-    let target = HttpTarget::new(won.address, name, url.tls);
-    pool.adopt(won.value, &target).await.map_err(|trouble| trouble.what)?;
-    Ok(target)
+/// The address to ask: the first that takes a connection, which is kept for the first request. The certificate must be
+/// for the host in the URL wherever SRV records lead (RFC 6125 section 6.2.1): the DNS is not asked whom to trust.
+async fn target(url: &BrokerUrl, options: &BindOptions, pool: &Pool, rng: &mut StdRng) -> Result<HttpTarget, String> {
+    let mut failure = "the host has no address".to_owned();
+    for (host, port) in hosts(url, options.services.as_deref(), rng).await? {
+        let found = tokio::net::lookup_host((host.as_str(), port)).await;
+        let addresses: Vec<_> = match found {
+            Ok(found) => found.collect(),
+            Err(error) => {
+                failure = format!("{host} has no address: {error}");
+                continue;
+            }
+        };
+        match options.race.connect(&addresses).await {
+            Ok(won) => {
+                let name = url.host.parse().ok().filter(|_| url.host.parse::<std::net::IpAddr>().is_err());
+                let target = HttpTarget::new(won.address, name, url.tls);
+                pool.adopt(won.value, &target).await.map_err(|trouble| trouble.what)?;
+                return Ok(target);
+            }
+            Err(RaceError::NoAddress) => {}
+            Err(other) => failure = other.to_string(),
+        }
+    }
+    Err(failure)
+}
+
+/// The hosts and ports to try, in their order.
+async fn hosts(
+    url: &BrokerUrl,
+    services: Option<&dyn Services>,
+    rng: &mut StdRng,
+) -> Result<Vec<(String, u16)>, String> {
+    if let Some(services) = services
+        && let Some(name) = url.srv_name()
+        && let Some(mut records) = services.srv(&name).await.filter(|records| !records.is_empty())
+    {
+        if records.iter().all(|record| record.target.trim_end_matches('.').is_empty()) {
+            return Err(format!("its SRV records at {name} say that there is no such service"));
+        }
+        by_priority_and_weight(&mut records, rng, |record| (record.priority, record.weight));
+        return Ok(records.into_iter().take(MOST_HOSTS).map(|record| (record.target, record.port)).collect());
+    }
+    Ok(vec![(url.host.clone(), url.port())])
 }
 
 async fn exchange(
@@ -283,11 +361,44 @@ async fn exchange(
 mod tests {
     use super::*;
 
+    #[derive(Debug)]
+    struct Told(Vec<ServiceRecord>);
+
+    impl Services for Told {
+        fn srv<'a>(
+            &'a self,
+            name: &'a str,
+        ) -> std::pin::Pin<Box<dyn Future<Output = Option<Vec<ServiceRecord>>> + Send + 'a>> {
+            assert_eq!(name, "_sxs-connect._tcp.example.com");
+            Box::pin(async { Some(self.0.clone()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn srv_records_say_where_unless_the_url_does() {
+        let record = |priority, target: &str| {
+            let (weight, port) = (0, 8443);
+            ServiceRecord { priority, weight, port, target: target.to_owned() }
+        };
+        let told = Told(vec![record(2, "two.example.net"), record(1, "one.example.net")]);
+        let mut rng = StdRng::from_seed([1; 32]);
+        let mut ask = async |url: &str, told: &Told| hosts(&url.parse().unwrap(), Some(told), &mut rng).await;
+        let own = |text: &str, port| (text.to_owned(), port);
+        let both = vec![own("one.example.net", 8443), own("two.example.net", 8443)];
+        assert_eq!(ask("https://example.com", &told).await, Ok(both));
+        assert_eq!(ask("https://example.com:443", &told).await, Ok(vec![own("example.com", 443)]));
+        assert_eq!(ask("https://192.0.2.1", &told).await, Ok(vec![own("192.0.2.1", 443)]));
+        assert_eq!(ask("https://example.com", &Told(Vec::new())).await, Ok(vec![own("example.com", 443)]));
+        let none = ask("https://example.com", &Told(vec![record(0, ".")])).await.unwrap_err();
+        assert!(none.contains("no such service"), "{none}");
+    }
+
     #[test]
     fn urls_of_brokers() {
         let url: BrokerUrl = "https://broker.example.com".parse().unwrap();
         assert_eq!((url.host(), url.port(), url.is_tls()), ("broker.example.com", 443, true));
         assert_eq!("https://[::1]:8443/".parse::<BrokerUrl>().unwrap().to_string(), "https://[::1]:8443");
+        assert_eq!(url.to_string(), "https://broker.example.com");
         assert!(!"http://127.0.0.1:8080".parse::<BrokerUrl>().unwrap().is_tls());
         for bad in [
             "broker.example.com",

@@ -32,7 +32,7 @@ use obp_proto::service_connect::Binding;
 use obp_proto::{Error, Message, Status};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use bind::{BindError, BindOptions, BrokerUrl, InvalidUrl, bind, refresh, unbind};
+pub use bind::{BindError, BindOptions, BrokerUrl, InvalidUrl, ServiceRecord, Services, bind, refresh, unbind};
 use drive::{Command, Driver};
 
 /// Questions that wait to be taken by the driver.

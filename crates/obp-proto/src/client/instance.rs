@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rand::RngExt as _;
-use rand::rngs::StdRng;
 use watchfire_core::{Instant, UnixTime};
 
 use super::Client;
 use crate::crypto::Provider;
 use crate::message::{Binary, Cryptographic, InstanceConnection, InstanceTransport, Name, Secret};
+use crate::order::by_priority_and_weight;
 use crate::service_connect::Binding;
 use crate::session::Signer;
 use crate::uyfm::PacketKeys;
@@ -102,11 +101,8 @@ impl Client {
         order.retain(|index| self.instances.get(*index).is_some_and(|instance| instance.is_good(now)));
         order.sort_by_key(|index| self.instances.get(*index).map(rank));
         for same in order.chunk_by_mut(|a, b| self.instances.get(*a).map(rank) == self.instances.get(*b).map(rank)) {
-            for at in 0..same.len() {
-                let Some(rest) = same.get_mut(at..) else { break };
-                let chosen = by_weight(rest, &self.instances, &mut self.rng);
-                rest.swap(0, chosen);
-            }
+            let weight = |index: &usize| self.instances.get(*index).map_or(0, |instance| instance.weight);
+            by_priority_and_weight(same, &mut self.rng, |index| (0, weight(index)));
         }
         order.into_iter().map(|index| Slot { generation: self.generation, index }).collect()
     }
@@ -155,21 +151,4 @@ impl Instance {
     fn is_good(&self, now: UnixTime) -> bool {
         !self.refused && self.expires.is_none_or(|expires| now < expires)
     }
-}
-
-/// Draws one, as SRV records are drawn (RFC 2782): the weightless have a small chance too.
-fn by_weight(indices: &[usize], instances: &[Instance], rng: &mut StdRng) -> usize {
-    let weight = |index: &usize| {
-        let weight = instances.get(*index).map_or(0, |instance| instance.weight);
-        u64::from(weight).saturating_mul(16).max(1)
-    };
-    let total: u64 = indices.iter().map(weight).fold(0, u64::saturating_add);
-    let mut drawn = rng.random_range(0..total.max(1));
-    for (at, index) in indices.iter().enumerate() {
-        match drawn.checked_sub(weight(index)) {
-            None => return at,
-            Some(rest) => drawn = rest,
-        }
-    }
-    0
 }

@@ -412,4 +412,23 @@ impl ValidateResponse {
             extra: Extra::default(),
         }
     }
+
+    /// Whether the broker objects: anything but [`Status::VALID`], also a question that it could not answer. That it
+    /// does not is no assertion, and no method says so: check the path yourself in any case (section 4.2).
+    ///
+    /// ```
+    /// use obp_proto::Status;
+    /// use obp_proto::message::ValidateResponse;
+    ///
+    /// // What the client's own check says decides; the broker can only take it away.
+    /// fn trusted(checked_by_us: bool, broker: &ValidateResponse) -> bool {
+    ///     checked_by_us && !broker.is_veto()
+    /// }
+    /// let (valid, revoked) = (ValidateResponse::new(Status::VALID), ValidateResponse::new(Status::REVOKED));
+    /// assert!(!trusted(false, &valid));
+    /// assert!(trusted(true, &valid) && !trusted(true, &revoked));
+    /// ```
+    pub fn is_veto(&self) -> bool {
+        self.status != Status::VALID
+    }
 }

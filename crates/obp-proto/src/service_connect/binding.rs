@@ -1,6 +1,5 @@
 //! A binding: the keys and addresses that a client holds. draft-hallambaker-wsconnect-08 sections 2.2 and 4.4.2.
 
-use rand::RngExt as _;
 use rand::rngs::StdRng;
 use watchfire_core::UnixTime;
 use zeroize::Zeroizing;
@@ -10,6 +9,7 @@ use crate::error::DecodeError;
 use crate::limits::Limits;
 use crate::message::structure::structure;
 use crate::message::{Cryptographic, DateTime, Extra, InstanceConnection, InstanceTransport, List, TicketResponse};
+use crate::order::by_priority_and_weight;
 
 structure! {
     /// What a client was given: instances of services, each with its key, and a key to manage the binding itself.
@@ -52,13 +52,8 @@ impl Binding {
                 && matches!(instance.transport, None | Some(InstanceTransport::Http | InstanceTransport::Udp))
         };
         let mut instances: Vec<_> = self.service.iter().filter(usable).collect();
-        instances.sort_by_key(|instance| instance.priority.unwrap_or(0));
-        instances.chunk_by_mut(|one, two| one.priority.unwrap_or(0) == two.priority.unwrap_or(0)).for_each(|same| {
-            for at in 0..same.len() {
-                let Some(rest) = same.get_mut(at..) else { break };
-                let chosen = by_weight(rest, rng);
-                rest.swap(0, chosen);
-            }
+        by_priority_and_weight(&mut instances, rng, |instance| {
+            (instance.priority.unwrap_or_default(), instance.weight.unwrap_or_default())
         });
         instances
     }
@@ -90,20 +85,6 @@ impl Binding {
     pub fn from_json(text: &[u8], limits: &Limits) -> Result<Self, DecodeError> {
         codec::from_text(text, limits)
     }
-}
-
-/// Draws one of them, by weight; the weightless have a small chance too.
-fn by_weight(instances: &[&InstanceConnection], rng: &mut StdRng) -> usize {
-    let weight = |instance: &&InstanceConnection| u64::from(instance.weight.unwrap_or(0)).saturating_mul(16).max(1);
-    let total: u64 = instances.iter().map(weight).sum();
-    let mut drawn = rng.random_range(0..total.max(1));
-    for (at, instance) in instances.iter().enumerate() {
-        match drawn.checked_sub(weight(instance)) {
-            None => return at,
-            Some(rest) => drawn = rest,
-        }
-    }
-    0
 }
 
 #[cfg(test)]

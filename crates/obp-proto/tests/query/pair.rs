@@ -120,6 +120,16 @@ fn a_validation_and_a_refusal_come_through() {
 }
 
 #[test]
+fn a_200_is_no_veto_and_everything_else_is() {
+    use obp_proto::Status;
+    use obp_proto::message::ValidateResponse;
+    assert!(!ValidateResponse::new(Status::VALID).is_veto());
+    for status in [Status::REVOKED, Status::DANGER, Status::SERVER_FAILURE, Status::TIME_OUT, Status::NOT_IMPLEMENTED] {
+        assert!(ValidateResponse::new(status).is_veto(), "{status:?}");
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace() {
     let network = Network { loss: 20, double: 20, alter: 10, jitter: 500, http_fails: 30 };
     let (one, two) = (run(network, 20, 3, both()), run(network, 20, 3, both()));

@@ -17,8 +17,8 @@ pub use iap::{
 };
 pub use obp::{
     AccountAddArgs, AccountCommand, AccountFileArgs, AccountNameArgs, BindArgs, BindingArgs, BrokerArgs, CodecArgs,
-    CodecCommand, CodecFormat, CodecProfile, ConnectArgs, Dialect, DnsArgs, Dnssec, ObpCommand, Resolver, Transport,
-    ValidateArgs,
+    CodecCommand, CodecFormat, CodecProfile, ConnectArgs, Dialect, DnsArgs, Dnssec, ManageArgs, ObpCommand, Resolver,
+    Transport, ValidateArgs,
 };
 pub use pki::{CrlArgs, InitArgs, IssueArgs, PkiCommand, Profile, San};
 

@@ -19,6 +19,10 @@ pub enum ObpCommand {
     Account(AccountCommand),
     /// Bind this device to an account of a broker
     Bind(BindArgs),
+    /// Get new keys in place of those of a binding
+    Refresh(ManageArgs),
+    /// End a binding, as when a device is given away
+    Unbind(ManageArgs),
     /// Ask how a service is best reached
     Connect(ConnectArgs),
     /// Ask whether there is anything against certificates
@@ -243,9 +247,12 @@ pub struct AccountFileArgs {
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::exhaustive_structs)]
 pub struct BindArgs {
-    /// Such as `https://broker.example.com`
+    /// Such as `https://broker.example.com`; without a port, SRV records of `_sxs-connect._tcp` there may say where
     #[arg(long, value_name = "URL")]
     pub broker: String,
+    /// Whom to ask for those SRV records: an address, or `system`
+    #[arg(long, default_value_t = Resolver::System, value_name = "ADDR")]
+    pub resolver: Resolver,
     /// Such as alice@example.com
     #[arg(long, value_name = "ACCOUNT", required_unless_present = "anonymous")]
     pub account: Option<String>,
@@ -259,6 +266,24 @@ pub struct BindArgs {
     #[arg(long, conflicts_with = "account")]
     pub anonymous: bool,
     /// Certificate authorities that may vouch for the broker, PEM [default: the system's]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub ca: Option<PathBuf>,
+    /// Give up after this long
+    #[arg(long, default_value = "10s", value_name = "SPAN")]
+    pub timeout: Span,
+}
+
+/// `obp refresh`, `obp unbind`
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::exhaustive_structs)]
+pub struct ManageArgs {
+    /// What `watchfire obp bind` wrote
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub binding: PathBuf,
+    /// Whom to ask for SRV records of the broker: an address, or `system`
+    #[arg(long, default_value_t = Resolver::System, value_name = "ADDR")]
+    pub resolver: Resolver,
+    /// Certificate authorities that may vouch for the broker, PEM [default: those with which it was bound]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ca: Option<PathBuf>,
     /// Give up after this long

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use obp_hyper::client::{BindError, BindOptions, BrokerUrl, Client, bind};
+use obp_hyper::client::{self as bind, BindError, BindOptions, BrokerUrl, Client};
 use obp_proto::client::ClientConfig;
 use obp_proto::crypto::RustCrypto;
 use obp_proto::error::PeerMisbehaved;
@@ -15,7 +15,7 @@ use obp_proto::service_connect::{AccountName, Binding, Pin};
 use obp_proto::{Error, Limits};
 use zeroize::Zeroizing;
 
-use crate::cli::{BindArgs, BindingArgs, Transport};
+use crate::cli::{BindArgs, BindingArgs, ManageArgs, Resolver, Transport};
 use crate::exit::{Failure, file_failure};
 use crate::{https, out};
 
@@ -51,7 +51,7 @@ pub async fn obtain(args: &BindArgs) -> Result<(BrokerUrl, Binding), Failure> {
     if args.out.is_dir() {
         return Err(Failure::usage("is a folder").at(args.out.display()).remedy("name the file of the binding"));
     }
-    let options = BindOptions::new(tls(args.ca.as_deref(), url.is_tls())?);
+    let options = options(&url, args.ca.as_deref(), args.resolver)?;
     let account: Option<AccountName> = match &args.account {
         Some(text) => Some(text.parse().map_err(|error| {
             Failure::usage(format!("`{text}`: {error}")).at("--account").remedy("write NAME@DOMAIN")
@@ -67,7 +67,7 @@ pub async fn obtain(args: &BindArgs) -> Result<(BrokerUrl, Binding), Failure> {
         }
         _ => None,
     };
-    let bound = tokio::time::timeout(args.timeout.0, bind(&url, by, &options)).await;
+    let bound = tokio::time::timeout(args.timeout.0, bind::bind(&url, by, &options)).await;
     let bound = bound.unwrap_or_else(|_| Err(BindError::Protocol(Error::TimedOut("binding"))));
     let mut binding = bound.map_err(|error| bind_failure(&error, &url))?;
     complete(&mut binding, &url, args.ca.as_deref());
@@ -120,6 +120,93 @@ pub(super) fn protocol_failure(error: &Error) -> Failure {
     }
 }
 
+/// How to reach the service at this URL.
+fn options(url: &BrokerUrl, ca: Option<&Path>, resolver: Resolver) -> Result<BindOptions, Failure> {
+    let mut options = BindOptions::new(tls(ca, url.is_tls())?);
+    if url.srv_name().is_some() {
+        options.services = match super::services::Lookup::new(resolver) {
+            Ok(lookup) => Some(Arc::new(lookup)),
+            // Then the host's addresses must do, wherever this system has them from.
+            Err(_) if resolver == Resolver::System => None,
+            Err(failure) => return Err(failure),
+        };
+    }
+    Ok(options)
+}
+
+/// `obp refresh`
+///
+/// # Errors
+/// As [`run`]; then the file is as it was.
+pub async fn refresh(args: &ManageArgs, json: bool) -> Result<(), Failure> {
+    let Managed { binding, url, options, ca } = managed(args)?;
+    let fresh =
+        in_time(args, bind::refresh(&url, binding, &options)).await.map_err(|error| manage_failure(&error, &url))?;
+    let mut fresh = fresh;
+    complete(&mut fresh, &url, ca.as_deref());
+    write(&args.binding, &fresh)?;
+    let expires = fresh.expires().map(|expires| expires.to_string());
+    if json {
+        let object = serde_json::json!({ "binding": args.binding.display().to_string(), "expires": expires });
+        return out::line(&object.to_string());
+    }
+    let until = expires.map(|expires| format!(", good until {expires}")).unwrap_or_default();
+    out::line(&format!("new keys are in {}{until}", args.binding.display()))
+}
+
+/// `obp unbind`
+///
+/// # Errors
+/// As [`run`]; then the binding is as good as it was.
+pub async fn unbind(args: &ManageArgs, json: bool) -> Result<(), Failure> {
+    let Managed { binding, url, options, .. } = managed(args)?;
+    in_time(args, bind::unbind(&url, binding, &options)).await.map_err(|error| manage_failure(&error, &url))?;
+    let path = &args.binding;
+    // Its keys open nothing any more.
+    std::fs::remove_file(path).map_err(|error| file_failure("unbound, but cannot remove the binding", path, &error))?;
+    if json {
+        return out::line(&serde_json::json!({ "removed": path.display().to_string() }).to_string());
+    }
+    out::line(&format!("the binding has ended; {} is gone", path.display()))
+}
+
+/// A binding that is to be refreshed or ended.
+struct Managed {
+    binding: Binding,
+    url: BrokerUrl,
+    options: BindOptions,
+    ca: Option<PathBuf>,
+}
+
+fn managed(args: &ManageArgs) -> Result<Managed, Failure> {
+    let binding = read(&args.binding)?;
+    let at = args.binding.display();
+    let url = text_of(&binding, "Broker").ok_or_else(|| {
+        let failure = Failure::usage("does not say where the broker is").at(&at);
+        failure.remedy("add `\"Broker\": \"https://HOST\"`, or make a new one with `watchfire obp bind`")
+    })?;
+    let url: BrokerUrl = url.parse().map_err(|error| Failure::usage(format!("Broker `{url}`: {error}")).at(&at))?;
+    let ca = args.ca.clone().or_else(|| text_of(&binding, "CA").map(PathBuf::from));
+    let options = options(&url, ca.as_deref(), args.resolver)?;
+    Ok(Managed { binding, url, options, ca })
+}
+
+async fn in_time<T>(args: &ManageArgs, done: impl Future<Output = Result<T, BindError>>) -> Result<T, BindError> {
+    let late = |_| Err(BindError::Protocol(Error::TimedOut("service-connect")));
+    tokio::time::timeout(args.timeout.0, done).await.unwrap_or_else(late)
+}
+
+fn manage_failure(error: &BindError, url: &BrokerUrl) -> Failure {
+    match error {
+        BindError::Unreachable { what, .. } => Failure::unreachable(what.clone()).at(url),
+        BindError::Protocol(error @ Error::Refused(_)) => {
+            protocol_failure(error).at(url).remedy("the broker does not know this binding any more: bind again")
+        }
+        BindError::Protocol(error) => protocol_failure(error).at(url),
+        other => Failure::usage(other.to_string()).at(url),
+    }
+}
+
 /// Whom to trust; over plain HTTP nobody has to be.
 fn tls(ca: Option<&Path>, needed: bool) -> Result<Arc<rustls::ClientConfig>, Failure> {
     let roots = if needed { https::roots(ca)? } else { rustls::RootCertStore::empty() };
@@ -164,6 +251,25 @@ fn write(path: &Path, binding: &Binding) -> Result<(), Failure> {
     })
 }
 
+/// Reads the file of a binding.
+fn read(path: &Path) -> Result<Binding, Failure> {
+    let text = crate::pki::read_bounded(path)
+        .map_err(|error| file_failure("read the binding", path, &error).remedy("make one with `watchfire obp bind`"))?;
+    let text = Zeroizing::new(text);
+    if text.len() > FILE_LIMIT {
+        return Err(Failure::usage("too large for a binding").at(path.display()));
+    }
+    Binding::from_json(&text, &Limits::DEFAULT).map_err(|error| {
+        let failure = Failure::usage(format!("not a binding: {error}")).at(path.display());
+        failure.remedy("make a new one with `watchfire obp bind`")
+    })
+}
+
+/// One of the members that are this program's.
+fn text_of(binding: &Binding, name: &str) -> Option<String> {
+    binding.extra.get(name).and_then(|value| value.as_str().map(str::to_owned))
+}
+
 /// A binding from its file, and the client that asks with it.
 pub struct Asker {
     path: PathBuf,
@@ -186,18 +292,7 @@ impl Asker {
     /// A file that cannot be read or is no binding, or certificates that cannot be.
     pub async fn start(args: &BindingArgs) -> Result<Self, Failure> {
         let path = &args.binding;
-        let text = crate::pki::read_bounded(path).map_err(|error| {
-            file_failure("read the binding", path, &error).remedy("make one with `watchfire obp bind`")
-        })?;
-        let text = Zeroizing::new(text);
-        let limits = Limits::DEFAULT;
-        if text.len() > FILE_LIMIT {
-            return Err(Failure::usage("too large for a binding").at(path.display()));
-        }
-        let mut binding = Binding::from_json(&text, &limits).map_err(|error| {
-            let failure = Failure::usage(format!("not a binding: {error}")).at(path.display());
-            failure.remedy("make a new one with `watchfire obp bind`")
-        })?;
+        let mut binding = read(path)?;
         if let Some(wanted) = args.transport {
             let wanted = match wanted {
                 Transport::Http => InstanceTransport::Http,
@@ -214,9 +309,8 @@ impl Asker {
                 return Err(failure.remedy("leave --transport away, or bind to a broker that serves it"));
             }
         }
-        let text_of = |name: &str| binding.extra.get(name).and_then(|value| value.as_str().map(str::to_owned));
-        let over_tls = text_of("Broker").is_none_or(|url| !url.starts_with("http://"));
-        let ca = args.ca.clone().or_else(|| text_of("CA").map(PathBuf::from));
+        let over_tls = text_of(&binding, "Broker").is_none_or(|url| !url.starts_with("http://"));
+        let ca = args.ca.clone().or_else(|| text_of(&binding, "CA").map(PathBuf::from));
         let http = binding.service.iter().any(|one| matches!(one.transport, None | Some(InstanceTransport::Http)));
         let tls = tls(ca.as_deref(), over_tls && http)?;
         let mut config = ClientConfig::new(Arc::new(RustCrypto));

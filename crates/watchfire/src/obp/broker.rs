@@ -11,7 +11,7 @@ use std::time::Duration;
 use obp_broker::connect::{Broker, BrokerConfig as KnowledgeConfig, Question};
 use obp_broker::policy::{Policy, PolicyStore};
 use obp_broker::proof::Anchors;
-use obp_broker::sources::{DnsConfig, DnsSource, ResolverConfig, Validation};
+use obp_broker::sources::{DnsSource, ResolverConfig, Validation};
 use obp_broker::validate::{CrlStore, HttpFetcher, Roots, Validator, ValidatorConfig};
 use obp_broker::{Clock, SystemClock};
 use obp_hyper::server::{Accounts as Enrolling, Admission, Knowledge, Server, ServerLimits};
@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 use super::accounts::Accounts;
 use super::audit::Audit;
 use super::keys::{Ended, TicketKeys, beside};
-use crate::cli::{BrokerArgs, Dialect, Dnssec, Resolver};
+use crate::cli::{BrokerArgs, Dialect, Dnssec};
 use crate::exit::{Failure, file_failure};
 use crate::https::{self, ServerCertificate};
 use crate::metrics::{self, Registry};
@@ -230,10 +230,7 @@ fn knowledge(args: &BrokerArgs) -> Result<(Broker, Arc<PolicyStore>, Arc<CrlStor
         }
         None => Anchors::root(),
     };
-    let mut dns = match args.resolver {
-        Resolver::System => DnsConfig::system().map_err(|error| Failure::usage(error.to_string()).at("--resolver"))?,
-        Resolver::Server(address) => DnsConfig::new(vec![address]),
-    };
+    let mut dns = super::services::configured(args.resolver)?;
     dns = dns.with_anchors(anchors.clone()).with_validation(match args.dnssec {
         Dnssec::Strict => Validation::Strict,
         Dnssec::Permissive => Validation::Permissive,

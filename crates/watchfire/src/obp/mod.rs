@@ -7,6 +7,7 @@ pub mod binding;
 pub mod broker;
 pub mod codec;
 pub mod keys;
+pub mod services;
 pub mod stub;
 
 use crate::cli::{AccountCommand, ObpCommand};
@@ -62,6 +63,8 @@ fn said(json: bool, object: &serde_json::Value, text: &str) -> Result<(), Failur
 pub async fn run(command: ObpCommand, json: bool) -> Result<(), Failure> {
     match command {
         ObpCommand::Bind(args) => binding::run(&args, json).await,
+        ObpCommand::Refresh(args) => binding::refresh(&args, json).await,
+        ObpCommand::Unbind(args) => binding::unbind(&args, json).await,
         ObpCommand::Connect(args) => ask::connect(&args, json).await,
         ObpCommand::Validate(args) => ask::validate(&args, json).await,
         ObpCommand::Account(command) => account(&command, json),
