@@ -291,7 +291,9 @@ impl World {
         match event {
             ClientEvent::Answer { id, message } => {
                 let question = self.asked.remove(&id).expect("said once, of what was asked");
-                assert_eq!(message, answer_to(&question), "the answer to another question");
+                // The broker itself answers for an application that takes too long.
+                let late = message.status() == Some(Status::TIME_OUT) && self.broker.stats().timed_out > 0;
+                assert!(late || message == answer_to(&question), "the answer to another question: {message:?}");
                 self.ended += 1;
             }
             ClientEvent::Failed { id, error } => {

@@ -41,6 +41,11 @@ fn a_configuration_with_a_broker_is_checked() {
     );
     let output = run(&["config", "check", &good]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    site.write("policy.toml", "[[rule]]\nname = \"a.test\"\naction = \"denied\"\n");
+    let text = std::fs::read_to_string(&good).unwrap() + "policy = \"policy.toml\"\n";
+    let output = run(&["config", "check", &site.write("policy-too.toml", text)]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && error.contains("policy.toml:3"), "{error}");
     let bad = site.write("bad.toml", "[[obp.broker]]\nlisten = [\"127.0.0.1:0\"]\naccounts = \"a\"\nresolvr = \"x\"\n");
     let output = run(&["config", "check", &bad]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use obp_broker::policy::PolicyStore;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
@@ -105,8 +106,11 @@ fn broker(args: &BrokerArgs, found: &mut Vec<Failure>) {
     if let Some(roots) = &args.roots {
         certificates(roots, found);
     }
-    let rest = [&args.policy, &args.trust_anchor].into_iter().flatten();
-    rest.chain(&args.crl).for_each(|path| readable(path, found));
+    args.trust_anchor.iter().chain(&args.crl).for_each(|path| readable(path, found));
+    // With the zones that it names.
+    if let Some(Err(error)) = args.policy.as_ref().map(|path| PolicyStore::open(path)) {
+        found.push(Failure::usage(error.to_string()));
+    }
     if let Err(failure) = Accounts::at(&args.accounts).names() {
         found.push(failure);
     }
