@@ -40,6 +40,9 @@ pub enum ApiMisuse {
     /// There is no session.
     #[error("there is no session")]
     NoSession,
+    /// No redirection awaits an answer.
+    #[error("no redirection awaits an answer")]
+    NoRedirect,
     /// No such mitigation, or not in this state.
     #[error("no such mitigation, or not in this state")]
     UnknownMitigation,

@@ -15,6 +15,7 @@ use crate::body::{
     Body, ConflictCause, ConflictInformation, Direction, Lifetime, List, Prefix, RedirectedSignal, Scope, SignalConfig,
     Status,
 };
+use crate::dialer::NotFollowed;
 use crate::endpoint::{Input, ReplyTo, Stats, Transport};
 use crate::error::{ApiMisuse, Error};
 use crate::limits::Limits;
@@ -114,7 +115,8 @@ pub enum ServerEvent {
         /// How it stands.
         status: Status,
     },
-    /// The client sends us to another one: close this session, connect there, prove its name. See [`crate::Dialer`].
+    /// The client sends us to another one. Ask [`Dialer::redirect`](crate::Dialer::redirect) whether that can be
+    /// followed, and answer by [`Server::redirected`].
     Redirect {
         /// Of which session.
         session: SessionId,
@@ -167,6 +169,8 @@ struct Peer {
     observers: Vec<Observer>,
     sid: Option<u32>,
     redirect_mid: Option<u32>,
+    /// A redirection that awaits [`Server::redirected`], and its number.
+    redirect: Option<(ReplyTo, Option<u32>)>,
     credit: Duration,
     credit_at: Instant,
     next_periodic: Instant,
@@ -253,6 +257,7 @@ impl<P: ServerPolicy> Server<P> {
             observers: Vec::new(),
             sid: None,
             redirect_mid: None,
+            redirect: None,
             credit: Duration::from_secs(10),
             credit_at: now,
             next_periodic: now + self.config.notify_every,
@@ -432,6 +437,31 @@ impl<P: ServerPolicy> Server<P> {
         self.known(id)?;
         self.table.end(now, id, Status::Withdrawn);
         self.settle(now);
+        Ok(())
+    }
+
+    /// Answers [`ServerEvent::Redirect`]: 2.01 when it is followed, and then the session is to be closed once that is
+    /// sent; 4.00 when it is not (RFC 9066 section 5.2.2), and everything stays as it is.
+    ///
+    /// # Errors
+    /// When the session is gone, or nothing was asked.
+    pub fn redirected(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        followed: Result<(), NotFollowed>,
+    ) -> Result<(), Error> {
+        self.advance(now);
+        let peer = self.peers.get_mut(&session).ok_or(ApiMisuse::NoSession)?;
+        let (to, mid) = peer.redirect.take().ok_or(ApiMisuse::NoRedirect)?;
+        let answer = match followed {
+            Ok(()) => {
+                peer.redirect_mid = mid.or(peer.redirect_mid);
+                MessageBuf::new(Code::CREATED, Token::default())
+            }
+            Err(why) => diagnostic(Code::BAD_REQUEST, &why.to_string()),
+        };
+        peer.session.endpoint.reply(to, answer);
         Ok(())
     }
 

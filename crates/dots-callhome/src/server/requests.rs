@@ -36,7 +36,7 @@ impl<P: ServerPolicy> Server<P> {
                 Some(MessageBuf::new(Code::DELETED, Token::default()))
             }
             (Resource::Redirect { mid, .. }, Code::PUT) if self.config.profile == Profile::Rfc9066 => {
-                Some(self.redirect(id, peer, mid, message))
+                self.redirect(id, peer, to, mid, message)
             }
             (Resource::Redirect { .. }, _) if self.config.profile != Profile::Rfc9066 => {
                 Some(diagnostic(Code::NOT_FOUND, "no such resource"))
@@ -272,16 +272,19 @@ impl<P: ServerPolicy> Server<P> {
         MessageBuf::new(code, Token::default())
     }
 
+    /// Refuses at once what leads nowhere; anything else is answered by [`Server::redirected`].
     pub(super) fn redirect(
         &mut self,
         id: SessionId,
         peer: &mut Peer,
+        reply: ReplyTo,
         mid: Option<u32>,
         message: &Message<'_>,
-    ) -> MessageBuf {
-        let bad = |text: &str| diagnostic(Code::BAD_REQUEST, text);
+    ) -> Option<MessageBuf> {
+        let bad = |text: &str| Some(diagnostic(Code::BAD_REQUEST, text));
         if !message.is_dots() {
-            return diagnostic(Code::UNSUPPORTED_CONTENT_FORMAT, "content format is not application/dots+cbor (271)");
+            let text = "content format is not application/dots+cbor (271)";
+            return Some(diagnostic(Code::UNSUPPORTED_CONTENT_FORMAT, text));
         }
         let to = match Body::decode(message.payload, Direction::Request) {
             Ok(Body::Redirect(to)) => to,
@@ -295,8 +298,9 @@ impl<P: ServerPolicy> Server<P> {
         if *name == peer.name || mid.is_some() && mid <= peer.redirect_mid {
             return bad("this redirection leads nowhere new");
         }
-        peer.redirect_mid = mid.or(peer.redirect_mid);
-        self.events.push_back(ServerEvent::Redirect { session: id, to });
-        MessageBuf::new(Code::CREATED, Token::default())
+        if peer.redirect.replace((reply, mid)).is_none() {
+            self.events.push_back(ServerEvent::Redirect { session: id, to });
+        }
+        None
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dots_callhome::body::{Body, ConflictCause, Direction, List, Scope};
 use dots_callhome::wire::{Code, MessageBuf, OptionNumber, Token, udp};
-use dots_callhome::{Profile, Server, ServerConfig, SessionId, Transport};
+use dots_callhome::{Profile, Server, ServerConfig, ServerEvent, SessionId, Transport};
 use watchfire_core::{Instant, Machine, Output};
 
 use crate::support::{Policy, attack, scope};
@@ -36,6 +36,9 @@ impl Probe {
         loop {
             match self.server.poll_output(self.now) {
                 Output::Transmit((_, octets)) => said.push(octets.to_vec()),
+                Output::Event(ServerEvent::Redirect { session, .. }) => {
+                    self.server.redirected(self.now, session, Ok(())).unwrap();
+                }
                 Output::Event(_) => {}
                 Output::Timeout(_) => return said,
             }

@@ -1,6 +1,6 @@
 use dots_callhome::body::{ConfigSet, Decimal, List, Offered, RedirectedSignal, SignalConfig};
 use dots_callhome::wire::Code;
-use dots_callhome::{ClientEvent, ServerEvent, Transport};
+use dots_callhome::{ClientEvent, NotFollowed, ServerEvent, Transport};
 use watchfire_core::{Duration, Instant};
 
 use crate::support::{BOTH, World, attack, scope};
@@ -148,6 +148,25 @@ fn a_redirection_is_reported_answered_and_numbered() {
         world.client.request_mitigation(world.now, attack()).unwrap();
         assert!(world.client.redirect(world.now, to.clone(), false).is_err(), "not while mitigating");
         assert!(world.client.redirect(world.now, RedirectedSignal::default(), true).is_err(), "not without a name");
+    }
+}
+
+#[test]
+fn a_redirection_that_the_dialer_does_not_follow_is_answered_400_and_may_be_asked_again() {
+    for transport in BOTH {
+        let mut world = World::new(transport);
+        world.run(1);
+        let to = RedirectedSignal::to_client("alt.example", List::new(), None);
+        for (follow, accepted) in [(Err(NotFollowed::Loop), false), (Ok(()), true)] {
+            world.follow = follow;
+            world.client.redirect(world.now, to.clone(), false).unwrap();
+            world.run(5);
+            let last = world.client_events.iter().rev().find(|(_, e)| matches!(e, ClientEvent::Redirected { .. }));
+            assert_eq!(last.unwrap().1, ClientEvent::Redirected { accepted });
+        }
+        assert!(world.client.has_session(), "a refusal keeps the session");
+        let asked = world.server_events.iter().filter(|(_, e)| matches!(e, ServerEvent::Redirect { .. })).count();
+        assert_eq!(asked, 2);
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use dots_callhome::body::{Lifetime, List, Prefix, Scope, Status};
 use dots_callhome::wire::{Message, MessageBuf, tcp, udp};
 use dots_callhome::{
-    AnySource, Client, ClientConfig, ClientEvent, Judgement, MitigationRequest, Refusal, Server, ServerConfig,
-    ServerEvent, ServerPolicy, SessionId, Transport,
+    AnySource, Client, ClientConfig, ClientEvent, Judgement, MitigationRequest, NotFollowed, Refusal, Server,
+    ServerConfig, ServerEvent, ServerPolicy, SessionId, Transport,
 };
 use watchfire_core::{Duration, Instant, Machine, Output, StreamMachine};
 
@@ -84,6 +84,8 @@ pub struct World {
     pub to_client: Bad,
     /// Whether filters are installed at once.
     pub enforce: Option<bool>,
+    /// What the server's dialer says to a redirection.
+    pub follow: Result<(), NotFollowed>,
     pub client_events: Vec<(Instant, ClientEvent)>,
     pub server_events: Vec<(Instant, ServerEvent)>,
     /// Who said what, when: `true` for the client.
@@ -111,6 +113,7 @@ impl World {
             to_server: GOOD,
             to_client: GOOD,
             enforce: Some(true),
+            follow: Ok(()),
             client_events: Vec::new(),
             server_events: Vec::new(),
             said: Vec::new(),
@@ -174,6 +177,10 @@ impl World {
                 Output::Event(event) => {
                     if let (ServerEvent::Enforce { id, .. }, Some(installed)) = (&event, self.enforce) {
                         self.server.enforced(self.now, *id, installed).unwrap();
+                    }
+                    if let ServerEvent::Redirect { session, .. } = event {
+                        self.server.redirected(self.now, session, self.follow).unwrap();
+                        assert!(self.server.redirected(self.now, session, Ok(())).is_err(), "once");
                     }
                     self.server_events.push((self.now, event));
                 }
