@@ -62,6 +62,7 @@ fn protocol_crates_know_no_sockets_clocks_or_each_other() {
             "repute-proto",
             "dots-callhome",
             "acme-lurk",
+            "dots-tokio",
             "watchfire",
         ];
         for other in all {
