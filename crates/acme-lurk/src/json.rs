@@ -86,6 +86,26 @@ impl Members {
         self.typed(name, "a time as in RFC 3339", |value| time::parse_rfc3339(value.as_str()?))
     }
 
+    pub(crate) fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>, DecodeError> {
+        self.typed(name, "an array of strings", |value| match value {
+            Value::Array(elements) => elements.into_iter().map(text).collect(),
+            _ => None,
+        })
+    }
+
+    /// A URL that is short enough. It is kept as it is: URLs are capabilities, and compared as strings.
+    pub(crate) fn url(&mut self, name: &str, limits: &Limits) -> Result<Option<String>, DecodeError> {
+        let Some(url) = self.text(name)? else { return Ok(None) };
+        check_url(&url, limits).map_err(|kind| self.error(name, kind))?;
+        Ok(Some(url))
+    }
+
+    pub(crate) fn urls(&mut self, name: &str, limits: &Limits) -> Result<Option<Vec<String>>, DecodeError> {
+        let Some(urls) = self.texts(name)? else { return Ok(None) };
+        urls.iter().try_for_each(|url| check_url(url, limits)).map_err(|kind| self.error(name, kind))?;
+        Ok(Some(urls))
+    }
+
     pub(crate) fn members(&mut self, name: &str) -> Result<Option<Self>, DecodeError> {
         self.take(name).map(|value| Self::of(value, self.place(name))).transpose()
     }
@@ -95,6 +115,11 @@ impl Members {
             Value::Array(elements) => Some(elements),
             _ => None,
         })
+    }
+
+    /// What is left.
+    pub(crate) fn rest(self) -> Object {
+        self.object
     }
 
     /// Nothing may be left.
@@ -113,10 +138,33 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
+fn check_url(url: &str, limits: &Limits) -> Result<(), DecodeErrorKind> {
+    if url.len() > limits.url {
+        return Err(DecodeErrorKind::Limit(Limit::Url(limits.url)));
+    }
+    if url.is_empty() || !url.bytes().all(|octet| octet.is_ascii_graphic()) {
+        return Err(DecodeErrorKind::Expected("a URL, of ASCII without spaces"));
+    }
+    Ok(())
+}
+
 /// Puts a member behind the others if there is a value.
 pub(crate) fn put<T: Into<Value>>(object: &mut Object, name: &str, value: Option<T>) {
     if let Some(value) = value {
         object.insert(name, value);
+    }
+}
+
+pub(crate) fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> Value {
+    Value::Array(texts.into_iter().map(|text| Value::from(text.as_str())).collect())
+}
+
+/// Puts members behind the others that are not there yet.
+pub(crate) fn put_others(object: &mut Object, others: &Object) {
+    for (name, value) in others.iter() {
+        if object.get(name).is_none() {
+            object.insert(name, value.clone());
+        }
     }
 }
 

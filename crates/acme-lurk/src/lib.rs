@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod acme;
 pub mod base64url;
+pub mod certificate;
 pub mod crypto;
 pub mod csr;
 mod der;

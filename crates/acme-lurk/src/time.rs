@@ -74,6 +74,21 @@ pub fn format_http_date(time: UnixTime) -> String {
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
+/// The seconds of a time of ASN.1, `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ` (RFC 5280 section 4.1.2.5).
+pub(crate) fn parse_asn1(text: &str, digits_of_year: usize) -> Option<UnixTime> {
+    let (year, rest) = text.split_at_checked(digits_of_year)?;
+    let year = match number(year, 9999)? {
+        year @ 0..=49 if digits_of_year == 2 => year.checked_add(2000)?,
+        year if digits_of_year == 2 => year.checked_add(1900)?,
+        year => year,
+    };
+    let rest = rest.strip_suffix('Z').filter(|rest| rest.len() == 10)?;
+    let pair = |at: usize, most| number(rest.get(at..at.checked_add(2)?)?, most);
+    let days = days(year, pair(0, 12)?, pair(2, 31)?)?;
+    let (hour, minute, second) = (pair(4, 23)?, pair(6, 59)?, pair(8, 59)?);
+    days.checked_mul(DAY)?.checked_add(hour * 3600 + minute * 60 + second).map(UnixTime::from_secs)
+}
+
 fn number(digits: &str, most: i64) -> Option<i64> {
     let is_number = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
     is_number.then(|| digits.parse().ok()).flatten().filter(|number| *number <= most)
@@ -200,5 +215,9 @@ mod tests {
         }
         assert_eq!(format_rfc3339(UnixTime::from_secs(i64::MAX)), "9999-12-31T23:59:59Z");
         assert_eq!(format_rfc3339(UnixTime::from_secs(i64::MIN)), "0000-01-01T00:00:00Z");
+        assert_eq!(parse_asn1("491231235959Z", 2), parse_rfc3339("2049-12-31T23:59:59Z"));
+        assert_eq!(parse_asn1("500101000000Z", 2), parse_rfc3339("1950-01-01T00:00:00Z"));
+        assert_eq!(parse_asn1("20500101000000Z", 4), parse_rfc3339("2050-01-01T00:00:00Z"));
+        assert_eq!(parse_asn1("2050010100000Z", 4), None);
     }
 }

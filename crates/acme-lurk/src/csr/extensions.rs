@@ -78,7 +78,7 @@ pub enum AltName<'a> {
 }
 
 impl<'a> AltName<'a> {
-    fn decode_all(mut value: Der<'a>, limits: &Limits) -> Result<Vec<Self>, DecodeError> {
+    pub(crate) fn decode_all(mut value: Der<'a>, limits: &Limits) -> Result<Vec<Self>, DecodeError> {
         const NAMES: &str = "a sequence of one name or more";
         let at = |DerError(what): DerError| DecodeErrorKind::Expected(what).at("csr.subjectAltName");
         let mut list = value.sequence(NAMES).map_err(at)?;

@@ -10,6 +10,7 @@ mod key;
 pub use build::{BuildError, CsrPlan};
 pub use extensions::{AltName, ExtendedKeyUsage, KeyUsage};
 pub use key::SignatureAlgorithm;
+pub(crate) use key::spki;
 
 use std::borrow::Cow;
 

@@ -3,6 +3,9 @@
 #![cfg(feature = "ring")]
 
 mod jose;
+mod messages;
+mod server;
+mod server_kit;
 mod star;
 mod support;
 mod template;

@@ -1,0 +1,208 @@
+//! What a CA does, and how much of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::acme::ChallengeKind;
+use crate::jose::MacKey;
+use crate::limits::Limits;
+use crate::star::{Fraction, StarPolicy};
+
+/// Decides for which DNS names the CA issues; names come in lower case.
+#[derive(Clone)]
+pub struct NamePolicy(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl NamePolicy {
+    /// A policy.
+    pub fn new(policy: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(policy))
+    }
+
+    pub(super) fn allows(&self, name: &str) -> bool {
+        (self.0)(name)
+    }
+}
+
+impl fmt::Debug for NamePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NamePolicy")
+    }
+}
+
+/// The configuration of a CA.
+#[derive(Debug, Clone)]
+pub struct CaConfig {
+    base: String,
+    pub(super) limits: CaLimits,
+    pub(super) messages: Limits,
+    pub(super) terms_of_service: Option<String>,
+    pub(super) caa_identities: Vec<String>,
+    pub(super) external_accounts: BTreeMap<String, MacKey>,
+    pub(super) challenges: Vec<ChallengeKind>,
+    pub(super) trusted: bool,
+    pub(super) names: Option<NamePolicy>,
+    pub(super) validity: u64,
+    pub(super) star: Option<StarPolicy>,
+    pub(super) fraction: Fraction,
+    pub(super) certificate_get: bool,
+    pub(super) issuers: Vec<u8>,
+}
+
+impl CaConfig {
+    /// A CA whose URLs begin so: `https://ca.example/acme`. It issues for 90 days, after any of the three challenges, for
+    /// all names, and does not speak STAR.
+    pub fn new(base: impl Into<String>) -> Self {
+        Self {
+            base: base.into(),
+            limits: CaLimits::default(),
+            messages: Limits::default(),
+            terms_of_service: None,
+            caa_identities: Vec::new(),
+            external_accounts: BTreeMap::new(),
+            challenges: vec![ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01],
+            trusted: false,
+            names: None,
+            validity: 90 * 86_400,
+            star: None,
+            fraction: Fraction::HALF,
+            certificate_get: false,
+            issuers: Vec::new(),
+        }
+    }
+
+    /// The same with these limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: CaLimits, messages: Limits) -> Self {
+        (self.limits, self.messages) = (limits, messages);
+        self
+    }
+
+    /// The same with terms of service, which must be agreed to.
+    #[must_use]
+    pub fn with_terms_of_service(mut self, url: impl Into<String>) -> Self {
+        self.terms_of_service = Some(url.into());
+        self
+    }
+
+    /// The same with an external account. If there is one, every account must be bound to one.
+    #[must_use]
+    pub fn with_external_account(mut self, kid: impl Into<String>, key: MacKey) -> Self {
+        self.external_accounts.insert(kid.into(), key);
+        self
+    }
+
+    /// The same with these kinds of challenge. Wildcards only get dns-01.
+    #[must_use]
+    pub fn with_challenges(mut self, kinds: impl IntoIterator<Item = ChallengeKind>) -> Self {
+        self.challenges = kinds.into_iter().collect();
+        self
+    }
+
+    /// The same, believing every account every name: no challenges. For laboratories alone.
+    #[must_use]
+    pub const fn with_trusted_identifiers(mut self, trusted: bool) -> Self {
+        self.trusted = trusted;
+        self
+    }
+
+    /// The same, issuing only for names that the policy allows.
+    #[must_use]
+    pub fn with_names(mut self, policy: NamePolicy) -> Self {
+        self.names = Some(policy);
+        self
+    }
+
+    /// The same with certificates that are valid for so many seconds at most, if they are not renewed automatically.
+    #[must_use]
+    pub const fn with_validity(mut self, seconds: u64) -> Self {
+        self.validity = seconds;
+        self
+    }
+
+    /// The same, speaking STAR.
+    #[must_use]
+    pub const fn with_star(mut self, policy: StarPolicy, fraction: Fraction) -> Self {
+        self.star = Some(policy);
+        self.fraction = fraction;
+        self
+    }
+
+    /// The same with certificates that everybody may fetch if the order asks for it (RFC 9115).
+    #[must_use]
+    pub const fn with_certificate_get(mut self, allowed: bool) -> Self {
+        self.certificate_get = allowed;
+        self
+    }
+
+    /// The same with the certificates, in PEM, that stand behind every certificate in its chain.
+    #[must_use]
+    pub fn with_issuers(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.issuers = pem.into();
+        self
+    }
+
+    /// The begin of all URLs.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A URL of the CA.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+}
+
+/// How much a CA keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaLimits {
+    /// Nonces that were given out and not used: 65,536. The oldest are forgotten first.
+    pub nonces: usize,
+    /// Accounts: 1,000,000.
+    pub accounts: usize,
+    /// Orders: 1,000,000.
+    pub orders: usize,
+    /// Orders of one account that are not `valid` yet: 300. More are `rateLimited`.
+    pub open_orders: usize,
+    /// URIs in the `contact` of an account: 10.
+    pub contacts: usize,
+    /// Seconds until an order that is not `valid` is forgotten: a day.
+    pub pending_seconds: u64,
+}
+
+impl Default for CaLimits {
+    fn default() -> Self {
+        Self {
+            nonces: 65_536,
+            accounts: 1_000_000,
+            orders: 1_000_000,
+            open_orders: 300,
+            contacts: 10,
+            pending_seconds: 86_400,
+        }
+    }
+}
+
+impl CaLimits {
+    /// The same with so many nonces.
+    #[must_use]
+    pub const fn with_nonces(mut self, nonces: usize) -> Self {
+        self.nonces = nonces;
+        self
+    }
+
+    /// The same with so many accounts and orders.
+    #[must_use]
+    pub const fn with_totals(mut self, accounts: usize, orders: usize) -> Self {
+        (self.accounts, self.orders) = (accounts, orders);
+        self
+    }
+
+    /// The same with so many orders of one account that are not `valid` yet.
+    #[must_use]
+    pub const fn with_open_orders(mut self, orders: usize) -> Self {
+        self.open_orders = orders;
+        self
+    }
+}

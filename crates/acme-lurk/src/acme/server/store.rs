@@ -1,0 +1,175 @@
+//! What a CA knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use watchfire_core::UnixTime;
+
+use super::event::{ChallengeId, OrderId};
+use crate::acme::{AccountStatus, AuthorizationStatus, Challenge, Identifier, OrderStatus, Problem};
+use crate::crypto::PublicKey;
+use crate::star::{AutoRenewal, StarBook, StarId};
+
+/// Names an account: the last part of its URL.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct AccountId(pub(super) Arc<str>);
+
+#[derive(Debug)]
+pub(super) struct AccountEntry {
+    pub(super) key: PublicKey,
+    pub(super) status: AccountStatus,
+    pub(super) contact: Vec<String>,
+    pub(super) terms_agreed: bool,
+    pub(super) orders: BTreeSet<OrderId>,
+    /// Those that may still be open: all that are, and some that are not any more.
+    pub(super) open: BTreeSet<OrderId>,
+}
+
+#[derive(Debug)]
+pub(super) struct OrderEntry {
+    pub(super) account: AccountId,
+    pub(super) status: OrderStatus,
+    pub(super) expires: UnixTime,
+    pub(super) identifiers: Vec<Identifier>,
+    pub(super) validity: (Option<UnixTime>, Option<UnixTime>),
+    pub(super) authorizations: Vec<Arc<str>>,
+    pub(super) auto_renewal: Option<AutoRenewal>,
+    pub(super) certificate_get: Option<bool>,
+    pub(super) error: Option<Problem>,
+    pub(super) csr: Option<Arc<[u8]>>,
+    pub(super) star: Option<StarId>,
+    /// The last part of the URL of the certificate, unguessable.
+    pub(super) certificate: Option<Arc<str>>,
+    /// The certificate of this moment, DER.
+    pub(super) leaf: Option<Arc<[u8]>>,
+    /// The validity that a certificate was asked for with, while it is.
+    pub(super) awaited: Option<(u64, UnixTime, UnixTime)>,
+}
+
+#[derive(Debug)]
+pub(super) struct AuthorizationEntry {
+    pub(super) order: OrderId,
+    pub(super) identifier: Identifier,
+    pub(super) status: AuthorizationStatus,
+    pub(super) challenges: Vec<(ChallengeId, Challenge)>,
+}
+
+/// A certificate that was issued and has not run out.
+#[derive(Debug)]
+pub(super) struct IssuedEntry {
+    pub(super) order: OrderId,
+    pub(super) account: AccountId,
+    pub(super) fingerprint: [u8; 32],
+    pub(super) not_before: UnixTime,
+    pub(super) not_after: UnixTime,
+    pub(super) is_star: bool,
+    pub(super) revoked: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) accounts: BTreeMap<AccountId, AccountEntry>,
+    pub(super) keys: BTreeMap<[u8; 32], AccountId>,
+    pub(super) orders: BTreeMap<OrderId, OrderEntry>,
+    expiring: BTreeSet<(UnixTime, OrderId)>,
+    pub(super) authorizations: BTreeMap<Arc<str>, AuthorizationEntry>,
+    pub(super) challenges: BTreeMap<ChallengeId, Arc<str>>,
+    pub(super) certificates: BTreeMap<Arc<str>, OrderId>,
+    pub(super) issued: BTreeMap<Vec<u8>, IssuedEntry>,
+    running_out: BTreeSet<(UnixTime, Vec<u8>)>,
+    pub(super) book: StarBook<OrderId>,
+}
+
+impl Store {
+    pub(super) fn new(orders: usize) -> Self {
+        Self {
+            accounts: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            expiring: BTreeSet::new(),
+            authorizations: BTreeMap::new(),
+            challenges: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            issued: BTreeMap::new(),
+            running_out: BTreeSet::new(),
+            book: StarBook::new(orders),
+        }
+    }
+
+    pub(super) fn account(&self, id: &str) -> Option<(AccountId, &AccountEntry)> {
+        let id = AccountId(id.into());
+        self.accounts.get_key_value(&id).map(|(id, entry)| (id.clone(), entry))
+    }
+
+    /// An order of this account.
+    pub(super) fn order_of(&self, id: &str, account: &AccountId) -> Option<(OrderId, &OrderEntry)> {
+        let found = self.orders.get_key_value(&OrderId(id.into()));
+        found.filter(|(_, order)| order.account == *account).map(|(id, order)| (id.clone(), order))
+    }
+
+    pub(super) fn insert_order(&mut self, id: OrderId, order: OrderEntry) {
+        if let Some(account) = self.accounts.get_mut(&order.account) {
+            account.orders.insert(id.clone());
+            account.open.insert(id.clone());
+        }
+        self.expiring.insert((order.expires, id.clone()));
+        self.orders.insert(id, order);
+    }
+
+    /// Sets until when an order is kept.
+    pub(super) fn keep_until(&mut self, id: &OrderId, expires: UnixTime) {
+        if let Some(order) = self.orders.get_mut(id) {
+            self.expiring.remove(&(order.expires, id.clone()));
+            order.expires = expires;
+            self.expiring.insert((expires, id.clone()));
+        }
+    }
+
+    pub(super) fn insert_issued(&mut self, serial: Vec<u8>, entry: IssuedEntry) {
+        self.running_out.insert((entry.not_after, serial.clone()));
+        self.issued.insert(serial, entry);
+    }
+
+    pub(super) fn wake(&self) -> Option<UnixTime> {
+        let expiring = self.expiring.first().map(|(time, _)| *time);
+        let running_out = self.running_out.first().map(|(time, _)| *time);
+        [self.book.wake(), expiring, running_out].into_iter().flatten().min()
+    }
+
+    /// Forgets orders whose time has passed, and certificates that have run out.
+    pub(super) fn forget(&mut self, now: UnixTime) {
+        while let Some((_, id)) = self.expiring.pop_first_if(|(time, _)| *time <= now) {
+            let Some(order) = self.orders.remove(&id) else { continue };
+            for authorization in &order.authorizations {
+                if let Some(entry) = self.authorizations.remove(authorization) {
+                    for (challenge, _) in entry.challenges {
+                        self.challenges.remove(&challenge);
+                    }
+                }
+            }
+            if let Some(certificate) = order.certificate {
+                self.certificates.remove(&certificate);
+            }
+            if let Some(star) = order.star {
+                self.book.remove(star);
+            }
+            if let Some(account) = self.accounts.get_mut(&order.account) {
+                account.orders.remove(&id);
+                account.open.remove(&id);
+            }
+        }
+        while let Some((_, serial)) = self.running_out.pop_first_if(|(time, _)| *time <= now) {
+            self.issued.remove(&serial);
+        }
+    }
+}
+
+trait PopFirstIf<T> {
+    fn pop_first_if(&mut self, condition: impl FnOnce(&T) -> bool) -> Option<T>;
+}
+
+impl<T: Ord> PopFirstIf<T> for BTreeSet<T> {
+    fn pop_first_if(&mut self, condition: impl FnOnce(&T) -> bool) -> Option<T> {
+        if self.first().is_some_and(condition) { self.pop_first() } else { None }
+    }
+}
