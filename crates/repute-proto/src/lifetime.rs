@@ -107,9 +107,9 @@ fn date(text: &str) -> Option<i64> {
 }
 
 /// A date as HTTP writes it; dates before 1970 and after 9999 become the nearest that it can write.
-pub(crate) fn http_date(time: UnixTime) -> String {
+pub(crate) fn http_date(time: UnixTime) -> httpdate::HttpDate {
     // The last second of the year 9999.
     let secs = u64::try_from(time.as_secs()).unwrap_or(0).min(253_402_300_799);
     let time = UNIX_EPOCH.checked_add(Duration::from_secs(secs)).unwrap_or(SystemTime::UNIX_EPOCH);
-    httpdate::fmt_http_date(time)
+    time.into()
 }

@@ -74,8 +74,8 @@ pub enum InvalidAddress {
     /// Something else than `[http[s]://][USER:PASSWORD@]HOST[:PORT][/]`.
     #[error("not [http[s]://][USER:PASSWORD@]HOST[:PORT]")]
     Form,
-    /// The user information has no colon, or is not UTF-8 when its percent signs are decoded.
-    #[error("before the @ there is no USER:PASSWORD")]
+    /// The user information has no colon, or another at sign, or is not UTF-8 when its percent signs are decoded.
+    #[error("before the @ there is no USER:PASSWORD, in which @ is written %40")]
     Credentials,
 }
 
@@ -119,12 +119,15 @@ impl FromStr for Address {
             None => (Scheme::Http, text),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        // The last: passwords are pasted as they are.
-        let (user_info, authority) = match rest.rsplit_once('@') {
+        let (user_info, authority) = match rest.split_once('@') {
             Some((user_info, authority)) => (Some(user_info), authority),
             None => (None, rest),
         };
         let credentials = user_info.map(credentials).transpose()?;
+        // Whose a second one is nobody can say.
+        if authority.contains('@') {
+            return Err(InvalidAddress::Credentials);
+        }
         let service = Service::new(scheme, authority).map_err(|_| InvalidAddress::Form)?;
         Ok(Self { service, credentials })
     }
@@ -164,13 +167,13 @@ mod tests {
         ] {
             assert_eq!(parsed(text).as_deref(), Ok(service));
         }
-        let address: Address = "https://a%3Ab:p@ss%:w%C3%B6rd%4@h:1".parse().unwrap();
+        let address: Address = "https://a%3Ab:p%40ss%:w%C3%B6rd%4@h:1".parse().unwrap();
         let credentials = address.credentials().unwrap();
         assert_eq!((credentials.user(), credentials.passwd()), ("a:b", "p@ss%:w\u{f6}rd%4"));
         for bad in ["", "ftp://h", "http://h/path", "http://h?x", "https://h:0", "http://"] {
             assert_eq!(parsed(bad), Err(InvalidAddress::Form), "{bad}");
         }
-        for bad in ["https://secret@h", "https://a:%ff@h"] {
+        for bad in ["https://secret@h", "https://a:%ff@h", "https://a:b@c@h"] {
             let error = parsed(bad).unwrap_err();
             assert_eq!(error, InvalidAddress::Credentials);
             assert!(!error.to_string().contains("secret"));

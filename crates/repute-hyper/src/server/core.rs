@@ -108,7 +108,7 @@ impl Core {
         let needs_key = keys.is_some() && !request.uri().path().starts_with("/.well-known/");
         let may_show = security != Security::Clear || self.keys_in_clear_text;
         let holder = keys.filter(|_| may_show).and_then(|keys| keys.holder(request.headers()).cloned());
-        if let Err(response) = self.rates.admit(self.clock.now(), from.ip(), holder.as_deref()) {
+        if let Err(response) = self.rates.admit(|| self.clock.now(), from.ip(), holder.as_deref()) {
             count(&self.counters.rate_limited);
             self.tell(ServerEvent::RateLimited { from, key: holder.as_deref().map(|holder| &*holder.name) });
             return Err(response);

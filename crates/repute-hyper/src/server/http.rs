@@ -1,11 +1,10 @@
 //! Connections: who gets one, TLS, HTTP/1.1 and HTTP/2, and when they end.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -20,20 +19,36 @@ use tokio_util::task::TaskTracker;
 
 use super::core::{Core, Security};
 use super::events::{ServerEvent, count};
-use super::rate::network;
+use super::lines::{Line, Lines};
 use super::stream::Stream;
 
 /// What all connections share.
 pub(super) struct Shared {
     pub(super) core: Core,
     pub(super) places: Arc<Semaphore>,
-    /// Connections of each network.
-    pub(super) networks: Mutex<HashMap<u128, usize>>,
+    pub(super) lines: Arc<Lines>,
     /// Takes nothing new.
     pub(super) stop: CancellationToken,
-    /// Ends everything.
-    pub(super) cut: CancellationToken,
     pub(super) tasks: TaskTracker,
+}
+
+impl Shared {
+    /// Lets every connection answer what it was asked, and end.
+    pub(super) fn end(&self) {
+        self.stop.cancel();
+        self.lines.end();
+    }
+
+    /// Cuts all connections off.
+    pub(super) fn cut(&self) {
+        self.stop.cancel();
+        self.lines.cut();
+    }
+
+    fn broken(&self, from: SocketAddr, error: &(dyn std::error::Error + 'static)) {
+        count(&self.core.counters.broken);
+        self.core.tell(ServerEvent::Broken { from, error });
+    }
 }
 
 /// Takes connections until the server stops.
@@ -52,64 +67,55 @@ pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<rustls::ServerC
                 continue;
             }
         };
-        let Some(seat) = Seat::take(&shared, from) else {
+        let Some(seat) = shared.lines.take(from, shared.core.limits.connections_per_address) else {
             count(&shared.core.counters.connections_refused);
             shared.core.tell(ServerEvent::ConnectionRefused { from });
             continue;
         };
         count(&shared.core.counters.connections);
-        let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
-        let tasks = shared.tasks.clone();
-        tasks.spawn(async move {
-            shared.cut.run_until_cancelled(connection(tcp, from, acceptor, &shared)).await;
+        let (id, lines) = (seat.id, Arc::clone(&shared.lines));
+        let (acceptor, connected) = (acceptor.clone(), Arc::clone(&shared));
+        let task = shared.tasks.spawn(async move {
+            connection(tcp, from, acceptor, &connected, &seat.line).await;
             drop((seat, place));
         });
+        lines.set_task(id, task.abort_handle());
     }
 }
 
-/// A place among the connections of a network.
-struct Seat {
-    shared: Arc<Shared>,
-    network: u128,
-}
-
-impl Seat {
-    fn take(shared: &Arc<Shared>, from: SocketAddr) -> Option<Self> {
-        let network = network(from.ip());
-        let mut networks = shared.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = networks.entry(network).or_insert(0);
-        if *taken >= shared.core.limits.connections_per_address.max(1) {
-            return None;
-        }
-        *taken += 1;
-        Some(Self { shared: Arc::clone(shared), network })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut networks = self.shared.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = networks.get_mut(&self.network) {
-            *taken -= 1;
-            if *taken == 0 {
-                networks.remove(&self.network);
+/// Ends connections that neither ask nor wait for an answer, after [`ServerLimits::head`](super::ServerLimits::head) and
+/// half as long again at the latest, be it that their peers are silent or that a head never comes to its end.
+pub(super) async fn sweep(shared: Arc<Shared>) {
+    let half = (shared.core.limits.head / 2).max(Duration::from_millis(1));
+    let sweeping = async {
+        loop {
+            tokio::time::sleep(half).await;
+            for from in shared.lines.sweep() {
+                shared.broken(from, &io::Error::new(io::ErrorKind::TimedOut, "the peer neither asks nor goes"));
             }
         }
-    }
+    };
+    shared.stop.run_until_cancelled(sweeping).await;
 }
 
-async fn connection(tcp: TcpStream, from: SocketAddr, acceptor: Option<TlsAcceptor>, shared: &Arc<Shared>) {
+async fn connection(
+    tcp: TcpStream,
+    from: SocketAddr,
+    acceptor: Option<TlsAcceptor>,
+    shared: &Arc<Shared>,
+    line: &Arc<Line>,
+) {
     // Answers are small, and each is waited for.
     let _ = tcp.set_nodelay(true);
     let limits = &shared.core.limits;
     let Some(acceptor) = acceptor else {
         let security = if from.ip().to_canonical().is_loopback() { Security::Loopback } else { Security::Clear };
-        return exchanges(Stream::new(tcp, limits.write), from, security, shared).await;
+        return exchanges(Stream::new(tcp, limits.write), from, security, shared, line).await;
     };
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long");
     let shaken = tokio::time::timeout(limits.handshake, acceptor.accept(tcp)).await;
     match shaken.unwrap_or_else(|_| Err(late())) {
-        Ok(stream) => exchanges(Stream::new(stream, limits.write), from, Security::Tls, shared).await,
+        Ok(stream) => exchanges(Stream::new(stream, limits.write), from, Security::Tls, shared, line).await,
         Err(error) => {
             count(&shared.core.counters.handshakes_failed);
             shared.core.tell(ServerEvent::HandshakeFailed { from, error: &error });
@@ -117,18 +123,20 @@ async fn connection(tcp: TcpStream, from: SocketAddr, acceptor: Option<TlsAccept
     }
 }
 
-async fn exchanges<S>(stream: S, from: SocketAddr, security: Security, shared: &Arc<Shared>)
+async fn exchanges<S>(stream: S, from: SocketAddr, security: Security, shared: &Arc<Shared>, line: &Arc<Line>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &shared.core.limits;
     let mut server = auto::Builder::new(TokioExecutor::new());
+    // The time that a head has is kept by `sweep`: a timer for each of them would cost more than most answers.
     server
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
+        .header_read_timeout(None)
         .max_headers(limits.fields)
-        .max_buf_size(limits.head_octets.max(8192));
+        .max_buf_size(limits.head_octets.max(8192))
+        // One small write costs less than two pieces in one.
+        .writev(false);
     server
         .http2()
         .timer(TokioTimer::new())
@@ -136,42 +144,30 @@ where
         .max_header_list_size(u32::try_from(limits.head_octets).unwrap_or(u32::MAX))
         .keep_alive_interval(Some(limits.head))
         .keep_alive_timeout(limits.head);
-    let requests = Arc::new(AtomicU64::new(0));
+    // Counted by this connection alone, so that its requests do not touch what all share.
+    let here = Arc::new((Arc::clone(shared), Arc::clone(line)));
     let service = service_fn(|request| {
-        requests.fetch_add(1, Ordering::Relaxed);
-        let shared = Arc::clone(shared);
-        async move { Ok::<_, Infallible>(shared.core.exchange(request, from, security).await) }
+        let here = Arc::clone(&here);
+        async move {
+            let (shared, line) = &*here;
+            let _busy = line.request();
+            Ok::<_, Infallible>(shared.core.exchange(request, from, security).await)
+        }
     });
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shared.stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut is_ending = false;
+    let ended = poll_fn(|cx| {
+        if !is_ending {
+            line.waker.register(cx.waker());
+            if line.ends() {
+                is_ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
         }
-        () = idle(&requests, limits.head) => {
-            connection.as_mut().graceful_shutdown();
-            let late = || io::Error::new(io::ErrorKind::TimedOut, "the peer neither asks nor goes");
-            tokio::time::timeout(limits.head, connection).await.unwrap_or_else(|_| Err(late().into()))
-        }
-    };
-    if let Err(error) = ended {
-        count(&shared.core.counters.broken);
-        shared.core.tell(ServerEvent::Broken { from, error: &*error });
-    }
-}
-
-/// Returns when no request has come for so long, and up to twice as long. HTTP/1 has its own time-out between requests;
-/// a connection of HTTP/2 would live as long as its peer answers pings.
-async fn idle(requests: &AtomicU64, patience: Duration) {
-    let mut seen = None;
-    loop {
-        let now = requests.load(Ordering::Relaxed);
-        if seen == Some(now) {
-            return;
-        }
-        seen = Some(now);
-        tokio::time::sleep(patience).await;
+        connection.as_mut().poll(cx)
+    });
+    if let Err(error) = ended.await {
+        shared.broken(from, &*error);
     }
 }

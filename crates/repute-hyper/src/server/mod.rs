@@ -30,13 +30,15 @@ mod expiry;
 mod http;
 mod keys;
 mod limits;
+mod lines;
 mod rate;
 mod store;
 mod stream;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use repute_proto::{Server as Machine, ServerConfig};
@@ -120,11 +122,11 @@ impl ServerBuilder {
             shared: Arc::new(http::Shared {
                 core,
                 places: Arc::new(Semaphore::new(self.limits.connections.clamp(1, Semaphore::MAX_PERMITS))),
-                networks: Mutex::default(),
+                lines: Arc::default(),
                 stop: CancellationToken::new(),
-                cut: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
+            is_swept: AtomicBool::new(false),
         }
     }
 }
@@ -138,6 +140,8 @@ impl fmt::Debug for ServerBuilder {
 /// A rater that serves. Dropping it cuts everything off; [`shutdown`](Self::shutdown) is polite.
 pub struct Server {
     shared: Arc<http::Shared>,
+    /// Whether somebody looks for connections that do nothing.
+    is_swept: AtomicBool,
 }
 
 impl Server {
@@ -162,6 +166,9 @@ impl Server {
     /// When the listener has no address.
     pub fn serve(&self, listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<SocketAddr> {
         let address = listener.local_addr()?;
+        if !self.is_swept.swap(true, Ordering::Relaxed) {
+            tokio::spawn(http::sweep(Arc::clone(&self.shared)));
+        }
         self.shared.tasks.spawn(http::serve(listener, tls, Arc::clone(&self.shared)));
         Ok(address)
     }
@@ -179,18 +186,17 @@ impl Server {
     /// Takes nothing new, answers what was asked, and ends; after `grace` whatever is left is cut off.
     /// False when something was.
     pub async fn shutdown(self, grace: Duration) -> bool {
-        self.shared.stop.cancel();
+        self.shared.end();
         self.shared.tasks.close();
         let is_drained = tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_ok();
-        self.shared.cut.cancel();
+        self.shared.cut();
         is_drained
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.shared.stop.cancel();
-        self.shared.cut.cancel();
+        self.shared.cut();
     }
 }
 

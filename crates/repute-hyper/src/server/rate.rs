@@ -34,12 +34,17 @@ impl Rates {
     }
 
     /// Counts a request; the response in place of an answer when it is one too many.
-    pub(super) fn admit(&self, now: Instant, from: IpAddr, key: Option<&Holder>) -> Result<(), Box<Response<Bytes>>> {
+    pub(super) fn admit(
+        &self,
+        now: impl FnOnce() -> Instant,
+        from: IpAddr,
+        key: Option<&Holder>,
+    ) -> Result<(), Box<Response<Bytes>>> {
         if let Some(own) = key.and_then(|key| key.rate.as_ref()) {
-            return own.lock().unwrap_or_else(PoisonError::into_inner).check(now, &());
+            return own.lock().unwrap_or_else(PoisonError::into_inner).check(now(), &());
         }
         match &self.0 {
-            Some(common) => common.lock().unwrap_or_else(PoisonError::into_inner).check(now, &asker(from, key)),
+            Some(common) => common.lock().unwrap_or_else(PoisonError::into_inner).check(now(), &asker(from, key)),
             None => Ok(()),
         }
     }
@@ -67,7 +72,7 @@ mod tests {
         let rates = Rates::new(Some(RateLimit::per_second(5)));
         let (plain, own) = (Holder::new("plain", None), Holder::new("own", Some(RateLimit::per_second(2))));
         let admitted = |from: &str, key: Option<&Holder>| {
-            (0..50).filter(|_| rates.admit(Instant::ZERO, from.parse().unwrap(), key).is_ok()).count()
+            (0..50).filter(|_| rates.admit(|| Instant::ZERO, from.parse().unwrap(), key).is_ok()).count()
         };
         assert_eq!(admitted("192.0.2.1", None), 5);
         assert_eq!(admitted("::ffff:192.0.2.1", None), 0, "the same in its other spelling");
@@ -78,8 +83,8 @@ mod tests {
         assert_eq!(admitted("192.0.2.1", Some(&own)), 2);
         let later = Instant::from_millis(1_000);
         rates.charge(later, "192.0.2.1".parse().unwrap(), None, 4);
-        assert!(rates.admit(later, "192.0.2.1".parse().unwrap(), None).is_ok());
-        assert!(rates.admit(later, "192.0.2.1".parse().unwrap(), None).is_err(), "a batch of five was five");
-        assert!(Rates::new(None).admit(later, "192.0.2.1".parse().unwrap(), None).is_ok());
+        assert!(rates.admit(|| later, "192.0.2.1".parse().unwrap(), None).is_ok());
+        assert!(rates.admit(|| later, "192.0.2.1".parse().unwrap(), None).is_err(), "a batch of five was five");
+        assert!(Rates::new(None).admit(|| later, "192.0.2.1".parse().unwrap(), None).is_ok());
     }
 }

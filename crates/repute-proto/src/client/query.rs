@@ -92,9 +92,8 @@ impl Query {
 
     /// Whether a reputon's assertion is one that was asked for; aliases are the same.
     pub(crate) fn asks_for(&self, assertion: &str) -> bool {
-        let canonical = self.application.canonical_assertion(assertion);
         self.assertions.is_empty()
-            || self.assertions.iter().any(|asked| self.application.canonical_assertion(asked) == canonical)
+            || self.assertions.iter().any(|asked| self.application.is_same_assertion(asked, assertion))
     }
 
     /// The variables of a template, but `service` and `scheme`, which the template's origin says.
@@ -177,7 +176,7 @@ impl QueryBuilder {
         assertions.sort_unstable();
         assertions.dedup();
         Ok(Query {
-            application: Arc::new(application.clone()),
+            application: Arc::clone(application),
             subject,
             assertions,
             identity: self.identity,

@@ -99,6 +99,19 @@ fn fraction(text: &[u8]) -> Option<f64> {
 
 const POWERS: [f64; 16] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
+impl Score<'_> {
+    /// As it is sent, without asking for memory.
+    pub(crate) fn put(&self, out: &mut impl bytes::BufMut) {
+        let thousandths = self.thousandths();
+        let digit = |power: u32| {
+            u8::try_from(thousandths.checked_div(power).unwrap_or(0) % 10).map_or(b'0', |digit| b'0' | digit)
+        };
+        let digits = [digit(1000), b'.', digit(100), digit(10), digit(1)];
+        let zeros = digits.iter().rev().take(2).take_while(|digit| **digit == b'0').count();
+        out.put_slice(digits.get(..digits.len().saturating_sub(zeros)).unwrap_or_default());
+    }
+}
+
 /// As it is sent: at most three decimals, always at least one, because OpenDKIM reads `1` as 0.0.
 impl fmt::Display for Score<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -154,7 +167,11 @@ mod tests {
             (-0.0, "0.0"),
             (1e-300, "0.0"),
         ] {
-            assert_eq!(Score::new(value).unwrap().to_string(), sent, "{value}");
+            let score = Score::new(value).unwrap();
+            assert_eq!(score.to_string(), sent, "{value}");
+            let mut written = Vec::new();
+            score.put(&mut written);
+            assert_eq!(written, sent.as_bytes());
         }
     }
 

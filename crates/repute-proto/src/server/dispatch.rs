@@ -1,6 +1,7 @@
 //! From a request to what is to be looked up. Routes are configured; templates are never matched backwards, which
 //! [RFC 6570 section 1.4](https://www.rfc-editor.org/rfc/rfc6570#section-1.4) warns of.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,7 +42,7 @@ pub enum Dispatch {
 #[non_exhaustive]
 pub struct Lookup {
     /// The vocabulary.
-    pub application: Application,
+    pub application: Arc<Application>,
     /// The subject.
     pub subject: Subject,
     /// The assertions, as they were asked for; empty for all.
@@ -63,8 +64,7 @@ impl Lookup {
 
     /// Whether a reputon of the store belongs into the answer: its assertion and identity were asked for.
     pub fn wants(&self, reputon: &Reputon<'_>) -> bool {
-        let assertion = self.application.canonical_assertion(&reputon.assertion);
-        let is_asked = |asked: &String| self.application.canonical_assertion(asked) == assertion;
+        let is_asked = |asked: &String| self.application.is_same_assertion(asked, &reputon.assertion);
         (self.assertions.is_empty() || self.assertions.iter().any(is_asked))
             && self.identity.is_none_or(|asked| reputon.identity().is_none_or(|said| said == asked))
     }
@@ -122,13 +122,13 @@ impl Server {
         } else {
             Asked::from_path(path, &self.config.base, &pairs)?
         };
-        let lookup = self.lookup(&asked, request, &pairs, is_head)?;
+        let lookup = self.lookup(asked, request, &pairs, is_head)?;
         Ok(Dispatch::Lookup(lookup))
     }
 
     fn lookup(
         &self,
-        asked: &Asked,
+        asked: Asked<'_>,
         request: &Request<Bytes>,
         pairs: &[Pair],
         is_head: bool,
@@ -155,10 +155,10 @@ impl Server {
             self.config.dialect,
         )
         .ok_or_else(|| problem(StatusCode::NOT_ACCEPTABLE, "application/reputon+json and application/reputon"))?;
-        let mut assertions = asked.assertions.clone();
+        let mut assertions = asked.assertions;
         assertions.dedup_by(|one, other| one.eq_ignore_ascii_case(other));
         Ok(Lookup {
-            application: application.clone(),
+            application: Arc::clone(application),
             subject,
             assertions,
             identity,
@@ -190,7 +190,7 @@ impl Server {
         let mut lookups: Vec<Lookup> = Vec::with_capacity(queries.len());
         for (index, query) in queries.iter().enumerate() {
             let asked = Asked::from_query(query);
-            let lookup = self.lookup(&asked, request, query, false).map_err(|response| {
+            let lookup = self.lookup(asked, request, query, false).map_err(|response| {
                 let text = format!("query {index}: {}", String::from_utf8_lossy(response.body()).trim_end());
                 problem(response.status(), &text)
             })?;
@@ -210,8 +210,8 @@ impl Server {
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        respond::put(headers, EXPIRES, &http_date(UnixTime::from_secs(expires)));
-        respond::put(headers, CACHE_CONTROL, &format!("max-age={secs}"));
+        respond::put(headers, EXPIRES, http_date(UnixTime::from_secs(expires)));
+        respond::put(headers, CACHE_CONTROL, format_args!("max-age={secs}"));
         respond::finish(response, body.into(), etag, request.headers().get(IF_NONE_MATCH), is_head)
     }
 
@@ -225,19 +225,19 @@ impl Server {
 }
 
 /// What a request names, before any of it is known to be good.
-struct Asked {
-    application: Option<String>,
-    subject: Option<String>,
+struct Asked<'r> {
+    application: Option<Cow<'r, str>>,
+    subject: Option<Cow<'r, str>>,
     assertions: Vec<String>,
 }
 
-impl Asked {
+impl<'r> Asked<'r> {
     /// `{base}/{application}/{subject}[/{assertion}...]`, more assertions in the query.
-    fn from_path(path: &str, base: &str, pairs: &[Pair]) -> Result<Self, Box<Response<Bytes>>> {
+    fn from_path(path: &'r str, base: &str, pairs: &[Pair]) -> Result<Self, Box<Response<Bytes>>> {
         let not_found = || problem(StatusCode::NOT_FOUND, "nothing is here");
-        let rest = path.strip_prefix(base).and_then(|rest| rest.strip_prefix('/')).ok_or_else(not_found)?;
+        let rest: &'r str = path.strip_prefix(base).and_then(|rest| rest.strip_prefix('/')).ok_or_else(not_found)?;
         // Decoded only now: a slash inside of a subject is encoded.
-        let mut segments = rest.split('/').map(|segment| {
+        let mut segments = rest.split('/').map(|segment: &'r str| {
             decode_percent(segment).ok_or_else(|| problem(StatusCode::BAD_REQUEST, "the path is no UTF-8"))
         });
         let application = segments.next().transpose()?;
@@ -253,12 +253,12 @@ impl Asked {
         Ok(Self { application, subject: Some(subject), assertions })
     }
 
-    fn from_query(pairs: &[Pair]) -> Self {
+    fn from_query(pairs: &'r [Pair]) -> Self {
         let mut assertions = Vec::new();
         for (_, value) in pairs.iter().filter(|(name, _)| name.eq_ignore_ascii_case("assertion")) {
             add(&mut assertions, value);
         }
-        let first = |name| query_string::first(pairs, name).map(str::to_owned);
+        let first = |name| query_string::first(pairs, name).map(Cow::Borrowed);
         Self { application: first("application"), subject: first("subject"), assertions }
     }
 }

@@ -9,7 +9,6 @@ use http::{Response, StatusCode};
 use watchfire_core::Instant;
 
 use super::dispatch::problem;
-use super::respond::put;
 
 /// How much one client may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +58,7 @@ impl<K: Ord + Clone> RateLimiter<K> {
         if ahead > most {
             let wait = ahead.saturating_sub(most).as_secs().saturating_add(1);
             let mut response = problem(StatusCode::TOO_MANY_REQUESTS, "too many requests");
-            put(response.headers_mut(), RETRY_AFTER, &wait.to_string());
+            response.headers_mut().insert(RETRY_AFTER, wait.into());
             return Err(response);
         }
         self.remember(client, full_at, seen);

@@ -1,5 +1,7 @@
 //! The query of a target: `name=value` pairs.
 
+use std::borrow::Cow;
+
 use crate::template::decode_percent;
 
 /// A parameter's decoded name and value.
@@ -7,7 +9,7 @@ pub(super) type Pair = (String, String);
 
 /// Reads the pairs; `None` when one is no UTF-8.
 pub(super) fn pairs(query: &str) -> Option<Vec<Pair>> {
-    let decode = |text: &str| decode_percent(&text.replace('+', " "));
+    let decode = |text: &str| decode_percent(&text.replace('+', " ")).map(Cow::into_owned);
     query
         .split('&')
         .filter(|pair| !pair.is_empty())

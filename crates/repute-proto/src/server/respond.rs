@@ -1,6 +1,9 @@
 //! From what was found to a response. [RFC 7072 section 3.4](https://www.rfc-editor.org/rfc/rfc7072#section-3.4),
 //! [RFC 9110 section 12](https://www.rfc-editor.org/rfc/rfc9110#section-12)
 
+use std::borrow::Cow;
+use std::fmt;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -66,25 +69,59 @@ fn thousandths(quality: &str) -> u32 {
 }
 
 /// What names a body: the same body, the same name.
-pub(super) struct Etag(String);
+pub(super) struct Etag(Line);
 
 impl Etag {
-    /// FNV-1a, and the length: names tell versions of one resource apart, and hide nothing.
+    /// A hash and the length: names tell versions of one resource apart, and hide nothing.
     pub(super) fn of(body: &[u8]) -> Self {
-        let hash = body
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3));
-        Self(format!("\"{:x}-{hash:016x}\"", body.len()))
+        let mix = |hash: u64, word: [u8; 8]| {
+            (hash.rotate_left(23) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        };
+        let (words, rest) = body.as_chunks();
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, octet)| *to = *octet);
+        let hash = mix(words.iter().fold(0, |hash, word| mix(hash, *word)), last);
+        Self(Line::of(format_args!("\"{:x}-{:016x}\"", body.len(), hash ^ (hash >> 32))))
     }
 
     fn is_in(&self, if_none_match: &HeaderValue) -> bool {
         let list = if_none_match.to_str().unwrap_or("");
-        list.trim() == "*" || list.split(',').any(|tag| tag.trim().trim_start_matches("W/") == self.0)
+        list.trim() == "*"
+            || list.split(',').any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == self.0.as_bytes())
     }
 }
 
-pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+/// A short text, made without asking for memory.
+struct Line {
+    octets: [u8; 64],
+    len: usize,
+}
+
+impl Line {
+    /// The text, or what of it has room: more than enough for what is written here.
+    fn of(text: fmt::Arguments<'_>) -> Self {
+        let mut line = Self { octets: [0; 64], len: 0 };
+        let _ = fmt::Write::write_fmt(&mut line, text);
+        line
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.octets.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len.saturating_add(text.len());
+        self.octets.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+/// Sets a field to a short text.
+pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: impl fmt::Display) {
+    if let Ok(value) = HeaderValue::from_bytes(Line::of(format_args!("{value}")).as_bytes()) {
         headers.insert(name, value);
     }
 }
@@ -97,12 +134,14 @@ pub(super) fn finish(
     if_none_match: Option<&HeaderValue>,
     is_head: bool,
 ) -> Response<Bytes> {
-    put(response.headers_mut(), ETAG, &etag.0);
+    if let Ok(value) = HeaderValue::from_bytes(etag.0.as_bytes()) {
+        response.headers_mut().insert(ETAG, value);
+    }
     if if_none_match.is_some_and(|list| etag.is_in(list)) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().remove(CONTENT_TYPE);
     } else if is_head {
-        put(response.headers_mut(), http::header::CONTENT_LENGTH, &body.len().to_string());
+        response.headers_mut().insert(http::header::CONTENT_LENGTH, body.len().into());
     } else {
         *response.body_mut() = body;
     }
@@ -132,14 +171,14 @@ impl Server {
         let seconds = u64::try_from(now.as_secs()).unwrap_or(0);
         let is_good =
             |reputon: &Reputon<'_>| lookup.wants(reputon) && reputon.expires.is_none_or(|expires| expires > seconds);
-        let mut reputons: Vec<Reputon<'r>> = found.into_iter().filter(is_good).collect();
+        let mut reputons = found;
+        reputons.retain(is_good);
         for reputon in &mut reputons {
             // The name that was asked for is echoed, be it an old one.
-            let canonical = lookup.application.canonical_assertion(&reputon.assertion);
-            let asked =
-                lookup.assertions.iter().find(|asked| lookup.application.canonical_assertion(asked) == canonical);
-            if let Some(asked) = asked {
-                reputon.assertion = asked.to_ascii_lowercase().into();
+            let is_asked = |asked: &&String| lookup.application.is_same_assertion(asked, &reputon.assertion);
+            let asked = lookup.assertions.iter().find(is_asked).map(|asked| asked.to_ascii_lowercase());
+            if let Some(asked) = asked.filter(|asked| *asked != reputon.assertion) {
+                reputon.assertion = asked.into();
             }
         }
         let missing: Vec<&String> = lookup
@@ -193,7 +232,7 @@ impl Server {
         let default = seconds.saturating_add(self.config.answer_lifetime.as_secs());
         let expires = reputons.iter().filter_map(|reputon| reputon.expires).min().unwrap_or(default);
         let mut document = Reputation::new(application.clone(), reputons);
-        let mut body = Vec::with_capacity(256);
+        let mut body = Vec::with_capacity(document.reputons.len().min(64).saturating_mul(320).saturating_add(64));
         let mut written = lookup.format.encode(&document, Digits::Three, &mut body);
         if written.is_err() && lookup.format == Format::FlatJson {
             // A form for one reputon: the last, which is the one that matters most.
@@ -207,9 +246,14 @@ impl Server {
         let etag = Etag::of(&body);
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
-        put(headers, CONTENT_TYPE, &lookup.format.media_type(Some(&application)));
-        put(headers, EXPIRES, &http_date(UnixTime::from_secs(i64::try_from(expires).unwrap_or(i64::MAX))));
-        put(headers, CACHE_CONTROL, &format!("max-age={}", expires.saturating_sub(seconds)));
+        let media_type = match lookup.format.media_type(Some(&application)) {
+            Cow::Borrowed(name) => Some(HeaderValue::from_static(name)),
+            // A private application's name may be long; a token fits into a field in any case.
+            Cow::Owned(name) => HeaderValue::try_from(name).ok(),
+        };
+        headers.extend(media_type.map(|value| (CONTENT_TYPE, value)));
+        put(headers, EXPIRES, http_date(UnixTime::from_secs(i64::try_from(expires).unwrap_or(i64::MAX))));
+        put(headers, CACHE_CONTROL, format_args!("max-age={}", expires.saturating_sub(seconds)));
         headers.insert(VARY, HeaderValue::from_static("Accept"));
         finish(response, body.into(), etag, lookup.if_none_match.as_ref(), lookup.is_head)
     }

@@ -4,6 +4,7 @@
 //! asked for only when it is an http or https URI whose authority is the service's own (or listed), without user
 //! information, dot segments or fragment, and when no value could have changed its shape.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -431,13 +432,18 @@ fn credentials(userinfo: &str) -> Result<Option<Credentials>, Refusal> {
     if user.is_empty() && passwd.is_empty() {
         return Ok(None);
     }
-    let decode =
-        |text: &str| decode_percent(text).filter(|_| !text.contains(['@', '[', ']'])).ok_or(Refusal::Authority);
+    let decode = |text| {
+        let is_certain = |text: &str| !text.contains(['@', '[', ']']);
+        decode_percent(text).filter(|_| is_certain(text)).ok_or(Refusal::Authority)
+    };
     Ok(Some(Credentials::new(decode(user)?, decode(passwd)?)))
 }
 
 /// The text behind percent triplets; `None` when it is no UTF-8.
-pub(crate) fn decode_percent(text: &str) -> Option<String> {
+pub(crate) fn decode_percent(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((octet, behind)) = rest.split_first() {
@@ -451,5 +457,5 @@ pub(crate) fn decode_percent(text: &str) -> Option<String> {
         octets.push(decoded.unwrap_or(*octet));
         rest = if decoded.is_some() { behind.get(2..).unwrap_or(&[]) } else { behind };
     }
-    String::from_utf8(octets).ok()
+    String::from_utf8(octets).ok().map(Cow::Owned)
 }

@@ -1,6 +1,7 @@
 //! Applications and the names they define. [RFC 7071 section 7.2](https://www.rfc-editor.org/rfc/rfc7071#section-7.2)
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::{SubjectSyntax, email_id, is_token};
 
@@ -109,6 +110,12 @@ impl Application {
         self.assertion(name).map_or_else(|| name.to_ascii_lowercase(), str::to_owned)
     }
 
+    /// Whether two names are those of one assertion.
+    pub fn is_same_assertion(&self, one: &str, other: &str) -> bool {
+        // Names that do not differ are the rule.
+        one.eq_ignore_ascii_case(other) || self.assertion(one).is_some_and(|name| self.assertion(other) == Some(name))
+    }
+
     /// Whether an extension's key follows the advice of RFC 7071 section 7.2: the application's name stands before it.
     pub fn is_prefixed(&self, key: &str) -> bool {
         key.get(..self.name.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(&self.name))
@@ -118,12 +125,12 @@ impl Application {
 
 /// The applications that a client or server knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applications(Vec<Application>);
+pub struct Applications(Vec<Arc<Application>>);
 
 impl Default for Applications {
     /// Those that are registered: `email-id`.
     fn default() -> Self {
-        Self(vec![Application::email_id()])
+        Self(vec![Arc::new(Application::email_id())])
     }
 }
 
@@ -141,12 +148,12 @@ impl Applications {
         if self.find(&application.name).is_some() {
             return Err(InvalidApplication::Taken(application.name.into_owned()));
         }
-        self.0.push(application);
+        self.0.push(Arc::new(application));
         Ok(())
     }
 
     /// The one of this name or alias, ASCII case ignored.
-    pub fn find(&self, name: &str) -> Option<&Application> {
+    pub fn find(&self, name: &str) -> Option<&Arc<Application>> {
         self.0.iter().find(|application| application.is(name))
     }
 }
@@ -172,6 +179,14 @@ mod tests {
         }
         assert_eq!(email.assertion("is-good"), None);
         assert_eq!(email.canonical_assertion("New-Thing"), "new-thing");
+        for (one, other, is_same) in [
+            ("SPAM", "sends-spam", true),
+            ("spam", "fraud", false),
+            ("New-Thing", "new-thing", true),
+            ("new-thing", "old-thing", false),
+        ] {
+            assert_eq!(email.is_same_assertion(one, other), is_same, "{one}, {other}");
+        }
     }
 
     #[test]

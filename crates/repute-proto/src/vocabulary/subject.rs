@@ -123,6 +123,12 @@ fn name_or_address(text: &str, identity: Option<Identity>) -> Result<String, Inv
     }
     wrong(matches!(identity, Some(Identity::Ipv4 | Identity::Ipv6)))?;
     let text = text.strip_suffix('.').unwrap_or(text);
+    // What nearly all names look like is in its ASCII form already.
+    let is_plain = text.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_'));
+    let is_encoded = || text.as_bytes().windows(4).any(|start| start.eq_ignore_ascii_case(b"xn--"));
+    if is_plain && !is_encoded() {
+        return if is_dns_name(text) { Ok(text.to_ascii_lowercase()) } else { Err(InvalidSubject::NotANameOrAddress) };
+    }
     // Names with underscores occur in HELO and in SPF; IDNA's strict rules are for hosts.
     let name = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::EMPTY)
         .map_err(|_| InvalidSubject::NotANameOrAddress)?;

@@ -117,7 +117,7 @@ impl Members {
 
     fn score(&self, score: &Score<'_>, out: &mut impl BufMut) {
         match self.digits {
-            Digits::Three => out.put_slice(score.to_string().as_bytes()),
+            Digits::Three => score.put(out),
             Digits::AsReceived => out.put_slice(json_number(&score.text()).as_bytes()),
         }
     }
