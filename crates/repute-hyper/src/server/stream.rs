@@ -8,9 +8,11 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use memchr::memmem::Finder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -72,8 +74,8 @@ impl<S: AsyncWrite + Unpin> Stream<S> {
 
 /// Whether what was read is one whole head of HTTP/1 and nothing else.
 fn is_one_head(read: &[u8]) -> bool {
-    const END: &[u8] = b"\r\n\r\n";
-    memchr::memmem::find(read, END).is_some_and(|at| at + END.len() == read.len())
+    static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+    END.find(read).is_some_and(|at| at + 4 == read.len())
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
