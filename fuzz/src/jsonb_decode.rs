@@ -96,11 +96,9 @@ fn in_pieces(decoder: &Decoder, octets: &[u8], len: usize) -> Result<Value, Erro
         value = builder.push(event)?;
     }
     assert!(reader.position() <= octets.len());
-    let canonical = decoder.from_slice::<Value>(octets);
     match value {
-        // White space behind a document is not the document's, but it is the input's.
-        Some(value) if reader.rest().is_empty() && (canonical.is_ok() || !octets.ends_with(b" ")) => Ok(value),
-        _ => canonical,
+        Some(value) if reader.rest().is_empty() => Ok(value),
+        _ => Err(decoder.from_slice::<Value>(octets).expect_err("something is left, or missing")),
     }
 }
 

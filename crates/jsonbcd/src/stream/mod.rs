@@ -313,11 +313,14 @@ impl Reader {
     fn skip_space(&mut self) -> Result<()> {
         let space = |octet: &&u8| matches!(octet, b'\t' | b'\n' | b'\r' | b' ');
         let spaces = self.rest().iter().take_while(space).count();
-        if spaces > 0 && self.options.rules.canonical && self.due != Due::Over {
-            return Err(self.here(ErrorKind::NotCanonical("white space")));
+        if spaces == 0 {
+            return Ok(());
         }
-        if spaces > 0 {
-            self.pass(spaces);
+        match (self.options.rules.canonical, self.due) {
+            // Behind a canonical document it is no part of it, and stays.
+            (true, Due::Over) => {}
+            (true, _) => return Err(self.here(ErrorKind::NotCanonical("white space"))),
+            (false, _) => self.pass(spaces),
         }
         Ok(())
     }

@@ -155,3 +155,16 @@ fn builders_refuse_what_no_reader_says() {
     let error = twice.into_iter().find_map(|event| builder.push(event).err()).unwrap();
     assert_eq!(*error.kind(), ErrorKind::DuplicateName("a".into()));
 }
+
+/// Elsewhere it is passed; behind a canonical document it would be a second form of it.
+#[test]
+fn white_space_behind_a_canonical_document_stays() {
+    for (canonical, rest) in [(true, &b" \n"[..]), (false, b"")] {
+        let mut reader = Reader::new(Decoder::new().with_canonical(canonical));
+        reader.feed(b"[] \n").unwrap();
+        reader.finish();
+        while let Step::Event(_) = reader.step().unwrap() {}
+        assert_eq!(reader.rest(), rest);
+    }
+    assert!(Decoder::new().with_canonical(true).from_slice::<jsonbcd::Value>(b"[] \n").is_err());
+}
