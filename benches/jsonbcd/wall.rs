@@ -8,36 +8,25 @@
 mod corpus;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corpus::{CODECS, Codec, JSONBCD, Message, RMP};
+use watchfire_benches::{Case, measure, seconds};
 
-/// One thing that is timed.
-struct Case {
+/// One cell of the table.
+struct Cell {
     row: usize,
     column: usize,
-    run: Box<dyn Fn(u32)>,
-    /// Runs in a batch.
-    runs: u32,
-    /// Nanoseconds for one run, of each batch.
-    times: Vec<f64>,
+    case: Case,
 }
 
 const COLUMNS: [&str; 3] = ["encode, new vector", "encode, same vector", "decode"];
 
-fn case(row: usize, column: usize, run: impl Fn(u32) + 'static) -> Case {
-    let mut runs = 64;
-    loop {
-        let start = Instant::now();
-        run(runs);
-        if start.elapsed() > Duration::from_millis(2) {
-            return Case { row, column, run: Box::new(run), runs, times: Vec::new() };
-        }
-        runs *= 2;
-    }
+fn cell(row: usize, column: usize, run: impl Fn(u32) + 'static) -> Cell {
+    Cell { row, column, case: Case::new(run) }
 }
 
-fn cases(row: usize, codec: Codec, message: &Message) -> Vec<Case> {
+fn cases(row: usize, codec: Codec, message: &Message) -> Vec<Cell> {
     let octets = codec.octets(message);
     let (one, other) = (message.clone(), message.clone());
     let fresh = move |runs| {
@@ -60,18 +49,18 @@ fn cases(row: usize, codec: Codec, message: &Message) -> Vec<Case> {
             black_box((codec.decode)(black_box(&octets)));
         }
     };
-    vec![case(row, 0, fresh), case(row, 1, reused), case(row, 2, decode)]
+    vec![cell(row, 0, fresh), cell(row, 1, reused), cell(row, 2, decode)]
 }
 
 fn main() {
-    let seconds = std::env::args().filter_map(|argument| argument.parse().ok()).next_back().unwrap_or(10u64);
+    let seconds = seconds(10);
     for (title, message) in [
         ("QueryConnectResponse, two connections", corpus::response()),
         ("ValidateRequest, a credential of 4096 octets", corpus::request()),
     ] {
         let mut names: Vec<String> = CODECS.iter().map(|codec| codec.name.to_owned()).collect();
         let mut sizes: Vec<usize> = CODECS.iter().map(|codec| codec.octets(&message).len()).collect();
-        let mut all: Vec<Case> =
+        let mut all: Vec<Cell> =
             CODECS.iter().enumerate().flat_map(|(row, codec)| cases(row, *codec, &message)).collect();
         if matches!(message, Message::ValidateRequest(_)) {
             for (codec, read) in [
@@ -80,7 +69,7 @@ fn main() {
             ] {
                 let octets = codec.octets(&message);
                 sizes.push(octets.len());
-                all.push(case(names.len(), 2, move |runs| {
+                all.push(cell(names.len(), 2, move |runs| {
                     for _ in 0..runs {
                         black_box(read(black_box(&octets)));
                     }
@@ -88,36 +77,21 @@ fn main() {
                 names.push(format!("{}, borrowed", codec.name));
             }
         }
-        measure(&mut all, Duration::from_secs(seconds) / 2);
+        measure(all.iter_mut().map(|cell| &mut cell.case), Duration::from_secs(seconds) / 2);
         print(title, &names, &sizes, &all);
     }
 }
 
-/// Runs a batch of each in turn until the time is over.
-fn measure(cases: &mut [Case], duration: Duration) {
-    let start = Instant::now();
-    while start.elapsed() < duration {
-        for case in &mut *cases {
-            let batch = Instant::now();
-            (case.run)(case.runs);
-            case.times.push(batch.elapsed().as_secs_f64() * 1e9 / f64::from(case.runs));
-        }
-    }
-    for case in cases {
-        case.times.sort_by(f64::total_cmp);
-    }
-}
-
-fn print(title: &str, names: &[String], sizes: &[usize], cases: &[Case]) {
+fn print(title: &str, names: &[String], sizes: &[usize], cells: &[Cell]) {
     println!("\n### {title}\n");
     println!("| format | octets | {} |", COLUMNS.join(" | "));
     println!("| --- | ---: | ---: | ---: | ---: |");
     for (row, name) in names.iter().enumerate() {
         let cell = |column| {
-            let case = cases.iter().find(|case| case.row == row && case.column == column);
-            case.map_or(String::new(), |case| format!("{:.0} / {:.0}", case.times[0], case.times[case.times.len() / 2]))
+            let found = cells.iter().find(|cell| cell.row == row && cell.column == column);
+            found.map_or(String::new(), |cell| format!("{:.0} / {:.0}", cell.case.least(), cell.case.median()))
         };
         println!("| {name} | {} | {} | {} | {} |", sizes[row], cell(0), cell(1), cell(2));
     }
-    println!("\nNanoseconds, smallest / median of {} batches.", cases[0].times.len());
+    println!("\nNanoseconds, smallest / median of {} batches.", cells[0].case.batches());
 }
