@@ -232,6 +232,34 @@ async fn http_2_is_bounded_and_head_has_its_length() {
 }
 
 #[tokio::test]
+async fn so_many_requests_at_one_time_on_a_connection_and_no_more() {
+    use http_body_util::Empty;
+    let site = site(|limits| limits.streams = 2).await;
+    *site.table.slow.lock().unwrap() = Duration::from_millis(50);
+    let io = hyper_util::rt::TokioIo::new(TcpStream::connect(site.address).await.unwrap());
+    let builder = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+    let (sender, connection) = builder.handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let asking = (0..6).map(|_| {
+        let mut sender = sender.clone();
+        let request = hyper::Request::get("http://x/email-id/slow.example/spam").body(Empty::<bytes::Bytes>::new());
+        tokio::spawn(
+            async move { sender.send_request(request.unwrap()).await.map(|response| response.status().as_u16()) },
+        )
+    });
+    let mut answered = 0;
+    for asked in asking.collect::<Vec<_>>() {
+        match asked.await.unwrap() {
+            Ok(status) => answered += usize::from(status == 200),
+            // Sent before it was known how many there may be.
+            Err(error) => assert!(error.to_string().contains("http2"), "{error:?}"),
+        }
+    }
+    let most = site.table.under_way.lock().unwrap().1;
+    assert!((1..=2).contains(&most) && answered >= 2, "{most} at a time, {answered} answered");
+}
+
+#[tokio::test]
 async fn answers_to_nobody_keep_their_fields() {
     // Whatever the status, who is refused learns nothing about the store.
     let site = site(|_| {}).await;

@@ -117,6 +117,11 @@ async fn serve(
     }
 }
 
+/// An answer without data.
+fn nothing() -> Says {
+    Says::response("application/reputon+json", "{\"application\":\"email-id\",\"reputons\":[]}")
+}
+
 fn failure(result: Result<impl std::fmt::Debug, ClientError>) -> QueryError {
     match result {
         Err(ClientError::Query { error, .. }) => error,
@@ -267,11 +272,7 @@ async fn what_is_no_answer_is_an_error_and_says_nothing() {
     // What is small on the wire does not become large here: nothing is unpacked.
     let bomb = Says::at_once(format!("{json}Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x0b\x08\0"));
     assert_eq!(outcome(bomb).await, broken);
-    let villain = Villain::answering(Says::response(
-        "application/reputon+json",
-        "{\"application\":\"email-id\",\"reputons\":[]}",
-    ))
-    .await;
+    let villain = Villain::answering(nothing()).await;
     let client = Client::builder().start().unwrap();
     assert!(ask(&client, &villain.service, "a.example").await.unwrap().answer.no_data.is_some());
     assert!(villain.requests().iter().all(|head| !head.to_ascii_lowercase().contains("accept-encoding")));
@@ -283,10 +284,7 @@ async fn what_is_no_answer_is_an_error_and_says_nothing() {
 
 #[tokio::test]
 async fn what_nobody_waits_for_is_given_up_or_kept_for_the_next() {
-    let says = Says {
-        after: Duration::from_millis(100),
-        ..Says::response("application/reputon+json", "{\"application\":\"email-id\",\"reputons\":[]}")
-    };
+    let says = Says { after: Duration::from_millis(100), ..nothing() };
     let villain = Villain::answering(says).await;
     let client = Client::builder().start().unwrap();
     let asking = tokio::spawn({
@@ -313,10 +311,7 @@ async fn what_nobody_waits_for_is_given_up_or_kept_for_the_next() {
 
 #[tokio::test]
 async fn so_many_exchanges_and_questions_at_one_time_and_no_more() {
-    let says = Says {
-        after: Duration::from_millis(20),
-        ..Says::response("application/reputon+json", "{\"application\":\"email-id\",\"reputons\":[]}")
-    };
+    let says = Says { after: Duration::from_millis(20), ..nothing() };
     let (one, two) = (Villain::answering(says.clone()).await, Villain::answering(says).await);
     let (mut limits, mut config) = (ClientLimits::default(), Config::default());
     (limits.exchanges, limits.exchanges_per_service, config.queries) = (5, 3, 30);
@@ -336,7 +331,33 @@ async fn so_many_exchanges_and_questions_at_one_time_and_no_more() {
     assert!(most[0] <= 3 && most[1] <= 3 && most.iter().max() >= Some(&2), "{most:?}");
     assert_eq!(client.counters().exchanges.load(Ordering::Relaxed), 32);
     assert!(client.counters().connections.load(Ordering::Relaxed) <= 20);
-    let _ = one.address;
+    // In all.
+    let many = Villain::answering(Says { after: Duration::from_millis(20), ..nothing() }).await;
+    let mut limits = ClientLimits::default();
+    (limits.exchanges, limits.exchanges_per_service) = (2, 10);
+    let client = Client::builder().limits(limits).start().unwrap();
+    let asking = (0..8).map(|n| {
+        let (client, service) = (client.clone(), many.service.clone());
+        tokio::spawn(async move { ask(&client, &service, &format!("n{n}.example")).await })
+    });
+    for asked in asking.collect::<Vec<_>>() {
+        assert!(asked.await.unwrap().is_ok());
+    }
+    assert!((1..=2).contains(&many.under_way.lock().unwrap().1));
+}
+
+#[tokio::test]
+async fn connections_are_kept_for_a_while_and_only_so_many() {
+    let villain = Villain::answering(nothing()).await;
+    let mut limits = ClientLimits::default();
+    limits.idle = Duration::from_millis(100);
+    let client = Client::builder().limits(limits).start().unwrap();
+    assert!(ask(&client, &villain.service, "a.example").await.is_ok());
+    until("it is closed", || villain.left.load(Ordering::Relaxed) == 1).await;
+    (limits.idle, limits.idle_per_service) = (LONG, 0);
+    let client = Client::builder().limits(limits).start().unwrap();
+    assert!(ask(&client, &villain.service, "a.example").await.is_ok());
+    assert_eq!(client.counters().connections.load(Ordering::Relaxed), 2, "none is kept");
 }
 
 #[tokio::test]

@@ -5,9 +5,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Whether rows may still wait for tests of other packages. Their tests need not exist yet.
-const PENDING_ALLOWED: bool = true;
-
 const REQUIREMENTS: u32 = 78;
 const AMBIGUITIES: u32 = 27;
 
@@ -61,12 +58,11 @@ fn every_requirement_has_one_row_and_tests_that_exist() {
         assert_eq!(states.insert(id.clone(), state.clone()), None, "{id} twice");
         match state.as_str() {
             "done" => {}
-            "pending" if PENDING_ALLOWED => {}
             "deviation" | "not applicable" => assert!(!reason.is_empty(), "{id}: why?"),
             other => panic!("{id}: {other:?} is no state"),
         }
         let named = tests(test);
-        assert!(!named.is_empty() || matches!(state.as_str(), "not applicable" | "pending"), "{id} names no test");
+        assert!(!named.is_empty() || state == "not applicable", "{id} names no test");
         for (path, name) in named {
             assert!(exists(&path, &name), "{id}: there is no test {name} in {path}");
         }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, IF_NONE_MATCH};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, IF_NONE_MATCH};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use watchfire_core::UnixTime;
 
@@ -13,7 +13,6 @@ use super::config::ServerConfig;
 use super::query_string::{self, Pair};
 use super::respond::{self, Etag};
 use crate::client::Query;
-use crate::lifetime::http_date;
 use crate::reputon::Reputon;
 use crate::template::{TemplateFile, decode_percent};
 use crate::vocabulary::{Application, Identity, Subject, is_token};
@@ -210,8 +209,7 @@ impl Server {
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        respond::put(headers, EXPIRES, http_date(UnixTime::from_secs(expires)));
-        respond::put(headers, CACHE_CONTROL, format_args!("max-age={secs}"));
+        respond::put_lifetime(headers, UnixTime::from_secs(expires), secs);
         respond::finish(response, body.into(), etag, request.headers().get(IF_NONE_MATCH), is_head)
     }
 

@@ -120,10 +120,16 @@ impl fmt::Write for Line {
 }
 
 /// Sets a field to a short text.
-pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: impl fmt::Display) {
-    if let Ok(value) = HeaderValue::from_bytes(Line::of(format_args!("{value}")).as_bytes()) {
+pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: fmt::Arguments<'_>) {
+    if let Ok(value) = HeaderValue::from_bytes(Line::of(value).as_bytes()) {
         headers.insert(name, value);
     }
+}
+
+/// Sets what says how long a response is good for.
+pub(super) fn put_lifetime(headers: &mut HeaderMap, expires: UnixTime, seconds: u64) {
+    put(headers, EXPIRES, format_args!("{}", http_date(expires)));
+    put(headers, CACHE_CONTROL, format_args!("max-age={seconds}"));
 }
 
 /// The response with its body, or without where HEAD or If-None-Match say so.
@@ -251,9 +257,14 @@ impl Server {
             // A private application's name may be long; a token fits into a field in any case.
             Cow::Owned(name) => HeaderValue::try_from(name).ok(),
         };
-        headers.extend(media_type.map(|value| (CONTENT_TYPE, value)));
-        put(headers, EXPIRES, http_date(UnixTime::from_secs(i64::try_from(expires).unwrap_or(i64::MAX))));
-        put(headers, CACHE_CONTROL, format_args!("max-age={}", expires.saturating_sub(seconds)));
+        if let Some(media_type) = media_type {
+            headers.insert(CONTENT_TYPE, media_type);
+        }
+        put_lifetime(
+            headers,
+            UnixTime::from_secs(i64::try_from(expires).unwrap_or(i64::MAX)),
+            expires.saturating_sub(seconds),
+        );
         headers.insert(VARY, HeaderValue::from_static("Accept"));
         finish(response, body.into(), etag, lookup.if_none_match.as_ref(), lookup.is_head)
     }
