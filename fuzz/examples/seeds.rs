@@ -79,6 +79,9 @@ fn main() -> std::io::Result<()> {
         let seed = format!("{}\n{}", text(&case["variables"]["subject"]), text(&case["template"]));
         seeds.insert(("template", text(&case["id"])), seed.into_bytes());
     }
+    for (name, octets) in watchfire_fuzz::dnsbl_query::seeds() {
+        seeds.insert(("dnsbl_query", name), octets);
+    }
     for (name, octets) in watchfire_fuzz::repute_session::seeds() {
         seeds.insert(("repute_session", name), octets);
     }

@@ -2,6 +2,7 @@
 //! test and a debugger run the same.
 #![forbid(unsafe_code)]
 
+pub mod dnsbl_query;
 pub mod dots;
 pub mod eve_json;
 pub mod iap_decode;
@@ -23,7 +24,7 @@ pub mod uyfm_datagram;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is that of its folders of seeds and regressions.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("iap_decode", iap_decode::run),
     ("iap_session", iap_session::run),
     ("iap_pair", iap_pair::run),
@@ -39,6 +40,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("reputon_xml", reputon_xml::run),
     ("template", template::run),
     ("repute_session", repute_session::run),
+    ("dnsbl_query", dnsbl_query::run),
     ("coap_udp", dots::coap::udp),
     ("coap_tcp", dots::coap::tcp),
     ("dots_cbor", dots::body::cbor),

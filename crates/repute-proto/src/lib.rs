@@ -2,6 +2,8 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::unreachable)]
 
 pub mod client;
+#[cfg(feature = "dnsbl")]
+pub mod dnsbl;
 mod error;
 mod lifetime;
 mod limits;

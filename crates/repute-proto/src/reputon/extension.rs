@@ -77,6 +77,22 @@ impl<'a> ExtensionValue<'a> {
         }
     }
 
+    /// The text itself, if it is one.
+    pub(crate) fn into_text(self) -> Option<Cow<'a, str>> {
+        match self.0 {
+            Repr::Text(text) => Some(text),
+            Repr::Json(_) => None,
+        }
+    }
+
+    /// The value as JSON: a text as a string with its escapes.
+    pub fn to_json(&self) -> Cow<'_, str> {
+        match &self.0 {
+            Repr::Text(text) => Cow::Owned(json::quoted(text)),
+            Repr::Json(json) => Cow::Borrowed(json),
+        }
+    }
+
     /// The unsigned number, be it a JSON number or the decimal text that XML has.
     pub fn as_u64(&self) -> Option<u64> {
         let (Repr::Text(text) | Repr::Json(text)) = &self.0;

@@ -139,6 +139,12 @@ impl<'a> Reputon<'a> {
         self
     }
 
+    /// Writes it as one JSON object by the names of RFC 7071, with the application's name in it if there is one: what
+    /// [`crate::Decoder::decode_line`] reads.
+    pub fn encode_line(&self, application: Option<&str>, digits: crate::wire::Digits, out: &mut impl bytes::BufMut) {
+        crate::wire::json::write_line(application, self, digits, out);
+    }
+
     /// The same, holding what it borrowed.
     pub fn into_owned(self) -> Reputon<'static> {
         let own = |text: Cow<'a, str>| Cow::Owned(text.into_owned());

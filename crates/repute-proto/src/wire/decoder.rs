@@ -106,6 +106,16 @@ impl Decoder {
         json::read(body, &self.limits, self.dialect, self.strictness)
     }
 
+    /// Reads a line of a data file: one reputon in an object of its own, which has the application's name as a member
+    /// `application`, and need not name a rater.
+    ///
+    /// # Errors
+    /// When it is no JSON object, or the reputon breaks a rule.
+    pub fn decode_line<'a>(&self, line: &'a [u8], rater: &'a str) -> Result<Reputation<'a>, DecodeError> {
+        self.check_size(line)?;
+        json::read_line(line, &self.limits, self.strictness, rater)
+    }
+
     /// Reads the XML of draft-ietf-repute-media-type-01.
     ///
     /// # Errors
@@ -121,5 +131,34 @@ impl Decoder {
     fn check_size(&self, body: &[u8]) -> Result<(), DecodeError> {
         Limits::check(Limit::Document, body.len(), self.limits.document)
             .map_err(|limit| DecodeErrorKind::LimitExceeded(limit).at(self.limits.document))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Digits;
+
+    #[test]
+    fn lines_of_data_name_their_application_and_need_no_rater() {
+        let line = br#"{"application":"email-id","assertion":"spam","rated":"example.org","rating":0.0120,"confidence":0.95,"x":[1]}"#;
+        let document = Decoder::new().decode_line(line, "rep.example.net").unwrap();
+        assert_eq!(document.application.as_deref(), Some("email-id"));
+        let reputon = document.reputons.first().unwrap();
+        assert_eq!((reputon.rater.as_ref(), reputon.extensions.len()), ("rep.example.net", 1));
+        let mut written = Vec::new();
+        reputon.encode_line(document.application.as_deref(), Digits::AsReceived, &mut written);
+        assert_eq!(Decoder::new().decode_line(&written, "other"), Ok(document), "and back");
+        for (bad, why) in [
+            (&b"{\"assertion\":\"spam\",\"rated\":\"a\",\"rating\":2}"[..], "rating must be a number from 0.0 to 1.0"),
+            (b"{\"assertion\":\"spam\",\"rating\":1}", "rated is missing"),
+            (b"{\"application\":1,\"assertion\":\"a\",\"rated\":\"a\",\"rating\":1}", "application must be a string"),
+            (b"{\"assertion\":\"a\",\"rated\":\"a\",\"rating\":1} x", "something follows"),
+            (b"{\"rater\":\"a\",\"rater\":\"b\",\"assertion\":\"a\",\"rated\":\"a\",\"rating\":1}", "repeated"),
+            (b"[]", "an object"),
+        ] {
+            let error = Decoder::new().decode_line(bad, "r").unwrap_err().to_string();
+            assert!(error.contains(why), "{error} for {}", String::from_utf8_lossy(bad));
+        }
     }
 }

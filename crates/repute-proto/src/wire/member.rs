@@ -163,6 +163,13 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// Takes this for the rater if none came.
+    pub(super) fn assume_rater(&mut self, rater: &'a str) {
+        if self.first(Member::Rater).is_ok() {
+            self.rater = Cow::Borrowed(rater);
+        }
+    }
+
     /// The reputon, if all that is required came.
     #[inline]
     pub(super) fn finish(self, strictness: Strictness) -> Result<Reputon<'a>, DecodeErrorKind> {

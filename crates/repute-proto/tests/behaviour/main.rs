@@ -5,6 +5,8 @@
 mod client;
 mod codec;
 mod codec_properties;
+#[cfg(feature = "dnsbl")]
+mod dnsbl;
 mod panel;
 mod server;
 mod support;

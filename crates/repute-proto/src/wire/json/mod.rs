@@ -5,5 +5,5 @@ mod cursor;
 mod read;
 mod write;
 
-pub(crate) use read::{read, string_objects, value};
-pub(crate) use write::{write_draft02, write_flat, write_rfc7071};
+pub(crate) use read::{read, read_line, string_objects, value};
+pub(crate) use write::{quoted, write_draft02, write_flat, write_line, write_rfc7071};

@@ -16,6 +16,8 @@ struct Reader<'a, 'l> {
     strictness: Strictness,
     /// Whether names of members are read in any case, as the drafts had them.
     folds: bool,
+    /// The rater of reputons that name none.
+    rater: Option<&'a str>,
 }
 
 /// Reads a document.
@@ -29,13 +31,43 @@ pub(crate) fn read<'a>(
     // Editors put it there; no parser of the time did.
     let text = if strictness == Strictness::Lenient { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
     let cursor = Cursor::new(text, limits.depth);
-    let mut reader = Reader { cursor, limits, strictness, folds: dialect != Dialect::Rfc7072 };
+    let mut reader = Reader { cursor, limits, strictness, folds: dialect != Dialect::Rfc7072, rater: None };
     let shift = body.len().saturating_sub(text.len());
     let document = reader.document(text, dialect).map_err(|error| shifted(error, shift))?;
     Ok(Reputation {
         rejected: document.rejected.into_iter().map(|(index, error)| (index, shifted(error, shift))).collect(),
         ..document
     })
+}
+
+/// Reads one reputon in an object of its own, which also says the application.
+pub(crate) fn read_line<'a>(
+    body: &'a [u8],
+    limits: &Limits,
+    strictness: Strictness,
+    rater: &'a str,
+) -> Result<Reputation<'a>, DecodeError> {
+    let text = std::str::from_utf8(body).map_err(|error| DecodeErrorKind::NotUtf8.at(error.valid_up_to()))?;
+    let cursor = Cursor::new(text, limits.depth);
+    let mut reader = Reader { cursor, limits, strictness, folds: false, rater: Some(rater) };
+    let mut document = Reputation::default();
+    reader.one(&mut document)?;
+    reader.cursor.peek();
+    if !reader.cursor.is_at_end() {
+        return Err(reader.cursor.ill_formed("something follows the reputon"));
+    }
+    if let Some((_, error)) = document.rejected.pop() {
+        return Err(error);
+    }
+    for reputon in &mut document.reputons {
+        let Some(at) = reputon.extensions.iter().position(|extension| extension.name == "application") else {
+            continue;
+        };
+        let value = reputon.extensions.remove(at).value;
+        let wrong = DecodeErrorKind::WrongType { name: "application", wanted: "a string" };
+        document.application = Some(value.into_text().ok_or_else(|| wrong.at(0))?);
+    }
+    Ok(document)
 }
 
 fn shifted(error: DecodeError, by: usize) -> DecodeError {
@@ -58,7 +90,7 @@ pub(crate) fn string_objects(
 ) -> Result<Vec<Vec<(String, String)>>, DecodeError> {
     let text = std::str::from_utf8(body).map_err(|error| DecodeErrorKind::NotUtf8.at(error.valid_up_to()))?;
     let cursor = Cursor::new(text, limits.depth);
-    let mut reader = Reader { cursor, limits, strictness: Strictness::Strict, folds: false };
+    let mut reader = Reader { cursor, limits, strictness: Strictness::Strict, folds: false, rater: None };
     let mut objects = Vec::new();
     reader.cursor.expect(b'[', "an array was expected")?;
     let mut more = !reader.cursor.take(b']');
@@ -274,6 +306,9 @@ impl<'a> Reader<'a, '_> {
         if draft.is_empty() {
             document.empty = document.empty.saturating_add(1);
             return Ok(Ok(()));
+        }
+        if let Some(rater) = self.rater {
+            draft.assume_rater(rater);
         }
         Ok(draft.finish(self.strictness).map(|reputon| document.reputons.push(reputon)).map_err(|kind| kind.at(start)))
     }

@@ -59,6 +59,25 @@ pub(crate) fn write_flat(
     }
 }
 
+/// One reputon in an object of its own, which also says the application.
+pub(crate) fn write_line(application: Option<&str>, reputon: &Reputon<'_>, digits: Digits, out: &mut impl BufMut) {
+    out.put_u8(b'{');
+    if let Some(application) = application {
+        out.put_slice(b"\"application\":");
+        string(application, out);
+        out.put_u8(b',');
+    }
+    Members { digits, legacy: false }.members(reputon, out);
+    out.put_u8(b'}');
+}
+
+/// A text as a string of JSON.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut octets = Vec::with_capacity(text.len().saturating_add(2));
+    string(text, &mut octets);
+    String::from_utf8_lossy(&octets).into_owned()
+}
+
 struct Members {
     digits: Digits,
     /// Whether the time is called `updated`, as it was in the drafts.
@@ -67,7 +86,13 @@ struct Members {
 
 impl Members {
     fn write(&self, reputon: &Reputon<'_>, out: &mut impl BufMut) {
-        out.put_slice(b"{\"rater\":");
+        out.put_u8(b'{');
+        self.members(reputon, out);
+        out.put_u8(b'}');
+    }
+
+    fn members(&self, reputon: &Reputon<'_>, out: &mut impl BufMut) {
+        out.put_slice(b"\"rater\":");
         string(&reputon.rater, out);
         out.put_slice(b",\"assertion\":");
         string(&reputon.assertion, out);
@@ -112,7 +137,6 @@ impl Members {
                 _ => out.put_slice(b"null"),
             }
         }
-        out.put_u8(b'}');
     }
 
     fn score(&self, score: &Score<'_>, out: &mut impl BufMut) {
