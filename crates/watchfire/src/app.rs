@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command, ConfigCommand, IapCommand, ObpCommand};
+use crate::cli::{Cli, Command, ConfigCommand, IapCommand, ObpCommand, ReputeCommand};
 use crate::config::{self, Service, ServiceArgs};
 use crate::exit::{Failure, clap_exit};
-use crate::{alerts, logging, manual, obp, out, pki, quickstart, service};
+use crate::{alerts, logging, manual, obp, out, pki, quickstart, repute, service};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -46,6 +46,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Obp(command) => {
             logging::init_or(log_format, "warn")?;
             wait(obp::run(command, json))
+        }
+        Command::Repute(ReputeCommand::Serve(args)) => one(ServiceArgs::ReputeServe(args), log_format, json),
+        Command::Repute(ReputeCommand::Dnsbl(args)) => one(ServiceArgs::ReputeDnsbl(args), log_format, json),
+        Command::Repute(command) => {
+            logging::init_or(log_format, "warn")?;
+            wait(repute::run(command, json))
         }
         Command::Quickstart(args) => {
             logging::init_or(log_format, "warn")?;

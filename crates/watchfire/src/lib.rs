@@ -23,6 +23,7 @@ pub mod output;
 pub mod pki;
 pub mod progress;
 pub mod quickstart;
+pub mod repute;
 pub mod service;
 pub mod signals;
 pub mod store;

@@ -12,6 +12,8 @@ use crate::listening;
 use crate::metrics::{self, Health, Registry};
 use crate::obp::broker::BrokerService;
 use crate::obp::stub::DnsService;
+use crate::repute::dnsbl::DnsblService;
+use crate::repute::serve::ServeService;
 use crate::signals::{self, Reload};
 use crate::values::HostPort;
 
@@ -102,5 +104,7 @@ async fn serve(args: ServiceArgs, context: Context) -> Result<(), Failure> {
         ServiceArgs::IapProxy(args) => ProxyService::start(&args, &context).await?.run(context).await,
         ServiceArgs::ObpBroker(args) => BrokerService::start(&args, &context).await?.run(context).await,
         ServiceArgs::ObpDns(args) => DnsService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::ReputeServe(args) => ServeService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::ReputeDnsbl(args) => DnsblService::start(&args, &context).await?.run(context).await,
     }
 }

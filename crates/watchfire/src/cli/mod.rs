@@ -6,6 +6,7 @@
 mod iap;
 mod obp;
 mod pki;
+mod repute;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,10 @@ pub use obp::{
     Transport, ValidateArgs,
 };
 pub use pki::{CrlArgs, InitArgs, IssueArgs, PkiCommand, Profile, San};
+pub use repute::{
+    DnsblArgs, ExpandArgs, ImportArgs, LintArgs, ReputeCommand, ReputeQueryArgs, ReputeServeArgs, TemplateCommand,
+    TrustRule, WebScheme, ZoneFormat,
+};
 
 /// Intrusion alerts delivered, acknowledged and never lost.
 #[derive(Debug, Parser)]
@@ -73,6 +78,9 @@ pub enum Command {
     /// OmniBroker: one trusted answer to how a service is best reached, and whether a certificate is to be trusted
     #[command(subcommand)]
     Obp(ObpCommand),
+    /// REPUTE: answers from raters about names and addresses, and lists that mail servers ask for over the DNS
+    #[command(subcommand)]
+    Repute(ReputeCommand),
     /// Run a set of services from one file
     Run(RunArgs),
     /// Look at configuration files
@@ -180,6 +188,18 @@ mod tests {
             "watchfire obp dns --binding b --listen 127.0.0.1:0",
             "watchfire obp codec encode --format json-b",
             "watchfire obp codec decode --format json-d",
+            "watchfire repute serve --listen 127.0.0.1:0 --data d.ndjson --template http://{service}/{subject} --dialect rfc7072 \
+             --keys k --cert c --key k",
+            "watchfire repute serve --listen 127.0.0.1:0 --data postgres://u@h/d --dialect draft2012 --metrics 127.0.0.1:0",
+            "watchfire repute query --service h:1 --scheme https --application email-id --subject s --assertion spam \
+             --identity dkim --dialect auto --timeout 5 --explain --json",
+            "watchfire repute query --service a --service dnsbl:bl.example@127.0.0.1:53 --trust a=0.5 --input -",
+            "watchfire repute import --store sqlite:s --ndjson f",
+            "watchfire repute import --store postgres://u@h/d --dnsbl-zone f --format ip4trie --code malware=127.0.0.4 --replace",
+            "watchfire repute import --store s.ndjson --csv f --assertion spam --rating 0.9 --json",
+            "watchfire repute dnsbl --listen 127.0.0.1:0 --store s.ndjson --zone bl.example --code spam:0.9=127.0.0.3",
+            "watchfire repute template lint http://{service}/",
+            "watchfire repute template expand {?a,b} a=1 b=2 --vars f.json",
             "watchfire run --config f.toml",
             "watchfire config check f.toml",
             "watchfire completions bash",
@@ -209,6 +229,19 @@ mod tests {
             "watchfire obp validate --binding b --name n".to_owned(),
             "watchfire obp bind --broker u --out o".to_owned(),
             "watchfire pki issue --dir d --profile nosuch --name x".to_owned(),
+            "watchfire repute serve --listen a:1".to_owned(),
+            "watchfire repute serve --listen a:1 --data d --cert c".to_owned(),
+            "watchfire repute serve --listen a:1 --data d --dialect x".to_owned(),
+            "watchfire repute query --service h".to_owned(),
+            "watchfire repute query --service h --subject s --input f".to_owned(),
+            "watchfire repute query --service h --subject s --identity x".to_owned(),
+            "watchfire repute query --service h --subject s --trust x".to_owned(),
+            "watchfire repute import --store s".to_owned(),
+            "watchfire repute import --store s --csv f --ndjson g".to_owned(),
+            "watchfire repute import --store s --csv f --format dnset".to_owned(),
+            "watchfire repute import --store http://x --csv f".to_owned(),
+            "watchfire repute dnsbl --listen a:1 --store s".to_owned(),
+            "watchfire repute dnsbl --listen a:1 --store s --zone z --code spam=10.0.0.1".to_owned(),
         ] {
             assert!(parse(&line).is_err(), "{line} was taken");
         }

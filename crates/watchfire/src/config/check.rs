@@ -8,9 +8,10 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
 use super::{Config, ServiceArgs};
-use crate::cli::{BrokerArgs, ManagerArgs, SensorArgs, TlsArgs};
+use crate::cli::{BrokerArgs, ManagerArgs, ReputeServeArgs, SensorArgs, TlsArgs};
 use crate::exit::{Failure, file_failure};
 use crate::obp::accounts::Accounts;
+use crate::repute::data::DataUrl;
 use crate::values::{HostPort, OutputSpec, StoreUrl};
 
 /// Everything that would keep the services of `config` from starting, as far as can be seen without starting them.
@@ -50,6 +51,14 @@ pub fn check(config: &Config) -> Vec<Failure> {
                 readable(&args.binding.binding, &mut problems);
                 args.listen.iter().chain(&args.metrics).collect()
             }
+            ServiceArgs::ReputeServe(args) => {
+                rater(args, &mut problems);
+                args.listen.iter().chain(&args.metrics).collect()
+            }
+            ServiceArgs::ReputeDnsbl(args) => {
+                source(&args.store, args.store_password_file.as_deref(), &mut problems);
+                args.listen.iter().chain(&args.metrics).collect()
+            }
         };
         for addr in sockets {
             claim(addr, place, &mut problems);
@@ -63,11 +72,7 @@ fn manager(args: &ManagerArgs, found: &mut Vec<Failure>) {
     tls(&args.tls, found);
     match &args.store.store {
         Some(StoreUrl::Sqlite(path)) => folder_of(path, found),
-        Some(url @ StoreUrl::Postgres(text)) => {
-            if let Err(error) = text.parse::<tokio_postgres::Config>() {
-                found.push(Failure::usage(format!("not a connection string: {error}")).at(url));
-            }
-        }
+        Some(url) => postgres(url, found),
         None => {}
     }
     if let Some(path) = &args.store.store_password_file {
@@ -116,6 +121,41 @@ fn broker(args: &BrokerArgs, found: &mut Vec<Failure>) {
     }
     if let Some(audit) = args.audit.as_ref().filter(|path| path.as_os_str() != "-") {
         folder_of(audit, found);
+    }
+}
+
+fn rater(args: &ReputeServeArgs, found: &mut Vec<Failure>) {
+    source(&args.data, args.data_password_file.as_deref(), found);
+    if let (Some(cert), Some(private)) = (&args.cert, &args.key)
+        && let Some(leaf) = certificates(cert, found)
+    {
+        key(private, &leaf, found);
+    }
+    if let Some(keys) = &args.keys {
+        readable(keys, found);
+    }
+    for template in &args.template {
+        if let Err(error) = template.parse::<repute_proto::Template>() {
+            found.push(Failure::usage(format!("{template}: {error}")).at("template"));
+        }
+    }
+}
+
+fn source(data: &DataUrl, password_file: Option<&Path>, found: &mut Vec<Failure>) {
+    match data {
+        DataUrl::File(path) | DataUrl::Store(StoreUrl::Sqlite(path)) => readable(path, found),
+        DataUrl::Store(url) => postgres(url, found),
+    }
+    if let Some(path) = password_file {
+        readable(path, found);
+    }
+}
+
+fn postgres(url: &StoreUrl, found: &mut Vec<Failure>) {
+    if let StoreUrl::Postgres(text) = url
+        && let Err(error) = text.parse::<tokio_postgres::Config>()
+    {
+        found.push(Failure::usage(format!("not a connection string: {error}")).at(url));
     }
 }
 

@@ -25,7 +25,7 @@ use clap::{ArgAction, Args, FromArgMatches, ValueEnum as _};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::cli::{BrokerArgs, DnsArgs, LogFormat, ManagerArgs, ProxyArgs, SensorArgs};
+use crate::cli::{BrokerArgs, DnsArgs, DnsblArgs, LogFormat, ManagerArgs, ProxyArgs, ReputeServeArgs, SensorArgs};
 use crate::exit::{Failure, file_failure};
 use crate::values::HostPort;
 use source::Source;
@@ -78,6 +78,10 @@ pub enum ServiceArgs {
     ObpBroker(Box<BrokerArgs>),
     /// `obp dns`
     ObpDns(Box<DnsArgs>),
+    /// `repute serve`
+    ReputeServe(Box<ReputeServeArgs>),
+    /// `repute dnsbl`
+    ReputeDnsbl(Box<DnsblArgs>),
 }
 
 impl ServiceArgs {
@@ -89,6 +93,8 @@ impl ServiceArgs {
             Self::IapProxy(_) => "iap proxy",
             Self::ObpBroker(_) => "obp broker",
             Self::ObpDns(_) => "obp dns",
+            Self::ReputeServe(_) => "repute serve",
+            Self::ReputeDnsbl(_) => "repute dnsbl",
         }
     }
 
@@ -100,6 +106,8 @@ impl ServiceArgs {
             Self::IapProxy(_) => {}
             Self::ObpBroker(args) => args.rebase(base),
             Self::ObpDns(args) => args.rebase(base),
+            Self::ReputeServe(args) => args.rebase(base),
+            Self::ReputeDnsbl(args) => args.rebase(base),
         }
     }
 }
@@ -196,10 +204,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
     Err(reader.problems)
 }
 
-const ROOT_KEYS: [&str; 4] = ["log-format", "metrics", "iap", "obp"];
+const ROOT_KEYS: [&str; 5] = ["log-format", "metrics", "iap", "obp", "repute"];
 
 /// The services of each family.
-const FAMILIES: [(&str, &[&str]); 2] = [("iap", &["manager", "sensor", "proxy"]), ("obp", &["broker", "dns"])];
+const FAMILIES: [(&str, &[&str]); 3] =
+    [("iap", &["manager", "sensor", "proxy"]), ("obp", &["broker", "dns"]), ("repute", &["serve", "dnsbl"])];
 
 struct Reader<'a> {
     source: Source<'a>,
@@ -279,8 +288,10 @@ impl Reader<'_> {
             "iap.sensor" => self.flags(dotted, at, table).map(|args| ServiceArgs::IapSensor(Box::new(args))),
             "iap.proxy" => self.flags(dotted, at, table).map(|args| ServiceArgs::IapProxy(Box::new(args))),
             "obp.broker" => self.flags(dotted, at, table).map(|args| ServiceArgs::ObpBroker(Box::new(args))),
+            "obp.dns" => self.flags(dotted, at, table).map(|args| ServiceArgs::ObpDns(Box::new(args))),
+            "repute.serve" => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeServe(Box::new(args))),
             // The last of `FAMILIES`.
-            _ => self.flags(dotted, at, table).map(|args| ServiceArgs::ObpDns(Box::new(args))),
+            _ => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeDnsbl(Box::new(args))),
         };
         let Some(mut args) = args else { return };
         args.rebase(self.source.folder());

@@ -18,11 +18,13 @@ fn a_whole_file() {
          [[iap.sensor]]\nconnect = \"a:1,b:2\"\nmanager-name = \"m\"\ncert = \"c\"\nkey = \"k\"\nca = \"a\"\neve = \"e.json\"\nfollow = true\n\
          [[iap.proxy]]\nlisten = [\"a:1\"]\nnext-hop = \"b:2\"\nname = \"p\"\nallow-from = [\"10.1.2.3/8\"]\n\
          [[obp.broker]]\nlisten = [\"a:1\"]\nudp = [\"a:2\"]\naccounts = \"a.toml\"\naudit = \"-\"\n\
-         [obp.dns]\nlisten = [\"a:53\"]\nbinding = \"b.json\"\n"
+         [obp.dns]\nlisten = [\"a:53\"]\nbinding = \"b.json\"\n\
+         [repute.dnsbl]\nlisten = [\"a:53\"]\nstore = \"e.ndjson\"\nzone = \"bl.example\"\n\
+         [repute.serve]\nlisten = [\"a:80\"]\ndata = \"e.ndjson\"\nkeys = \"keys\"\n"
     );
     let config = parse(Path::new("/etc/wf/c.toml"), &text).unwrap();
     assert_eq!(config.log_format, Some(LogFormat::Json));
-    assert_eq!(config.services.len(), 6);
+    assert_eq!(config.services.len(), 8);
     let mut sensors = 0;
     for service in &config.services {
         match &service.args {
@@ -47,6 +49,13 @@ fn a_whole_file() {
             ServiceArgs::ObpBroker(args) => {
                 assert_eq!(args.accounts, Path::new("/etc/wf/a.toml"));
                 assert_eq!(args.audit.as_deref(), Some(Path::new("-")), "the log has no folder");
+            }
+            ServiceArgs::ReputeServe(args) => {
+                assert_eq!(args.keys.as_deref(), Some(Path::new("/etc/wf/keys")));
+            }
+            ServiceArgs::ReputeDnsbl(args) => {
+                assert_eq!(args.store.to_string(), "/etc/wf/e.ndjson");
+                assert_eq!(args.zone, ["bl.example"]);
             }
             ServiceArgs::ObpDns(args) => assert_eq!(args.binding.binding, Path::new("/etc/wf/b.json")),
         }

@@ -2,6 +2,7 @@
 
 mod laboratory;
 mod obp;
+mod repute;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -148,6 +149,7 @@ async fn steps(
     }
 
     let obp = obp::steps(tour, &dir, &context(&stop)).await?;
+    let repute = repute::steps(tour, &dir, &context(&stop)).await?;
 
     if let Some(console) = console {
         tour.step("console", || Ok(format!("http://{console}/")))?;
@@ -157,7 +159,7 @@ async fn steps(
         shutdown.cancelled().await;
     }
     stop.cancel();
-    for service in services.into_iter().chain(obp) {
+    for service in services.into_iter().chain(obp).chain(repute) {
         let _ = service.await;
     }
     if args.dir.is_none() && args.exit {

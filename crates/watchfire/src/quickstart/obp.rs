@@ -152,7 +152,7 @@ pub(super) async fn steps(
 }
 
 /// Asks a DNS server for addresses, as any program would.
-async fn look_up(server: SocketAddr, name: &str) -> Result<Vec<String>, Failure> {
+pub(super) async fn look_up(server: SocketAddr, name: &str) -> Result<Vec<String>, Failure> {
     let failed = |error: std::io::Error| Failure::unreachable(error.to_string()).at(server);
     let mut message = Message::new(0x4f42, MessageType::Query, OpCode::Query);
     let name = name.parse().map_err(|error| Failure::usage(format!("{name}: {error}")))?;

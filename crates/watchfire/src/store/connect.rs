@@ -32,19 +32,29 @@ pub async fn open(
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path, access)?)),
         StoreUrl::Postgres(text) => {
-            let password = password(password_file)?;
-            let mut config: tokio_postgres::Config = text.parse().map_err(|error| {
-                let what = format!("not a connection string: {error}");
-                StoreError::Unusable { store: url.to_string(), what }
-            })?;
-            if let Some(password) = password
-                && (password_file.is_some() || config.get_password().is_none())
-            {
-                config.password(password.as_bytes());
-            }
+            let config = postgres_config(text, url, password_file)?;
             Ok(Arc::new(PostgresStore::open(config, url.to_string(), access).await?))
         }
     }
+}
+
+/// How a database is reached, with its password.
+pub(crate) fn postgres_config(
+    text: &str,
+    url: &StoreUrl,
+    password_file: Option<&Path>,
+) -> Result<tokio_postgres::Config, Failure> {
+    let password = password(password_file)?;
+    let mut config: tokio_postgres::Config = text.parse().map_err(|error| {
+        let what = format!("not a connection string: {error}");
+        StoreError::Unusable { store: url.to_string(), what }
+    })?;
+    if let Some(password) = password
+        && (password_file.is_some() || config.get_password().is_none())
+    {
+        config.password(password.as_bytes());
+    }
+    Ok(config)
 }
 
 fn password(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {

@@ -17,8 +17,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
+pub(crate) use connect::postgres_config;
 pub use connect::{Access, open};
 pub use postgres::PostgresStore;
+pub(crate) use postgres::Server as PostgresServer;
 pub use record::AlertRecord;
 pub use sqlite::SqliteStore;
 
@@ -152,4 +154,4 @@ impl From<StoreError> for crate::exit::Failure {
 #[cfg(test)]
 pub(crate) use record::tests as tests_support;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -88,24 +88,8 @@ impl PostgresStore {
     ///
     /// # Errors
     /// No connection, TLS demanded, no rights, a newer schema.
-    pub async fn open(mut config: Config, name: String, access: Access) -> Result<Self, StoreError> {
-        if config.get_ssl_mode() == SslMode::Require {
-            let what = "sslmode=require: this program speaks to PostgreSQL without TLS; use a unix socket, or a tunnel \
-                        and sslmode=disable";
-            return Err(StoreError::Unusable { store: name, what: what.into() });
-        }
-        let far = config.get_hosts().iter().any(|host| match host {
-            Host::Tcp(host) => host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|addr| addr.is_loopback()),
-            Host::Unix(_) => false,
-        });
-        if far {
-            tracing::warn!(store = %name, "alerts and the password's proof travel to PostgreSQL without TLS");
-        }
-        config.ssl_mode(SslMode::Disable).application_name("watchfire");
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(10));
-        }
-        let server = Arc::new(Server { config, name });
+    pub async fn open(config: Config, name: String, access: Access) -> Result<Self, StoreError> {
+        let server = Arc::new(Server::new(config, name)?);
         let mut client = server.connect().await?;
         if access == Access::Read {
             server.check_schema(&client).await?;
@@ -157,13 +141,38 @@ impl AlertStore for PostgresStore {
     }
 }
 
-struct Server {
+/// A server, and how it is reached.
+pub(crate) struct Server {
     config: Config,
     name: String,
 }
 
 impl Server {
-    fn failed(&self, error: &tokio_postgres::Error) -> StoreError {
+    /// `name` stands for it in errors and must not hold a password.
+    ///
+    /// # Errors
+    /// When TLS is demanded.
+    pub(crate) fn new(mut config: Config, name: String) -> Result<Self, StoreError> {
+        if config.get_ssl_mode() == SslMode::Require {
+            let what = "sslmode=require: this program speaks to PostgreSQL without TLS; use a unix socket, or a tunnel \
+                        and sslmode=disable";
+            return Err(StoreError::Unusable { store: name, what: what.into() });
+        }
+        let far = config.get_hosts().iter().any(|host| match host {
+            Host::Tcp(host) => host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|addr| addr.is_loopback()),
+            Host::Unix(_) => false,
+        });
+        if far {
+            tracing::warn!(store = %name, "what is stored and the password's proof travel to PostgreSQL without TLS");
+        }
+        config.ssl_mode(SslMode::Disable).application_name("watchfire");
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(10));
+        }
+        Ok(Self { config, name })
+    }
+
+    pub(crate) fn failed(&self, error: &tokio_postgres::Error) -> StoreError {
         let store = self.name.clone();
         let Some(server) = error.as_db_error() else {
             // The library's own words lack the cause.
@@ -183,7 +192,8 @@ impl Server {
         }
     }
 
-    async fn connect(&self) -> Result<Client, StoreError> {
+    /// A new connection.
+    pub(crate) async fn connect(&self) -> Result<Client, StoreError> {
         let timed_out = || StoreError::Unavailable { store: self.name.clone(), what: "no answer in time".into() };
         let connecting = tokio::time::timeout(PATIENCE, self.config.connect(NoTls));
         let (client, connection) = connecting.await.map_err(|_| timed_out())?.map_err(|error| self.failed(&error))?;

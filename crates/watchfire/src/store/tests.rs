@@ -143,7 +143,7 @@ async fn sqlite() {
 }
 
 /// A server of our own on a unix socket.
-struct Postgres {
+pub(crate) struct Postgres {
     dir: TempDir,
     server: Child,
     bin: PathBuf,
@@ -151,7 +151,7 @@ struct Postgres {
 }
 
 impl Postgres {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let Some(bin) = Self::find() else {
             eprintln!("SKIPPED: PostgreSQL is not installed; the postgres store was NOT tested");
             return None;
@@ -234,7 +234,7 @@ impl Postgres {
         panic!("PostgreSQL did not start");
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("postgres:///postgres?host={}&user=watchfire", self.dir.path().display())
     }
 

@@ -1,0 +1,274 @@
+//! `repute serve`: a rater that answers from the entries of a source.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use repute_hyper::server::{Finding, Keys, Server, ServerEvent, ServerLimits, Store};
+use repute_proto::server::RateLimit;
+use repute_proto::{Application, Limits, Lookup, Reputon, ServerConfig, SubjectSyntax, Template};
+use watchfire_core::UnixTime;
+use zeroize::Zeroizing;
+
+use super::data::Data;
+use super::place::Target;
+use crate::cli::ReputeServeArgs;
+use crate::exit::{Failure, file_failure};
+use crate::https::ServerCertificate;
+use crate::metrics::{self, Registry};
+use crate::service::Context;
+
+/// How long requests that are under way may take when the rater ends.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often the file of keys is looked at.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// A rater that listens.
+#[derive(Debug)]
+pub struct ServeService {
+    server: Server,
+    data: Arc<Data>,
+    keys: Option<PathBuf>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl ServeService {
+    /// Reads all files, opens the sockets and says where it listens.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is wrong, an address that cannot be listened at.
+    pub async fn start(args: &ReputeServeArgs, context: &Context) -> Result<Self, Failure> {
+        let certificate = match (&args.cert, &args.key) {
+            (Some(cert), Some(key)) => Some(ServerCertificate::load(cert, key)?),
+            _ => None,
+        };
+        let data = Data::open(&args.data, args.data_password_file.as_deref()).await?;
+        let config = config(args, &data)?;
+        let mut limits = ServerLimits::default();
+        limits.connections = args.max_connections as usize;
+        limits.rate = (args.rate > 0).then(|| RateLimit::per_second(args.rate));
+        let store = Entries { data: Arc::clone(&data), rater: config.rater.clone() };
+        let mut builder =
+            Server::builder(config, store).limits(limits).keys_in_clear_text(args.keys_in_clear_text).on_event(told);
+        if let Some(path) = &args.keys {
+            builder = builder.keys(read_keys(path)?);
+        }
+        let server = builder.start();
+        let tls = certificate.as_ref().map(ServerCertificate::server_config).transpose()?;
+        let mut addresses = Vec::new();
+        for address in &args.listen {
+            let listener = metrics::bind(address).await?;
+            let local = server.serve(listener, tls.clone());
+            let local = local.map_err(|error| Failure::usage(error.to_string()).at(address))?;
+            context.announce("repute-serve", local)?;
+            addresses.push(local);
+        }
+        if let Some(address) = &args.metrics {
+            context.serve_metrics(address).await?;
+        }
+        if let Some(certificate) = &certificate {
+            certificate.keep_fresh(context);
+        }
+        count(&server, &context.metrics);
+        data.count(&context.metrics);
+        Ok(Self { server, data, keys: args.keys.clone(), addresses })
+    }
+
+    /// Where it answers.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Serves until `context.shutdown`.
+    ///
+    /// # Errors
+    /// None; it has the form of every service.
+    pub async fn run(self, context: Context) -> Result<(), Failure> {
+        let fresh = tokio::spawn(Arc::clone(&self.data).keep_fresh(context.clone()));
+        let mut reload = context.reload.clone();
+        let mut seen = self.keys.as_deref().and_then(stamp);
+        loop {
+            let asked = tokio::select! {
+                () = context.shutdown.cancelled() => break,
+                () = reload.requested() => true,
+                () = tokio::time::sleep(WATCH) => false,
+            };
+            let Some(path) = &self.keys else { continue };
+            let now = stamp(path);
+            if now == seen && !asked {
+                continue;
+            }
+            seen = now;
+            match read_keys(path) {
+                Ok(keys) => {
+                    tracing::info!(keys = keys.len(), "keys read again");
+                    self.server.set_keys(Some(keys));
+                }
+                Err(failure) => tracing::error!("the old keys stay: {failure}"),
+            }
+        }
+        let _ = fresh.await;
+        self.server.shutdown(GRACE).await;
+        Ok(())
+    }
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
+fn config(args: &ReputeServeArgs, data: &Data) -> Result<ServerConfig, Failure> {
+    let host = args.listen.first().map_or("localhost", |address| address.host());
+    let rater = args.rater.clone().unwrap_or_else(|| host.to_owned());
+    if rater.is_empty() || rater.chars().any(char::is_control) {
+        return Err(Failure::usage("not a name").at("--rater"));
+    }
+    let mut config = ServerConfig::new(rater);
+    config.dialect = args.dialect;
+    config.opendkim = !args.no_opendkim;
+    config.batch = args.batch;
+    let parse = |text: &String| {
+        let parsed = Template::parse(text, &Limits::default());
+        parsed.map_err(|error| Failure::usage(format!("{text}: {error}")).at("--template"))
+    };
+    if !args.template.is_empty() {
+        config.templates = args.template.iter().map(parse).collect::<Result<_, _>>()?;
+    } else if args.cert.is_some() {
+        config.templates = vec![parse(&"https://{service}/{application}/{subject}/{assertion}".to_owned())?];
+    }
+    for template in &config.templates {
+        for lint in template.lint() {
+            tracing::warn!(%template, "{lint}");
+        }
+    }
+    if config.opendkim {
+        for fault in config.opendkim_faults() {
+            tracing::warn!("{fault}");
+        }
+    }
+    for head in data.snapshot().heads() {
+        if config.applications.find(&head.application).is_none() {
+            let wrong =
+                |error: repute_proto::vocabulary::InvalidApplication| Failure::usage(error.to_string()).at(&args.data);
+            let application =
+                Application::new(head.application.clone(), SubjectSyntax::Free, Vec::new()).map_err(wrong)?;
+            config.applications.add(application).map_err(wrong)?;
+        }
+    }
+    Ok(config)
+}
+
+/// Keys of a file: a line has a name and a key (`gateway 7f3a..`), or a user and a password (`alice:secret`).
+fn read_keys(path: &Path) -> Result<Keys, Failure> {
+    let octets = crate::pki::read_bounded(path).map_err(|error| file_failure("read the keys", path, &error))?;
+    let octets = Zeroizing::new(octets);
+    let text = std::str::from_utf8(&octets).map_err(|_| Failure::usage("not UTF-8").at(path.display()))?;
+    let mut keys = Keys::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let added = match (line.split_once(char::is_whitespace), line.split_once(':')) {
+            (Some((name, key)), _) => keys.add_key(name, key.trim(), None),
+            (None, Some((user, passwd))) => keys.add_user(user, passwd, None),
+            (None, None) => {
+                let failure = Failure::usage("neither NAME KEY nor USER:PASSWORD");
+                return Err(failure.at(format!("{}:{}", path.display(), number + 1)));
+            }
+        };
+        added.map_err(|error| Failure::usage(error.to_string()).at(format!("{}:{}", path.display(), number + 1)))?;
+    }
+    if keys.is_empty() {
+        let failure = Failure::usage("holds no key: nobody could ask").at(path.display());
+        return Err(failure.remedy("write a line with a name and a key, or leave out --keys"));
+    }
+    Ok(keys)
+}
+
+/// The entries, for the server.
+struct Entries {
+    data: Arc<Data>,
+    rater: String,
+}
+
+impl Store for Entries {
+    fn at_hand(&self, lookup: &Lookup, answer: &mut dyn FnMut(Vec<Reputon<'_>>)) {
+        let snapshot = self.data.snapshot();
+        let target = Target::of(lookup.application.subject, lookup.subject.as_str());
+        let mut hits = Vec::new();
+        snapshot.find(target, Some(&lookup.application.name), unix_now(), &mut hits);
+        let subject = lookup.subject.as_str();
+        answer(hits.iter().map(|hit| hit.record.reputon(hit.head, subject, &self.rater)).collect());
+    }
+
+    /// Everything is at hand.
+    fn find<'a>(&'a self, _lookup: &'a Lookup) -> Finding<'a, Vec<Reputon<'static>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// What this program's clock says, as the protocol counts.
+pub(super) fn wall() -> UnixTime {
+    UnixTime::from_secs(i64::try_from(unix_now()).unwrap_or(i64::MAX))
+}
+
+fn told(event: ServerEvent<'_>) {
+    tracing::debug!("{event:?}");
+}
+
+fn count(server: &Server, registry: &Registry) {
+    let counters = Arc::clone(server.counters());
+    registry.at_each_look(move |registry| {
+        let set = |name, help, value: &AtomicU64| registry.counter(name, help, &[]).set(value.load(Relaxed));
+        set("watchfire_repute_connections_total", "Connections that were taken.", &counters.connections);
+        let refused = &counters.connections_refused;
+        set("watchfire_repute_connections_refused_total", "Connections beyond the limit of their address.", refused);
+        set("watchfire_repute_handshakes_failed_total", "TLS handshakes that failed.", &counters.handshakes_failed);
+        set("watchfire_repute_requests_total", "Requests.", &counters.requests);
+        set("watchfire_repute_lookups_total", "Look-ups that were answered.", &counters.lookups);
+        set("watchfire_repute_batches_total", "Batches that were answered.", &counters.batches);
+        set(
+            "watchfire_repute_not_modified_total",
+            "Answers that the client had already (304).",
+            &counters.not_modified,
+        );
+        set("watchfire_repute_refused_total", "Requests that were refused.", &counters.refused);
+        set("watchfire_repute_rate_limited_total", "Requests beyond the rate (429).", &counters.rate_limited);
+        set("watchfire_repute_unauthorized_total", "Requests without a good key (401).", &counters.unauthorized);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[test]
+    fn keys_are_read_and_mistakes_are_named() {
+        let dir = TempDir::new("repute-keys");
+        let path = dir.path().join("keys");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_keys(&path).map(|keys| keys.len()).map_err(|failure| failure.to_string())
+        };
+        assert_eq!(read("# who\ngateway 0123456789abcdef\n\nalice:s3cret\n"), Ok(2));
+        for (bad, why) in [
+            ("", "holds no key"),
+            ("alone\n", "keys:1: neither"),
+            ("a key\nb key\n", "keys:2: the same key"),
+            ("a k\u{e9}y\n", "keys:1: a key has"),
+        ] {
+            let failure = read(bad).unwrap_err();
+            assert!(failure.contains(why), "{failure}");
+        }
+    }
+}
