@@ -49,7 +49,7 @@ impl Sink for Vec<u8> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn put_headed(&mut self, head: [u8; 2], octets: &[u8]) -> Result<()> {
         self.reserve(octets.len().saturating_add(2));
         self.extend_from_slice(&head);
@@ -69,7 +69,7 @@ impl<S: Sink + ?Sized> Sink for &mut S {
         (**self).put_octet(octet)
     }
 
-    #[inline]
+    #[inline(always)]
     fn put_headed(&mut self, head: [u8; 2], octets: &[u8]) -> Result<()> {
         (**self).put_headed(head, octets)
     }

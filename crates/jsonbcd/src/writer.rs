@@ -51,7 +51,7 @@ impl<S: Sink> Writer<S> {
         self.sink
     }
 
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self) -> Result<()> {
         if self.comma {
             self.comma = false;
@@ -109,7 +109,7 @@ impl<S: Sink> Writer<S> {
     /// # Errors
     ///
     /// Those of the sink.
-    #[inline]
+    #[inline(always)]
     pub fn name(&mut self, name: &str) -> Result<()> {
         self.begin()?;
         self.sized(code::STRING_TERM, name.as_bytes())
@@ -188,7 +188,7 @@ impl<S: Sink> Writer<S> {
     }
 
     /// A code, a length as short as it can be, and octets.
-    #[inline]
+    #[inline(always)]
     fn sized(&mut self, code: u8, octets: &[u8]) -> Result<()> {
         match u8::try_from(octets.len()) {
             Ok(len) => self.sink.put_headed([code, len], octets),

@@ -68,7 +68,7 @@ impl<'o, S: Sink> Serializer<'o, S> {
         Ok(Self { writer, depth: options.depth, options, names, raw: None })
     }
 
-    #[inline]
+    #[inline(always)]
     fn name(&mut self, name: &str) -> Result<()> {
         if self.names.is_none() { self.writer.name(name) } else { self.unusual_name(name) }
     }
@@ -373,7 +373,7 @@ impl<S: Sink> Compound<'_, '_, S> {
         self.serializer.writer.object_end()
     }
 
-    #[inline]
+    #[inline(always)]
     fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<()> {
         self.serializer.name(name)?;
         value.serialize(&mut *self.serializer)
@@ -462,7 +462,7 @@ impl<S: Sink> ser::SerializeStruct for Compound<'_, '_, S> {
     type Ok = ();
     type Error = Error;
 
-    #[inline]
+    #[inline(always)]
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<()> {
         self.member(name, value)
     }
