@@ -1,0 +1,9 @@
+//! REPUTE end to end: the program as its users run it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod dnsbl;
+mod import;
+mod query;
+mod serve;
+mod site;
+mod template;
