@@ -84,7 +84,7 @@ pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<rustls::ServerC
 }
 
 /// Ends connections that neither ask nor wait for an answer, after [`ServerLimits::head`](super::ServerLimits::head) and
-/// half as long again at the latest, be it that their peers are silent or that a head never comes to its end.
+/// twice that at the latest, be it that their peers are silent or that a head never comes to its end.
 pub(super) async fn sweep(shared: Arc<Shared>) {
     let half = (shared.core.limits.head / 2).max(Duration::from_millis(1));
     let sweeping = async {

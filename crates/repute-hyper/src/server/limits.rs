@@ -14,8 +14,8 @@ pub struct ServerLimits {
     pub connections_per_address: usize,
     /// For the TLS handshake. 10 s.
     pub handshake: Duration,
-    /// For the head of a request, and between two requests of a connection; it may take half as long again until that is
-    /// seen. 30 s.
+    /// For the head of a request, and between two requests of a connection. Who has no request then is let go, and cut
+    /// off after twice that at the latest. 30 s.
     pub head: Duration,
     /// Octets of the head of a request, at least 8192. 16 KiB.
     pub head_octets: usize,

@@ -69,8 +69,8 @@ struct Entry {
     task: Option<AbortHandle>,
     /// How many requests it had made when it was looked at last.
     seen: Option<u64>,
-    /// It was told to end because it did nothing.
-    is_warned: bool,
+    /// How often it was found to have done nothing since.
+    quiet: u32,
 }
 
 impl Lines {
@@ -85,7 +85,7 @@ impl Lines {
         table.networks.insert(network, taken + 1);
         let (id, line) = (table.next, Arc::new(Line::default()));
         table.next += 1;
-        let entry = Entry { line: Arc::clone(&line), from, task: None, seen: None, is_warned: false };
+        let entry = Entry { line: Arc::clone(&line), from, task: None, seen: None, quiet: 0 };
         table.lines.insert(id, entry);
         Some(Seat { lines: Arc::clone(self), id, network, line })
     }
@@ -113,22 +113,23 @@ impl Lines {
         }
     }
 
-    /// Tells those to end that asked nothing since the last call and have nothing to wait for, and cuts off those that
-    /// were told the last time: their addresses are returned. Octets that come one by one are no request.
+    /// Tells those to end that asked nothing since the last call but one and have nothing to wait for, and cuts off those
+    /// that were told the last time: their addresses are returned. Octets that come one by one are no request.
     pub(super) fn sweep(&self) -> Vec<SocketAddr> {
         let mut cut = Vec::new();
         for entry in self.lock().lines.values_mut() {
             let requests = entry.line.requests.load(Ordering::Relaxed);
             let is_idle = entry.seen == Some(requests) && entry.line.busy.load(Ordering::Relaxed) == 0;
             entry.seen = Some(requests);
-            if !is_idle {
-                entry.is_warned = false;
-            } else if !entry.is_warned {
-                entry.is_warned = true;
-                entry.line.end();
-            } else if let Some(task) = &entry.task {
-                task.abort();
-                cut.push(entry.from);
+            entry.quiet = if is_idle { entry.quiet.saturating_add(1) } else { 0 };
+            match (entry.quiet, &entry.task) {
+                (0 | 1, _) => {}
+                (2, _) => entry.line.end(),
+                (_, Some(task)) => {
+                    task.abort();
+                    cut.push(entry.from);
+                }
+                (_, None) => {}
             }
         }
         cut
@@ -172,10 +173,14 @@ mod tests {
         let task = tokio::spawn(std::future::pending::<()>());
         lines.set_task(seat.id, task.abort_handle());
         let busy = seat.line.request();
-        assert!(lines.sweep().is_empty() && lines.sweep().is_empty() && !seat.line.ends(), "it waits for its answer");
+        for _ in 0..4 {
+            assert!(lines.sweep().is_empty() && !seat.line.ends(), "it waits for its answer");
+        }
         drop(busy);
         drop(seat.line.request());
-        assert!(lines.sweep().is_empty() && !seat.line.ends(), "it asked something since");
+        for _ in 0..2 {
+            assert!(lines.sweep().is_empty() && !seat.line.ends(), "it asked something not long ago");
+        }
         assert!(lines.sweep().is_empty() && seat.line.ends());
         assert_eq!(lines.sweep(), ["192.0.2.1:1".parse().unwrap()]);
         assert!(task.await.unwrap_err().is_cancelled());
