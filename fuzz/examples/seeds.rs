@@ -62,7 +62,9 @@ fn main() -> std::io::Result<()> {
     for (name, octets) in files(&vectors.join("repute"), "xml")? {
         seeds.insert(("reputon_xml", name), octets);
     }
-    for (name, octets) in files(&vectors.join("repute"), "json")?.into_iter().filter(|(name, _)| name.starts_with("json-")) {
+    for (name, octets) in
+        files(&vectors.join("repute"), "json")?.into_iter().filter(|(name, _)| name.starts_with("json-"))
+    {
         if let (true, Ok(cases)) = (name == "json-parse-verdicts", serde_json::from_slice(&octets)) {
             let cases: Vec<serde_json::Value> = cases;
             for case in cases {
@@ -73,7 +75,8 @@ fn main() -> std::io::Result<()> {
             seeds.insert(("reputon_json", name), octets);
         }
     }
-    let cases: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(vectors.join("repute/template-expansion.json"))?)?;
+    let cases: Vec<serde_json::Value> =
+        serde_json::from_slice(&fs::read(vectors.join("repute/template-expansion.json"))?)?;
     for case in cases {
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let seed = format!("{}\n{}", text(&case["variables"]["subject"]), text(&case["template"]));
@@ -108,6 +111,7 @@ fn main() -> std::io::Result<()> {
     for (name, octets) in watchfire_fuzz::dots::pair::seeds() {
         seeds.insert(("dots_pair", name), octets);
     }
+    lurk(&vectors.join("acme-lurk"), &mut seeds)?;
     for ((target, name), octets) in seeds.iter().filter(|(_, octets)| octets.len() <= MAX_SEED) {
         let folder = here.join("seeds").join(target);
         fs::create_dir_all(&folder)?;
@@ -117,8 +121,53 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Those of ACME: what real clients and a real server said, templates, requests; for scripts, octets of a simple generator.
+fn lurk(vectors: &Path, seeds: &mut BTreeMap<(&'static str, String), Vec<u8>>) -> std::io::Result<()> {
+    let read = |path: PathBuf| -> std::io::Result<serde_json::Value> { Ok(serde_json::from_slice(&fs::read(path)?)?) };
+    for client in ["lego", "certbot21"] {
+        let transcript = read(vectors.join(format!("jws/{client}.json")))?;
+        for (number, exchange) in transcript["exchanges"].as_array().into_iter().flatten().enumerate() {
+            let name = format!("{client}-{number:02}");
+            if exchange["jws"].is_object() {
+                seeds.insert(("jws", name.clone()), exchange["jws"].to_string().into_bytes());
+                seeds.insert(("jws", format!("{name}-header")), exchange["protected"].to_string().into_bytes());
+            }
+            let body = exchange["response_body"].as_str().unwrap_or_default();
+            let target = if body.starts_with("-----") { "csr_check" } else { "order_json" };
+            if !body.is_empty() {
+                seeds.insert((target, name), body.as_bytes().to_vec());
+            }
+        }
+    }
+    for (name, octets) in files(&vectors.join("rfc9115"), "json")? {
+        seeds.insert(("order_json", name), octets);
+    }
+    let example = read(vectors.join("csr-template/example-template.json"))?;
+    seeds.insert(("csr_template", "example".into()), example.to_string().into_bytes());
+    let manifest = read(vectors.join("csr/manifest.json"))?;
+    for (name, template) in manifest["templates"].as_object().into_iter().flatten() {
+        seeds.insert(("csr_template", name.clone()), template.to_string().into_bytes());
+    }
+    for (name, octets) in files(&vectors.join("csr"), "der")? {
+        seeds.insert(("csr_check", name), octets);
+    }
+    let mut state = 1_u64;
+    for number in 0..12 {
+        for target in ["star_schedule", "ca_session"] {
+            let mut octet = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state.to_be_bytes()[0]
+            };
+            seeds.insert((target, format!("{number:02}")), (0..100 + number * 40).map(|_| octet()).collect());
+        }
+    }
+    seeds.insert(("star_schedule", "time".into()), b"2021-04-20T00:00:00Z".to_vec());
+    seeds.insert(("star_schedule", "date".into()), b"Thu, 03 Oct 2019 00:00:00 GMT".to_vec());
+    Ok(())
+}
+
 /// Name without ending, and content, of the files in a folder that end so.
-fn files(folder: &PathBuf, ending: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+fn files(folder: &Path, ending: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

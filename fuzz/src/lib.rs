@@ -11,6 +11,7 @@ pub mod iap_session;
 pub mod idmef_xml;
 pub mod jsonb_decode;
 pub mod jsonc_tables;
+pub mod lurk;
 pub mod obp_message;
 pub mod obp_session;
 pub mod repute_session;
@@ -24,7 +25,7 @@ pub mod uyfm_datagram;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is that of its folders of seeds and regressions.
-pub const TARGETS: [(&str, Target); 22] = [
+pub const TARGETS: [(&str, Target); 28] = [
     ("iap_decode", iap_decode::run),
     ("iap_session", iap_session::run),
     ("iap_pair", iap_pair::run),
@@ -47,6 +48,12 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("dots_json", dots::body::json),
     ("dots_session", dots::session::run),
     ("dots_pair", dots::pair::run),
+    ("jws", lurk::jws::run),
+    ("order_json", lurk::message::run),
+    ("csr_template", lurk::csr::template),
+    ("csr_check", lurk::csr::check),
+    ("star_schedule", lurk::star::run),
+    ("ca_session", lurk::ca::run),
 ];
 
 /// Many inputs as one file: each behind its length, two octets.

@@ -11,6 +11,7 @@ pub mod jose;
 mod json;
 pub mod limits;
 pub mod names;
+pub mod rendezvous;
 pub mod star;
 pub mod template;
 pub mod time;

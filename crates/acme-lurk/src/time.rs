@@ -3,7 +3,9 @@
 use watchfire_core::UnixTime;
 
 const DAY: i64 = 86_400;
-/// 9999-12-31T23:59:59Z, the last time that both forms can write.
+/// 0000-01-01T00:00:00Z, the first time that both forms can write.
+const FIRST: i64 = -62_167_219_200;
+/// 9999-12-31T23:59:59Z, the last one.
 const LAST: i64 = 253_402_300_799;
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
@@ -35,7 +37,8 @@ pub fn parse_rfc3339(text: &str) -> Option<UnixTime> {
     };
     let [b'-', b'-'] = [*date.as_bytes().get(4)?, *date.as_bytes().get(7)?] else { return None };
     let days = days(number(date.get(..4)?, 9999)?, number(date.get(5..7)?, 12)?, number(date.get(8..)?, 31)?)?;
-    seconds(days, clock, 60)?.checked_sub(offset).map(UnixTime::from_secs)
+    let secs = seconds(days, clock, 60)?.checked_sub(offset)?;
+    (FIRST..=LAST).contains(&secs).then_some(UnixTime::from_secs(secs))
 }
 
 /// The same in UTC: `2021-04-20T00:00:00Z`. What is outside the years 0 to 9999 becomes the nearest that is inside.
@@ -60,6 +63,7 @@ pub fn parse_http_date(text: &str) -> Option<UnixTime> {
     (WEEKDAYS.get(usize::try_from(days.rem_euclid(7)).ok()?) == Some(&weekday))
         .then(|| seconds(days, clock, 60))
         .flatten()
+        .filter(|secs| *secs <= LAST)
         .map(UnixTime::from_secs)
 }
 
@@ -135,7 +139,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 }
 
 fn split(time: UnixTime) -> (i64, i64, i64, i64) {
-    let secs = time.as_secs().clamp(-62_167_219_200, LAST);
+    let secs = time.as_secs().clamp(FIRST, LAST);
     let of_day = secs.rem_euclid(DAY);
     (secs.div_euclid(DAY), of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
@@ -178,6 +182,8 @@ mod tests {
             "+021-04-20T00:00:00Z",
             "2021/04/20T00:00:00Z",
             "2021-04-20T00:00:00é",
+            "0000-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:60Z",
         ] {
             assert_eq!(parse_rfc3339(text), None, "{text}");
         }

@@ -4,6 +4,7 @@
 
 mod jose;
 mod messages;
+mod relay;
 mod server;
 mod server_kit;
 mod star;
