@@ -95,7 +95,7 @@ impl ReputeServeArgs {
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::exhaustive_structs)]
 pub struct ReputeQueryArgs {
-    /// Rater to ask: HOST[:PORT], http[s]://[USER:PASSWORD@]HOST[:PORT], or a DNSBL as dnsbl:ZONE[@SERVER[:PORT]];
+    /// Rater to ask: `HOST[:PORT]`, `http[s]://[USER:PASSWORD@]HOST[:PORT]`, or a DNSBL as `dnsbl:ZONE[@SERVER[:PORT]]`;
     /// may be given again, then all are asked at once and what they say is combined
     #[arg(long, value_name = "RATER", required = true)]
     pub service: Vec<String>,
