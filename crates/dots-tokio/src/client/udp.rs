@@ -170,6 +170,8 @@ impl Endpoint {
     /// Takes datagrams until it is over. May run several times at once.
     pub(super) async fn listen(self: Arc<Self>) {
         let mut buffer = vec![0; self.peers.limits.datagram.clamp(512, 65535) + 1];
+        // Before that is known once, nothing can be sent without waiting.
+        let _ = self.socket.writable().await;
         loop {
             let received = tokio::select! {
                 received = self.socket.recv_from(&mut buffer) => received,

@@ -169,6 +169,30 @@ mod tests {
         assert!(link.queue().messages.is_empty());
     }
 
+    /// Notes how it ended.
+    #[derive(Default)]
+    struct Note(Mutex<Option<Option<SecurityError>>>);
+
+    impl Content for Note {
+        fn arrived(&self, _: u64, _: &[u8]) {}
+
+        fn ended(&self, _: u64, why: Option<SecurityError>) {
+            *self.0.lock().unwrap() = Some(why);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_read_is_not_waited_for() {
+        let (near, _far) = tokio::io::duplex(16);
+        let link = Arc::new(StreamLink::new("127.0.0.1:1".parse().unwrap(), 100));
+        link.send(Bytes::from_static(b"more than fits in the pipe"));
+        let note = Arc::new(Note::default());
+        let began = tokio::time::Instant::now();
+        Arc::clone(&link).run(near, Arc::clone(&note) as _, Duration::from_secs(20)).await;
+        assert!(began.elapsed() >= Duration::from_secs(20) && began.elapsed() < Duration::from_secs(30));
+        assert!(matches!(*note.0.lock().unwrap(), Some(Some(SecurityError::Io(_)))));
+    }
+
     #[test]
     fn what_is_queued_goes_out_before_the_end() {
         let link = StreamLink::new("127.0.0.1:1".parse().unwrap(), 100);

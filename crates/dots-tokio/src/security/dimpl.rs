@@ -22,6 +22,9 @@ const PSK_AES128_CCM8: u16 = 0xc0a8;
 /// Its suites for certificates.
 const ECDHE_ECDSA: [u16; 3] = [0xc02b, 0xc02c, 0xcca9];
 
+/// Whoever drives the engine ends it in time; dimpl's own limit is a second net.
+const MIN_HANDSHAKE: Duration = Duration::from_secs(40);
+
 thread_local! {
     /// What the engine that runs on this thread right now is to use, or has found out. dimpl asks shared objects, and
     /// asks them within our call: so the call can say on whose behalf.
@@ -99,7 +102,7 @@ impl DimplBackend {
                 .mtu(config.datagram)
                 .require_client_certificate(true)
                 .use_server_cookie(true)
-                .handshake_timeout(config.handshake_timeout.max(Duration::from_millis(1)))
+                .handshake_timeout(config.handshake_timeout.max(MIN_HANDSHAKE))
                 .flight_retries(10)
         };
         let build = |builder: dimpl::ConfigBuilder| {

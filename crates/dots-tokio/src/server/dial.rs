@@ -71,6 +71,8 @@ async fn datagram(security: &Security, to: SocketAddr, name: &ServerName<'static
     };
     let socket = Arc::new(UdpSocket::bind(any).await?);
     socket.connect(to).await?;
+    // Before that is known once, nothing can be sent without waiting.
+    socket.writable().await?;
     let engine = dtls.connect(Instant::now().into_std(), name)?;
     let link = Arc::new(DatagramLink::new(Wire::Own(Arc::clone(&socket)), engine, to));
     let mut arrived = link.begin();

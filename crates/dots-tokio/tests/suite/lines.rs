@@ -30,7 +30,12 @@ async fn a_nat_that_rebinds_moves_the_session() {
         let (mut pair, relay) = pair(backend, Weather::default(), 1).await;
         connected(&mut pair.events).await;
         pair.client.mitigate_granted(SERVER, attack(), WAIT).await.unwrap();
-        // Notifications come every second: the next one comes from elsewhere.
+        // Counters are in the answer that also promises notifications, which then come every few seconds.
+        let notified = |event: &CallHomeEvent| match event {
+            CallHomeEvent::Signal { event: ClientEvent::Status { scope }, .. } => scope.bytes_dropped.map(drop),
+            _ => None,
+        };
+        until(&mut pair.events, "notification", notified).await;
         relay.rebind();
         let (from, to) = until(&mut pair.events, "move", |event| match event {
             CallHomeEvent::Moved { from, to, .. } => Some((*from, *to)),
