@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use crate::support::{
-    CLIENT, Ca, Carrier, Filters, SERVER, WAIT, backends, call, carriers, connected, eventually, listen, until,
+    CLIENT, Ca, Carrier, Filters, SERVER, WAIT, backends, call, carriers, connected, eventually, listen,
 };
 
 /// Files for programs that want files; gone with the value.
@@ -171,6 +171,7 @@ async fn openssl_shakes_hands_by_dtls_12_and_not_by_10() {
 #[cfg(feature = "openssl")]
 #[tokio::test]
 async fn dtls_sessions_are_resumed_by_ticket_with_openssl() {
+    use crate::support::until;
     use dots_tokio::Backend;
     use dots_tokio::client::CallHomeEvent;
     if !has("openssl") {
