@@ -84,15 +84,7 @@ impl BrokerConnector {
         if let Ok(ip) = host.parse() {
             return Ok(self.race.connect(&[SocketAddr::new(ip, port)]).await?.value);
         }
-        let mut identifier = Identifier::new(host.parse()?);
-        identifier = match (if https { "_https" } else { "_http" }).parse() {
-            Ok(service) => identifier.with_service(service),
-            Err(_) => identifier,
-        };
-        if let (true, Ok(port)) = (port != default_port, Port::try_from(port)) {
-            identifier = identifier.with_port(port);
-        }
-        let request = QueryConnectRequest::new(identifier);
+        let request = question(host, https, (port != default_port).then_some(port))?;
         let mut answer = self.client.connect(request.clone()).await?;
         for _ in 1..ANSWERS {
             match self.race.connect(&ways(&answer, https)?).await {
@@ -108,8 +100,20 @@ impl BrokerConnector {
     }
 }
 
+/// What to ask about the host of a URL, and its port if that is not the scheme's own.
+pub(crate) fn question(host: &str, https: bool, port: Option<u16>) -> Result<QueryConnectRequest, InvalidName> {
+    let mut identifier = Identifier::new(host.parse()?);
+    if let Ok(service) = (if https { "_https" } else { "_http" }).parse() {
+        identifier = identifier.with_service(service);
+    }
+    if let Some(Ok(port)) = port.map(Port::try_from) {
+        identifier = identifier.with_port(port);
+    }
+    Ok(QueryConnectRequest::new(identifier))
+}
+
 /// The addresses that fit the scheme, in the broker's order.
-fn ways(answer: &QueryConnectResponse, https: bool) -> Result<Vec<SocketAddr>, ConnectError> {
+pub(crate) fn ways(answer: &QueryConnectResponse, https: bool) -> Result<Vec<SocketAddr>, ConnectError> {
     let fits = |way: &&Way| match way.transport() {
         Transport::Tls => https,
         // What the URL calls https goes where TLS is spoken, and nowhere else.

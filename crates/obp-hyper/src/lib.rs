@@ -7,6 +7,8 @@ mod clock;
 pub mod connector;
 #[cfg(feature = "client")]
 pub mod race;
+#[cfg(feature = "reqwest")]
+pub mod resolver;
 #[cfg(feature = "server")]
 pub mod server;
 

@@ -88,3 +88,20 @@ async fn an_address_is_no_question() {
     connector(&site).await.connect(&url.parse().unwrap()).await.unwrap();
     assert_eq!(site.server.knowledge().asked.load(Ordering::Relaxed), 0);
 }
+
+#[cfg(feature = "reqwest")]
+#[tokio::test]
+async fn a_user_of_reqwest_goes_where_the_broker_says() {
+    use obp_hyper::resolver::BrokerResolver;
+    let site = Site::start(Setup::default()).await;
+    *site.server.knowledge().local.lock().unwrap() = vec![web_server().await];
+    let binding = site.bind(PIN).await.unwrap();
+    let broker = Client::builder(binding).tls(Arc::clone(&site.tls)).start().await.unwrap();
+    let of = |resolver: BrokerResolver| reqwest::Client::builder().dns_resolver(Arc::new(resolver)).build().unwrap();
+    let clear = of(BrokerResolver::new(broker.clone()).in_clear_text());
+    let response = clear.get("http://local.example.com/").send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "here");
+    // What is only reached in the clear is none of the ways for https.
+    let error = of(BrokerResolver::new(broker)).get("http://local.example.com/").send().await.unwrap_err();
+    assert!(format!("{error:?}").contains("over TLS"), "{error:?}");
+}
