@@ -80,6 +80,7 @@ pub(super) fn filter(
         expires_at: UnixTime::from_secs(i64::MAX),
     };
     let mut is_empty = document.empty > 0 || (document.reputons.is_empty() && document.rejected.is_empty());
+    let broken = document.rejected.into_iter().next().map(|(_, error)| error);
     for reputon in document.reputons {
         let counter = if !query.subject().matches(query.application().subject, &reputon.rated) {
             &mut dropped.other_subject
@@ -109,6 +110,10 @@ pub(super) fn filter(
     }
     answer.dropped = dropped;
     if answer.reputons.is_empty() {
+        // Who breaks the rules wherever it matters did not say that there is no data.
+        if let Some(error) = broken.filter(|_| !is_empty) {
+            return Err(QueryError::InvalidMessage(error));
+        }
         answer.no_data = Some(if is_empty { NoData::Unknown } else { NoData::Unusable });
     }
     Ok(answer)

@@ -35,6 +35,13 @@ impl Default for Weighing {
     }
 }
 
+impl Weighing {
+    /// The confidence that is taken for granted, from 0.0 to 1.0.
+    pub(crate) fn confidence(&self) -> f64 {
+        f64::from(self.assumed_confidence.min(100)) / 100.0
+    }
+}
+
 /// What one rater of the panel brought.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -245,8 +252,8 @@ fn stand(reputon: Reputon<'static>, trust: f64, weighing: &Weighing, now: UnixTi
     if let Some(reason) = reason {
         return Standing::Uncounted { reputon, reason };
     }
-    let assumed = f64::from(weighing.assumed_confidence.min(100)) / 100.0;
-    let confidence = reputon.effective_confidence().map_or(assumed, |confidence| confidence.value());
+    let confidence =
+        reputon.effective_confidence().map_or_else(|| weighing.confidence(), |confidence| confidence.value());
     // Sample sizes are estimates: a float's precision is more than they have.
     #[allow(clippy::cast_precision_loss)]
     let share = if samples == 0 { 0.0 } else { samples as f64 / (samples as f64 + weighing.half_samples as f64) };

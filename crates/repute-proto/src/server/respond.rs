@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, VARY};
@@ -11,6 +12,7 @@ use watchfire_core::UnixTime;
 
 use super::dispatch::{Batch, Lookup, Server, problem};
 use crate::lifetime::http_date;
+use crate::panel::Weighing;
 use crate::reputon::{ExtensionValue, Reputation, Reputon, Score};
 use crate::vocabulary::Identity;
 use crate::wire::{Dialect, Digits, Format};
@@ -214,16 +216,27 @@ impl Server {
         reputons
     }
 
-    /// Both names of the identity; and what OpenDKIM reads without looking whether it is there.
+    /// Both names of the identity; and what OpenDKIM reads without looking whether it is there. What is filled in is what
+    /// a receiver takes for granted where nothing is said, so that it weighs the same with and without.
     fn complete(&self, reputon: &mut Reputon<'_>, lookup: &Lookup, now: u64) {
-        let default = self.config.opendkim.then_some(Identity::Dkim);
+        // OpenDKIM asks about names, and wants to hear of DKIM; an address is not what DKIM identifies.
+        let default = self.config.opendkim.then(|| match lookup.subject.as_str().parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => Identity::Ipv4,
+            Ok(IpAddr::V6(_)) => Identity::Ipv6,
+            Err(_) => Identity::Dkim,
+        });
         if let Some(identity) = reputon.identity().or(lookup.identity).or(default) {
             reputon.set_extension(Identity::EXTENSION, ExtensionValue::text(identity.name()));
             reputon.set_extension(Identity::ALIAS, ExtensionValue::text(identity.name()));
         }
         if self.config.opendkim {
-            reputon.confidence.get_or_insert(Score::ZERO);
-            reputon.sample_size.get_or_insert(1);
+            let assumed = Weighing::default();
+            if reputon.confidence.is_none() {
+                let confidence = Score::new(assumed.confidence()).unwrap_or(Score::ZERO);
+                let said = reputon.rater_authenticity.clone();
+                reputon.confidence = Some(said.unwrap_or(confidence));
+            }
+            reputon.sample_size.get_or_insert(assumed.assumed_samples);
             reputon.generated.get_or_insert(now);
             if reputon.rate().is_none() {
                 reputon.set_extension("rate", ExtensionValue::number(self.config.opendkim_rate));

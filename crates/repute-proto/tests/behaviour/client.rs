@@ -308,6 +308,20 @@ fn another_application_spoils_the_whole_answer() {
 }
 
 #[test]
+fn reputons_that_break_the_rules_are_not_taken_for_no_data() {
+    for more in [",\"rating\":0.1", ",\"confidence\":1e300", ",\"sample-size\":-1"] {
+        let mut world = ready(|_| {});
+        world.ask(AT, "a.example");
+        world.answer(&about("a.example", more));
+        assert!(matches!(failed(&mut world), QueryError::InvalidMessage(_)), "{more}");
+        // Nor is it kept.
+        world.ask(AT, "a.example");
+        world.answer(&about("a.example", ""));
+        assert_eq!(answered(&mut world).0.reputons.len(), 1);
+    }
+}
+
+#[test]
 fn no_data_is_an_answer_and_is_kept() {
     for (body, reason) in [
         (r#"{"application":"email-id","reputons":[]}"#.to_owned(), NoData::Unknown),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
+use repute_proto::panel::combine;
 use repute_proto::server::{Batch, RateLimit, RateLimiter};
 use repute_proto::{
-    Decoder, Dialect, Dispatch, ExtensionValue, Identity, Lookup, Reputon, Score, Server, ServerConfig,
+    Decoder, Dialect, Dispatch, ExtensionValue, Identity, Lookup, Reputon, Score, Server, ServerConfig, Weighing,
 };
 use watchfire_core::{Instant, UnixTime};
 
@@ -244,6 +245,45 @@ fn opendkim_finds_all_it_reads_and_dkim_last() {
     config.templates.push("https://{service}/{application}/{subject}".parse().unwrap());
     config.templates.push(format!("http://{{service}}/{}", "x".repeat(1024)).parse().unwrap());
     assert_eq!(config.opendkim_faults().len(), 2);
+}
+
+#[test]
+fn what_is_filled_in_for_opendkim_weighs_what_silence_does() {
+    let weigh = |opendkim: bool, found: Reputon<'static>| {
+        let server = server(|config| config.opendkim = opendkim);
+        let named = lookup(&server, "/email-id/example.org/spam", &[]);
+        let response = server.respond(NOW, &named, vec![found]);
+        let document = Decoder::new().decode("application/reputon+json", response.body()).unwrap().into_owned();
+        let query = crate::support::query("example.org");
+        let said = document.reputons.into_iter().map(|reputon| (crate::support::service("a.example"), 1.0, reputon));
+        combine(&query, said.collect(), &Weighing::default(), NOW).combined["spam"].weight
+    };
+    let sure = Score::new(0.9).unwrap();
+    for found in [
+        reputon("spam"),
+        reputon("spam").with_confidence(sure.clone()),
+        reputon("spam").with_sample_size(990),
+        reputon("spam").with_confidence(sure).with_sample_size(990),
+    ] {
+        let (with, without) = (weigh(true, found.clone()), weigh(false, found));
+        assert!(without > 0.0 && (with - without).abs() < 1e-9, "{with} {without}");
+    }
+}
+
+#[test]
+fn addresses_are_not_said_to_be_what_dkim_identifies() {
+    let server = server(|_| {});
+    for (subject, identity) in
+        [("192.0.2.1", Identity::Ipv4), ("2001%3Adb8%3A%3A1", Identity::Ipv6), ("example.org", Identity::Dkim)]
+    {
+        let named = lookup(&server, &format!("/email-id/{subject}/spam"), &[]);
+        let found = Reputon::new("r", "spam", named.subject.as_str().to_owned(), Score::ZERO);
+        for found in [vec![found], Vec::new()] {
+            let response = server.respond(NOW, &named, found);
+            let document = Decoder::new().decode("application/reputon+json", response.body()).unwrap();
+            assert_eq!(document.reputons[0].identity(), Some(identity), "{subject}");
+        }
+    }
 }
 
 #[test]
