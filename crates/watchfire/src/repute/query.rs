@@ -73,6 +73,10 @@ pub struct Finding {
     pub verdict: Verdict,
     /// Those of the opinions that are no reputons, as the panel has them.
     asked: Option<Verdict>,
+    /// What the system, TLS or HTTP said about services that could not be asked.
+    troubles: Vec<(Service, String)>,
+    /// Whether several were asked, so that what counts is what they say together.
+    is_combined: bool,
     /// What the lists said.
     lists: Vec<(Blocklist, Result<Vec<Reputon<'static>>, Failure>)>,
 }
@@ -174,7 +178,16 @@ impl Asker {
             verdict.is_complete = asked.is_complete;
         }
         verdict.is_complete &= lists.iter().all(|(_, said)| said.is_ok());
-        Ok(Finding { query, verdict, asked, lists })
+        let mut troubles = Vec::new();
+        for opinion in asked.iter().flat_map(|asked| &asked.opinions) {
+            if let Standing::Failed(error) = &opinion.standing
+                && is_below(error)
+            {
+                let trouble = self.panel.as_ref().and_then(|panel| panel.last_trouble(&opinion.service));
+                troubles.extend(trouble.map(|trouble| (opinion.service.clone(), trouble)));
+            }
+        }
+        Ok(Finding { query, verdict, asked, troubles, is_combined: self.sources.len() > 1, lists })
     }
 
     /// How many exchanges were made so far, of templates and of answers.
@@ -310,7 +323,9 @@ impl Asker {
                 Standing::NoData(NoData::NotFound) => line(&service, "no-data", None, 0.0, "not this application")?,
                 Standing::NoData(NoData::Unusable) => line(&service, "no-data", None, 0.0, "nothing of it answers")?,
                 Standing::NoData(_) => line(&service, "no-data", None, 0.0, "")?,
-                Standing::Failed(error) => line(&service, "failed", None, 0.0, &error.to_string())?,
+                Standing::Failed(error) => {
+                    line(&service, "failed", None, 0.0, &finding.told(&opinion.service, error))?;
+                }
                 _ => line(&service, "pending", None, 0.0, "no answer in time")?,
             }
         }
@@ -348,8 +363,18 @@ impl Finding {
         weight.unwrap_or(0.0)
     }
 
+    /// Why a service gave no answer, with what lies below it.
+    fn told(&self, service: &Service, error: &QueryError) -> String {
+        match self.troubles.iter().find(|(troubled, _)| troubled == service) {
+            Some((_, trouble)) => format!("{error} ({trouble})"),
+            None => error.to_string(),
+        }
+    }
+
     fn is_silent(&self) -> bool {
-        self.verdict.local.is_none() && self.reputons().next().is_none()
+        let is_nothing =
+            if self.is_combined { self.verdict.combined.is_empty() } else { self.reputons().next().is_none() };
+        self.verdict.local.is_none() && is_nothing
     }
 
     /// How the command ends: with data it is done; without, somebody must have said that there is none.
@@ -361,13 +386,20 @@ impl Finding {
             return Ok(());
         }
         let subject = self.query.subject();
+        if self.reputons().next().is_some() {
+            return Err(Failure::refused("nothing that was said has any weight").at(subject));
+        }
+        let nobody =
+            if self.verdict.is_complete { "no rater has data" } else { "no rater has data, of those that answered" };
         let mut failed = None;
         for opinion in self.asked.iter().flat_map(|asked| &asked.opinions) {
             match &opinion.standing {
                 Standing::Failed(error) => {
-                    failed.get_or_insert_with(|| query_failure(error).at(&opinion.service));
+                    failed.get_or_insert_with(|| {
+                        Failure::new(blame(error), self.told(&opinion.service, error)).at(&opinion.service)
+                    });
                 }
-                Standing::NoData(_) => return Err(Failure::refused("no rater has data").at(subject)),
+                Standing::NoData(_) => return Err(Failure::refused(nobody).at(subject)),
                 _ => {
                     failed.get_or_insert_with(|| Failure::unreachable("no answer in time").at(&opinion.service));
                 }
@@ -375,7 +407,7 @@ impl Finding {
         }
         for (_, said) in &self.lists {
             match said {
-                Ok(_) => return Err(Failure::refused("no rater has data").at(subject)),
+                Ok(_) => return Err(Failure::refused(nobody).at(subject)),
                 Err(failure) => {
                     failed.get_or_insert_with(|| failure.clone());
                 }
@@ -512,25 +544,37 @@ fn round(value: f64) -> f64 {
 
 fn client_failure(error: &ClientError) -> Failure {
     match error {
-        ClientError::Query { service, error, .. } => query_failure(error).at(service),
+        ClientError::Query { service, error, .. } => Failure::new(blame(error), error.to_string()).at(service),
         error => Failure::usage(error.to_string()),
     }
 }
 
-/// An error by whom it blames.
-fn query_failure(error: &QueryError) -> Failure {
+/// Whether the reason lies below the protocol.
+fn is_below(error: &QueryError) -> bool {
+    matches!(error, QueryError::Exchange(_) | QueryError::Template(TemplateProblem::Exchange(_)) | QueryError::TimedOut)
+}
+
+/// Whose fault an error is. Only a refusal is a "no": a service in trouble must not look like one without data.
+fn blame(error: &QueryError) -> Blame {
     let exchange = |failure: &ExchangeFailure| match failure {
         ExchangeFailure::TooLarge => Blame::PeerMisbehaved,
         _ => Blame::Unreachable,
     };
-    let blame = match error {
+    match error {
         QueryError::Exchange(failure) | QueryError::Template(TemplateProblem::Exchange(failure)) => exchange(failure),
-        QueryError::TimedOut => Blame::Unreachable,
-        QueryError::InvalidMessage(_) | QueryError::WrongApplication(_) => Blame::PeerMisbehaved,
-        QueryError::Template(TemplateProblem::Status(_)) => Blame::PeerRefused,
-        QueryError::Template(_) => Blame::PeerMisbehaved,
+        QueryError::TimedOut
+        | QueryError::RateLimited { .. }
+        | QueryError::Status(500..)
+        | QueryError::Template(TemplateProblem::Status(429 | 500..)) => Blame::Unreachable,
+        QueryError::Template(TemplateProblem::Status(400..=499)) => Blame::PeerRefused,
+        QueryError::InvalidMessage(_)
+        | QueryError::WrongApplication(_)
+        | QueryError::Redirect(_)
+        | QueryError::Template(_) => Blame::PeerMisbehaved,
         QueryError::LimitExceeded(_) => Blame::Usage,
         _ => Blame::PeerRefused,
-    };
-    Failure::new(blame, error.to_string())
+    }
 }
+
+#[cfg(test)]
+mod tests;

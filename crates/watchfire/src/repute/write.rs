@@ -1,7 +1,7 @@
 //! Writing entries to a store: all of an import, or nothing of it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use repute_proto::{Decoder, wire::Digits};
 use tokio::sync::mpsc;
 
 use super::data::DataUrl;
+use super::import::LINE;
 use super::row::Row;
 use super::{postgres, sqlite};
 use crate::exit::{Failure, file_failure};
@@ -72,15 +73,43 @@ pub(super) async fn write(
 fn write_file(
     path: &Path,
     replace: Option<&Replace>,
-    mut rows: mpsc::Receiver<Message>,
+    rows: mpsc::Receiver<Message>,
 ) -> Result<Option<Written>, Failure> {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
         let failure = Failure::usage("entries cannot be added to a JSON document").at(path.display());
         return Err(failure.remedy("name a file that ends in .ndjson"));
     }
+    let old = std::fs::metadata(path).ok();
+    if old.as_ref().is_some_and(|old| !old.is_file()) {
+        return Err(Failure::usage("not a file: nothing can take its place").at(path.display()));
+    }
     let (draft_path, draft) = draft(path)?;
     let failed = |error: std::io::Error| file_failure("write the entries", &draft_path, &error);
-    let mut out = BufWriter::with_capacity(1 << 20, &draft);
+    // Who may not read the old entries may not read the new ones.
+    let allowed = old.map_or(Ok(()), |old| draft.set_permissions(old.permissions())).map_err(failed);
+    let filled = allowed.and_then(|()| fill(path, (&draft_path, &draft), replace, rows));
+    let Ok(Some(written)) = filled else {
+        let _ = std::fs::remove_file(&draft_path);
+        return filled;
+    };
+    std::fs::rename(&draft_path, path).map_err(failed)?;
+    // The name is on disk when its folder is.
+    if let Some(folder) = path.parent() {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    }
+    Ok(Some(written))
+}
+
+/// Writes the old entries that stay, and the new ones.
+fn fill(
+    path: &Path,
+    (draft_path, draft): (&Path, &File),
+    replace: Option<&Replace>,
+    mut rows: mpsc::Receiver<Message>,
+) -> Result<Option<Written>, Failure> {
+    let failed = |error: std::io::Error| file_failure("write the entries", draft_path, &error);
+    let mut out = BufWriter::with_capacity(1 << 20, draft);
     let (mut removed, mut stored) = (0, 0);
     match File::open(path) {
         Ok(old) => {
@@ -89,11 +118,15 @@ fn write_file(
             let mut number = 0;
             loop {
                 line.clear();
-                let read = old.read_until(b'\n', &mut line).map_err(|error| file_failure("read", path, &error))?;
-                if read == 0 {
+                let read = old.by_ref().take(LINE as u64 + 1).read_until(b'\n', &mut line);
+                if read.map_err(|error| file_failure("read", path, &error))? == 0 {
                     break;
                 }
                 number += 1;
+                if line.len() > LINE {
+                    let failure = Failure::usage(format!("the line is longer than {LINE} octets"));
+                    return Err(failure.at(format!("{}:{number}", path.display())));
+                }
                 if line.trim_ascii().is_empty() {
                     continue;
                 }
@@ -134,16 +167,9 @@ fn write_file(
     out.flush().map_err(failed)?;
     drop(out);
     if !is_whole {
-        let _ = std::fs::remove_file(&draft_path);
         return Ok(None);
     }
     draft.sync_all().map_err(failed)?;
-    std::fs::rename(&draft_path, path).map_err(failed)?;
-    // The name is on disk when its folder is.
-    if let Some(folder) = path.parent() {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    }
     Ok(Some(Written { removed, stored }))
 }
 

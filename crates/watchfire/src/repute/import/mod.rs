@@ -30,7 +30,7 @@ pub(crate) const TEXT: &str = "dnsbl-text";
 const BATCH: usize = 4_096;
 
 /// Octets of the longest line.
-const LINE: usize = 1 << 20;
+pub(super) const LINE: usize = 1 << 20;
 
 /// What was imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -230,3 +230,22 @@ async fn a_database_server_takes_all_or_nothing_too() {
     assert_eq!(failure.blame(), crate::exit::Blame::Unreachable, "{failure}");
     assert!(data.refresh(false).await.is_err() && data.snapshot().entries() == 1, "the old entries stay");
 }
+
+#[tokio::test]
+async fn a_file_that_cannot_take_entries_stays_and_nothing_is_left_beside_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let import = Import::new();
+    let csv = import.file("a.csv", "rated,rating\na.example,0.5\n");
+    import.file("long.ndjson", &"x".repeat(LINE + 1));
+    let failure = import.run("DIR/long.ndjson", &["--csv", &csv]).await.unwrap_err().to_string();
+    assert!(failure.contains("long.ndjson:1: the line is longer"), "{failure}");
+    assert!(!import.dir.path().join("long.ndjson.importing").exists());
+    let failure = import.run("/dev/full", &["--csv", &csv]).await.unwrap_err().to_string();
+    assert!(failure.contains("not a file"), "{failure}");
+    // What only the owner may read stays so.
+    let secret = import.file("secret.ndjson", "");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    import.run("DIR/secret.ndjson", &["--csv", &csv]).await.unwrap();
+    let mode = std::fs::metadata(&secret).unwrap().permissions().mode();
+    assert_eq!((mode & 0o777, std::fs::read_to_string(&secret).unwrap().lines().count()), (0o600, 1));
+}
