@@ -4,6 +4,7 @@ import os
 import pathlib
 import queue
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -95,6 +96,29 @@ class Child:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         rollup = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
         return kib(status, "VmRSS"), kib(rollup, "Pss")
+
+
+def tool(name):
+    """A program, also where Debian hides it from users."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if not found:
+        raise CaseFailed(f"{name} is not installed")
+    return found
+
+
+def output(*command):
+    """What a program writes, which must end well."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode != 0:
+        raise CaseFailed(f"{' '.join(words)[:100]} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+    return done.stdout
+
+
+def children_cpu():
+    """CPU seconds of this program and of those it has waited for."""
+    usage, own = resource.getrusage(resource.RUSAGE_CHILDREN), resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime + own.ru_utime + own.ru_stime
 
 
 def kib(text, name):

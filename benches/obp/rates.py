@@ -13,7 +13,6 @@ import hmac
 import json
 import pathlib
 import re
-import resource
 import shutil
 import signal
 import statistics
@@ -27,7 +26,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from common import machine  # noqa: E402
 from common.net import free_port, listens  # noqa: E402
-from common.processes import CaseFailed, Folder, Foreign  # noqa: E402
+from common.processes import CaseFailed, Folder, Foreign, children_cpu, output, tool  # noqa: E402
 from common.readme import Place, escape  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -71,14 +70,6 @@ class Bench:
         return done.stdout
 
 
-def tool(name):
-    """A program, also where Debian hides it from users."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    if not found:
-        raise CaseFailed(f"{name} is not installed")
-    return found
-
-
 def wait_for(port, child, what):
     deadline = time.monotonic() + 20
     while not listens(port):
@@ -90,24 +81,11 @@ def wait_for(port, child, what):
 def measured(server, load):
     """Runs a load against a server: answers, seconds, octets of one; and what the server used for it."""
     foreign, used = Foreign(), server.cpu()
-    before = resource_children()
+    before = children_cpu()
     count, seconds, octets = load()
     cpu = server.cpu() - used
-    share = foreign.share(cpu + resource_children() - before)
+    share = foreign.share(cpu + children_cpu() - before)
     return Round(count, seconds, cpu, octets, share)
-
-
-def resource_children():
-    """CPU seconds of this program and of those it has waited for."""
-    usage, own = resource.getrusage(resource.RUSAGE_CHILDREN), resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime + own.ru_utime + own.ru_stime
-
-
-def output(*command):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode != 0:
-        raise CaseFailed(f"{command[3]} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-    return done.stdout
 
 
 def authority(folder):

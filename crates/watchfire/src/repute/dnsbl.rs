@@ -29,6 +29,9 @@ use crate::service::Context;
 /// How often a thread without packets looks whether it shall end, and whether there are new entries.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// Octets of queries that may wait while a thread gets no processor, as when entries are read anew.
+const QUEUE: usize = 4 << 20;
+
 /// A connection over TCP that asks nothing is closed after this.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -84,6 +87,8 @@ impl DnsblService {
             let failed = |error: std::io::Error| Failure::usage(format!("cannot listen: {error}")).at(address);
             let local = tcp.local_addr().map_err(failed)?;
             udp.set_read_timeout(Some(PAUSE)).map_err(failed)?;
+            // As much of it as the system allows; less does as well while nothing else takes the processor.
+            let _ = socket2::SockRef::from(&udp).set_recv_buffer_size(QUEUE);
             for _ in 0..args.threads {
                 let (list, socket) = (Arc::clone(&list), udp.try_clone().map_err(failed)?);
                 let thread = std::thread::Builder::new().name("dnsbl".into()).spawn(move || list.answer_all(&socket));

@@ -12,7 +12,7 @@ use super::snapshot::{Builder, Loaded, Loader, Shapes, Snapshot};
 use crate::exit::{Failure, file_failure};
 
 /// Octets that a thread takes at a time.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 1 << 18;
 
 /// Octets of the longest line.
 const LINE: usize = 1 << 20;
@@ -75,55 +75,56 @@ fn lines(source: &mut impl std::io::Read) -> Result<Snapshot, Broken> {
     let stop = AtomicBool::new(false);
     let (sender, receiver) = mpsc::sync_channel::<Piece>(threads);
     let receiver = Mutex::new(receiver);
+    // What was read is used again: memory that comes and goes would lie between what stays.
+    let (emptied, spare) = mpsc::channel::<Vec<u8>>();
     let (read, parts) = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
-                let loader = builder.loader();
-                scope.spawn(|| work(loader, &receiver, &stop))
+                let (loader, emptied) = (builder.loader(), emptied.clone());
+                let (receiver, stop) = (&receiver, &stop);
+                scope.spawn(move || work(loader, receiver, &emptied, stop))
             })
             .collect();
-        let read = cut(source, &sender, &stop);
+        let read = cut(source, &sender, &spare, &stop);
         drop(sender);
         let parts: Vec<_> = workers.into_iter().map(|worker| worker.join().expect("loaders do not panic")).collect();
         (read, parts)
     });
     let mut loaded = Vec::new();
     let mut first: Option<Fault> = read?;
-    for (mut pieces, shapes, fault) in parts {
+    for (part, shapes, fault) in parts {
         if let Some(fault) = fault.filter(|fault| first.as_ref().is_none_or(|first| fault.line < first.line)) {
             first = Some(fault);
         }
-        // All shapes go with the first piece: they only say what there is.
-        match pieces.first_mut() {
-            Some(piece) => piece.2 = shapes,
-            None => pieces.push((usize::MAX, Loaded::default(), shapes)),
-        }
-        loaded.append(&mut pieces);
+        loaded.push((part, shapes));
     }
     if let Some(fault) = first {
         return Err(Broken::Line(fault));
     }
-    loaded.sort_by_key(|(number, _, _)| *number);
-    Ok(builder.finish(loaded.into_iter().map(|(_, loaded, shapes)| (loaded, shapes)).collect()))
+    Ok(builder.finish(loaded))
 }
 
 /// Cuts a file into pieces of whole lines.
 fn cut(
     source: &mut impl std::io::Read,
     pieces: &mpsc::SyncSender<Piece>,
+    spare: &mpsc::Receiver<Vec<u8>>,
     stop: &AtomicBool,
 ) -> Result<Option<Fault>, Broken> {
     let (mut number, mut line) = (0, 1);
     let mut left: Vec<u8> = Vec::new();
     loop {
-        let mut octets = Vec::with_capacity(PIECE + left.len());
+        let mut octets = spare.try_recv().unwrap_or_default();
+        octets.clear();
+        octets.reserve(PIECE + left.len());
         octets.append(&mut left);
         let before = octets.len();
         source.take(PIECE as u64).read_to_end(&mut octets).map_err(Broken::Read)?;
         let is_end = octets.len() == before;
         if !is_end {
             let end = memchr::memrchr(b'\n', &octets).map_or(0, |at| at + 1);
-            left = octets.split_off(end);
+            left.extend_from_slice(octets.get(end..).unwrap_or(&[]));
+            octets.truncate(end);
             if left.len() > LINE {
                 return Ok(Some(Fault { line, what: format!("the line is longer than {LINE} octets") }));
             }
@@ -141,12 +142,17 @@ fn cut(
     }
 }
 
-type Part = (Vec<(usize, Loaded, Shapes)>, Shapes, Option<Fault>);
+type Part = (Loaded, Shapes, Option<Fault>);
 
 /// Reads pieces until there are no more, or a line is wrong. Pieces come in order, so that of several wrong lines the
 /// first is always seen by one of the threads.
-fn work(mut loader: Loader, pieces: &Mutex<mpsc::Receiver<Piece>>, stop: &AtomicBool) -> Part {
-    let mut done = Vec::new();
+fn work(
+    mut loader: Loader,
+    pieces: &Mutex<mpsc::Receiver<Piece>>,
+    emptied: &mpsc::Sender<Vec<u8>>,
+    stop: &AtomicBool,
+) -> Part {
+    let mut loaded = Loaded::default();
     let mut fault = None;
     let decoder = Decoder::new();
     loop {
@@ -156,18 +162,23 @@ fn work(mut loader: Loader, pieces: &Mutex<mpsc::Receiver<Piece>>, stop: &Atomic
         if fault.is_some() {
             continue;
         }
-        let mut loaded = Loaded::default();
-        for (line, octets) in (piece.line..).zip(piece.octets.split(|octet| *octet == b'\n')) {
+        loaded.begin(piece.number);
+        let mut from = 0;
+        let ends = memchr::memchr_iter(b'\n', &piece.octets).chain([piece.octets.len()]);
+        for (line, end) in (piece.line..).zip(ends) {
+            let octets = piece.octets.get(from..end).unwrap_or(&[]);
+            from = end + 1;
             if let Err(what) = entry(&decoder, octets, &mut loader, &mut loaded) {
                 fault = Some(Fault { line, what });
                 stop.store(true, Ordering::Relaxed);
                 break;
             }
         }
-        loaded.shrink();
-        done.push((piece.number, loaded, Shapes::default()));
+        // Nobody waits for it after the last piece.
+        let _ = emptied.send(piece.octets);
     }
-    (done, loader.end(), fault)
+    loaded.shrink();
+    (loaded, loader.end(), fault)
 }
 
 /// One line.

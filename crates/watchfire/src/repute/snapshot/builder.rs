@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use repute_proto::{Application, Identity, Reputon, SubjectSyntax};
 
-use super::record::{self, Head, Record};
-use super::{EMPTY, SEGMENT, SEGMENT_BITS, Snapshot};
+use super::record::{self, Head};
+use super::table::Table;
+use super::{Record, SEGMENT, SEGMENT_BITS, Snapshot};
 use crate::repute::place::Place;
 
 /// The extension that says what a DNSBL answers.
@@ -16,6 +17,9 @@ pub(crate) const CODE: &str = "dnsbl-code";
 
 /// Extensions are shared up to so many heads; from then on every entry has its own.
 const SHARED: usize = 1 << 16;
+
+/// Octets beyond a full segment, for the record that no longer fits.
+const SLACK: usize = 4_096;
 
 /// Segments at most: what 32 bits lead to.
 const SEGMENTS: usize = 1 << (32 - SEGMENT_BITS);
@@ -26,8 +30,7 @@ struct Shared {
     heads: Vec<Head>,
     by_octets: HashMap<Box<[u8]>, u32>,
     statements: HashMap<Box<[u8]>, u32>,
-    segments: Vec<Arc<[u8]>>,
-    taken: usize,
+    segments: Vec<Vec<u8>>,
 }
 
 /// Makes a snapshot.
@@ -44,16 +47,39 @@ pub struct Builder {
 pub struct Loaded {
     /// A hash and a place for each.
     places: Vec<u64>,
+    /// Numbers of pieces, and where in `places` they begin; what is before belongs to the first piece.
+    pieces: Vec<(usize, usize)>,
     above: Vec<u32>,
+    /// So many of `above` are in order and differ.
+    tidy: usize,
 }
 
+/// Names above others are collected up to so many before those are thrown out that were there already.
+const UNTIDY: usize = 1 << 15;
+
 impl Loaded {
+    /// What follows is from this piece of the source; pieces are put in order in the end.
+    pub fn begin(&mut self, piece: usize) {
+        self.pieces.push((piece, self.places.len()));
+        if self.above.len() > 2 * self.tidy + UNTIDY {
+            self.shrink();
+        }
+    }
+
     /// Makes it as small as it gets: names share most of what is above them.
     pub fn shrink(&mut self) {
         self.above.sort_unstable();
         self.above.dedup();
-        self.above.shrink_to_fit();
-        self.places.shrink_to_fit();
+        self.tidy = self.above.len();
+    }
+
+    /// The pieces with their numbers.
+    fn runs(&self) -> impl Iterator<Item = (usize, &[u64])> {
+        let before = self.pieces.first().map_or(self.places.len(), |(_, first)| *first);
+        let ends = self.pieces.iter().skip(1).map(|(_, start)| *start).chain([self.places.len()]);
+        let runs = self.pieces.iter().zip(ends).map(|((number, start), end)| (*number, *start, end));
+        let all = [(0, 0, before)].into_iter().chain(runs);
+        all.map(|(number, start, end)| (number, self.places.get(start..end).unwrap_or(&[])))
     }
 }
 
@@ -120,25 +146,22 @@ impl Builder {
         let mut shared = std::mem::take(&mut *lock(&self.shared));
         shared.by_octets = HashMap::new();
         shared.statements = HashMap::new();
-        let count: usize = loaded.iter().map(|(part, _)| part.places.len()).sum();
-        // Two of three slots are taken; one is always free.
-        let slots = if count == 0 { 0 } else { count + count / 2 + 1 };
         let mut snapshot = Snapshot {
             segments: shared.segments,
             heads: shared.heads,
-            slots: vec![EMPTY; slots],
+            table: Table::default(),
             hasher: self.hasher,
-            entries: 0,
             prefixes_v4: Vec::new(),
             prefixes_v6: Vec::new(),
             tree_depths: 0,
             above: Vec::new(),
         };
+        let mut runs: Vec<(usize, &[u64])> = loaded.iter().flat_map(|(part, _)| part.runs()).collect();
+        runs.sort_by_key(|(number, _)| *number);
+        let table = Table::new(runs.iter().map(|(_, run)| *run), |earlier, later| snapshot.is_same(earlier, later));
+        snapshot.table = table;
         let mut prefixes = BTreeSet::new();
         for (part, shapes) in loaded {
-            for place in part.places {
-                snapshot.insert(place);
-            }
             snapshot.above.extend(part.above);
             prefixes.extend(shapes.prefixes);
             snapshot.tree_depths |= shapes.tree_depths;
@@ -154,25 +177,12 @@ impl Builder {
 }
 
 impl Snapshot {
-    /// Puts an entry in the table, in place of one that says the same about the same.
-    fn insert(&mut self, place: u64) {
-        let hash = (place >> 32) as u32;
-        let mut at = self.slot(hash);
-        let statement =
-            |snapshot: &Self, record: &Record<'_>| snapshot.heads.get(record.head as usize).map(|head| head.statement);
-        while let Some(slot) = self.slots.get(at).copied().filter(|slot| *slot != EMPTY) {
-            if (slot >> 32) as u32 == hash
-                && let (Some(old), Some(new)) = (self.record(slot), self.record(place))
-                && old.key == new.key
-                && statement(self, &old) == statement(self, &new)
-            {
-                break;
-            }
-            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
-        }
-        if let Some(slot) = self.slots.get_mut(at) {
-            self.entries += usize::from(*slot == EMPTY);
-            *slot = place;
+    /// Whether two records say the same about the same.
+    fn is_same(&self, earlier: u32, later: u32) -> bool {
+        let statement = |record: &Record<'_>| self.heads.get(record.head as usize).map(|head| head.statement);
+        match (self.record(earlier), self.record(later)) {
+            (Some(earlier), Some(later)) => earlier.key == later.key && statement(&earlier) == statement(&later),
+            _ => false,
         }
     }
 }
@@ -213,15 +223,14 @@ impl Loader {
             self.seal();
             self.number = {
                 let mut shared = lock(&self.shared);
-                let number = shared.taken;
+                let number = shared.segments.len();
                 if number >= SEGMENTS {
                     return Err("there are more than 4 GiB of entries".to_owned());
                 }
-                shared.taken += 1;
-                shared.segments.push(Arc::from([]));
+                shared.segments.push(Vec::new());
                 number
             };
-            self.segment.reserve_exact(SEGMENT + 4096);
+            self.segment.reserve_exact(SEGMENT + SLACK);
             self.segment.extend_from_slice(&record);
             return self.put(0, loaded);
         }
@@ -248,13 +257,14 @@ impl Loader {
         }
     }
 
-    /// Keeps the segment that is written.
+    /// Keeps the segment that is written, where it is.
     fn seal(&mut self) {
         if !self.segment.is_empty() {
+            let mut segment = std::mem::take(&mut self.segment);
+            segment.shrink_to_fit();
             if let Some(place) = lock(&self.shared).segments.get_mut(self.number) {
-                *place = Arc::from(self.segment.as_slice());
+                *place = segment;
             }
-            self.segment.clear();
         }
     }
 

@@ -1,37 +1,33 @@
-//! All entries of a source in memory, as small as they get: about 40 octets each, in place of the 200 of a line.
+//! All entries of a source in memory, as small as they get: about 35 octets each, in place of the 200 of a line.
 //!
 //! Entries are octets in segments of one MiB; what many of them share (application, assertion, rater, extensions) is
-//! kept once. A table of 8-octet slots leads from the hash of a subject to its entries. Hashes are keyed: whoever writes
-//! lists cannot make them collide. A snapshot never changes; a new one takes its place.
+//! kept once. A table of six octets an entry leads from the hash of a subject to its entries. Hashes are keyed: whoever
+//! writes lists cannot make them collide. A snapshot never changes; a new one takes its place.
 
 mod builder;
 mod record;
+mod table;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 pub(crate) use builder::CODE;
 pub use builder::{Builder, Loaded, Loader, Shapes};
 pub use record::{Head, Record};
 
 use super::place::{self, Target};
+use table::Table;
 
 /// Octets of a segment, and the bits of an offset in it.
 const SEGMENT: usize = 1 << SEGMENT_BITS;
 const SEGMENT_BITS: u32 = 20;
 
-/// A slot that leads nowhere.
-const EMPTY: u64 = u64::MAX;
-
 /// Entries, found by their subjects.
 pub struct Snapshot {
-    segments: Vec<Arc<[u8]>>,
+    segments: Vec<Vec<u8>>,
     heads: Vec<Head>,
-    /// The upper half is a hash, the lower one where the record is.
-    slots: Vec<u64>,
+    table: Table,
     hasher: RandomState,
-    entries: usize,
     /// Lengths of the networks' prefixes, longest first.
     prefixes_v4: Vec<u8>,
     prefixes_v6: Vec<u8>,
@@ -55,7 +51,7 @@ pub struct Hit<'s> {
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot").field("entries", &self.entries).finish_non_exhaustive()
+        f.debug_struct("Snapshot").field("entries", &self.entries()).finish_non_exhaustive()
     }
 }
 
@@ -67,13 +63,13 @@ impl Snapshot {
 
     /// How many entries there are.
     pub fn entries(&self) -> usize {
-        self.entries
+        self.table.len()
     }
 
     /// About how many octets it takes.
     pub fn octets(&self) -> usize {
-        let segments: usize = self.segments.iter().map(|segment| segment.len()).sum();
-        segments + self.slots.len() * 8 + self.above.len() * 4 + self.heads.len() * size_of::<Head>()
+        let segments: usize = self.segments.iter().map(Vec::len).sum();
+        segments + self.table.octets() + self.above.len() * 4 + self.heads.len() * size_of::<Head>()
     }
 
     /// What the entries share: every application, assertion and rater stands in one of these.
@@ -108,32 +104,17 @@ impl Snapshot {
         (self.hasher.hash_one(key) >> 32) as u32
     }
 
-    fn slot(&self, hash: u32) -> usize {
-        // The hash as a fraction of the table.
-        ((u64::from(hash) * self.slots.len() as u64) >> 32) as usize
-    }
-
-    fn record(&self, slot: u64) -> Option<Record<'_>> {
-        let place = slot as u32;
+    fn record(&self, place: u32) -> Option<Record<'_>> {
         let segment = self.segments.get((place >> SEGMENT_BITS) as usize)?;
         Record::read(segment.get(place as usize & (SEGMENT - 1)..)?)
     }
 
     /// The records with this key.
     fn matches<'s>(&'s self, key: &[u8], mut each: impl FnMut(Record<'s>)) {
-        if self.slots.is_empty() {
-            return;
-        }
-        let hash = self.hash(key);
-        let mut at = self.slot(hash);
-        // There is always an empty slot.
-        while let Some(slot) = self.slots.get(at).copied().filter(|slot| *slot != EMPTY) {
-            if (slot >> 32) as u32 == hash
-                && let Some(record) = self.record(slot).filter(|record| record.key == key)
-            {
+        for place in self.table.places(self.hash(key)) {
+            if let Some(record) = self.record(place).filter(|record| record.key == key) {
                 each(record);
             }
-            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
         }
     }
 }
