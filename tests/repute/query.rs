@@ -85,7 +85,7 @@ fn who_answers_nonsense_is_not_believed() {
             4,
         ),
         (&[TEMPLATE, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<p>listed!"], 4),
-        (&[TEMPLATE, "HTTP/1.1 429 Too Many\r\nRetry-After: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"], 1),
+        (&[TEMPLATE, "HTTP/1.1 429 Too Many\r\nRetry-After: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"], 3),
         (&["nonsense\r\n\r\n"], 3),
     ] {
         let address = canned(responses);
