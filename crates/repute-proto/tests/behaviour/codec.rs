@@ -52,6 +52,44 @@ fn repeated_names_are_found_at_every_level_of_a_reputon() {
     assert_eq!(Decoder::new().decode_json(fine.as_bytes()).unwrap().reputons[0].extensions.len(), 2);
 }
 
+/// Every member however it is written: the reader has a short way for what most senders write.
+#[test]
+fn names_and_numbers_may_be_spaced_and_escaped() {
+    let plain =
+        br#"{"application":"a","reputons":[{"rater":"r","assertion":"b","rated":"x","rating":0.5,"confidence":0.25,
+        "normal-rating":0.75,"sample-size":0,"generated":1234567890123456789,"expires":18446744073709551615,
+        "rater-authenticity":1.0}]}"#;
+    let expected = Decoder::new().decode_json(plain).unwrap();
+    assert_eq!(expected.rejected, []);
+    let reputon = &expected.reputons[0];
+    let counts = (reputon.sample_size, reputon.generated, reputon.expires);
+    assert_eq!(counts, (Some(0), Some(1_234_567_890_123_456_789), Some(u64::MAX)));
+    let text = std::str::from_utf8(plain).unwrap();
+    let names = ["rater", "assertion", "rated", "rating", "confidence", "normal-rating", "sample-size", "generated"];
+    for name in names.into_iter().chain(["expires", "rater-authenticity"]) {
+        let (first, rest) = name.split_at(1);
+        let escaped = format!("\\u{:04x}{rest}", first.as_bytes()[0]);
+        for (written, decoder) in [
+            (format!("\n \"{name}\"\t: "), strict()),
+            (format!("\"{escaped}\":"), strict()),
+            (format!(" \"{}\":", name.to_uppercase()), Decoder::new()),
+        ] {
+            let body = text.replace(&format!("\"{name}\":"), &written);
+            assert_ne!(body, text);
+            assert_eq!(decoder.decode_json(body.as_bytes()), Ok(expected.clone()), "{body}");
+        }
+        let known_as_more = text.replace(&format!("\"{name}\":"), &format!("\"{name}s\":"));
+        let read = Decoder::new().decode_json(known_as_more.as_bytes()).unwrap();
+        assert!(read.reputons.iter().all(|reputon| reputon.extensions.len() == 1), "{name}s is an extension");
+    }
+    for bad in ["01", "18446744073709551616", "1.5", "-1", "00"] {
+        let body = text.replace("1234567890123456789", bad);
+        assert_ne!(Decoder::new().decode_json(body.as_bytes()), Ok(expected.clone()), "{bad}");
+    }
+    let lenient = text.replace("1234567890123456789", "5e1");
+    assert_eq!(Decoder::new().decode_json(lenient.as_bytes()).unwrap().reputons[0].generated, Some(50));
+}
+
 #[test]
 fn numbers_have_their_ranges() {
     let score = |name| DecodeErrorKind::OutOfRange { name, wanted: "a number from 0.0 to 1.0" };

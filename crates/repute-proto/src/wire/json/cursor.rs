@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::Limit;
+use crate::wire::member::Member;
 use crate::wire::{DecodeError, DecodeErrorKind};
 
 /// A place in a JSON text.
@@ -84,6 +85,41 @@ impl<'a> Cursor<'a> {
         let name = self.string()?;
         self.expect(b':', "a colon was expected")?;
         Ok(name)
+    }
+
+    /// The name of a member that the format defines, and its colon, if it is written without spaces and escapes;
+    /// else nothing is taken, and [`Self::name`] reads what stands there.
+    #[inline]
+    pub(super) fn known_name(&mut self) -> Option<Member> {
+        self.peek();
+        let (member, rest) = Member::at_start(self.rest.strip_prefix('"')?)?;
+        self.rest = rest;
+        Some(member)
+    }
+
+    /// A whole number of at most nineteen digits; else nothing is taken, and [`Self::number`] reads what stands there.
+    #[inline]
+    pub(super) fn count(&mut self) -> Option<u64> {
+        let octets = self.rest.as_bytes();
+        let mut count = 0_u64;
+        let mut len = 0_usize;
+        let behind = loop {
+            let octet = octets.get(len).copied();
+            match octet {
+                // Nineteen digits fit into 64 bits.
+                Some(digit @ b'0'..=b'9') if len < 19 => {
+                    count = count.wrapping_mul(10).wrapping_add(u64::from(digit & 0xf));
+                    len = len.wrapping_add(1);
+                }
+                _ => break octet,
+            }
+        };
+        let goes_on = matches!(behind, Some(b'0'..=b'9' | b'.' | b'e' | b'E'));
+        if len == 0 || goes_on || (len > 1 && octets.first() == Some(&b'0')) {
+            return None;
+        }
+        self.skip(len);
+        Some(count)
     }
 
     /// A string, behind white space.

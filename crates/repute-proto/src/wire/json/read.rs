@@ -9,6 +9,18 @@ use crate::reputon::{ExtensionValue, Reputation};
 use crate::wire::member::{COUNT, Draft, Kind, Member, SCORE};
 use crate::wire::{DecodeError, DecodeErrorKind, Dialect, Strictness};
 
+/// The name of a member of a reputon.
+enum Name<'a> {
+    Known(Member),
+    Extension(Cow<'a, str>),
+}
+
+impl<'a> From<Cow<'a, str>> for Name<'a> {
+    fn from(name: Cow<'a, str>) -> Self {
+        Member::from_name(&name).map_or(Self::Extension(name), Self::Known)
+    }
+}
+
 /// How reputons of this document are read.
 struct Reader<'a, 'l> {
     cursor: Cursor<'a>,
@@ -250,7 +262,8 @@ impl<'a> Reader<'a, '_> {
     #[inline]
     fn member_name(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         let name = self.cursor.name()?;
-        if self.folds && name.bytes().any(|octet| octet.is_ascii_uppercase()) {
+        // Without a way out of the loop, so that the compiler looks at many octets at once.
+        if self.folds && name.bytes().fold(false, |found, octet| found | octet.is_ascii_uppercase()) {
             let folded = name.to_ascii_lowercase();
             // Only names that the format defines: those of extensions are others' business.
             if Member::from_name(&folded).is_some() || matches!(folded.as_str(), "reputon" | "application" | "reputons")
@@ -283,7 +296,10 @@ impl<'a> Reader<'a, '_> {
         let mut count = 0_usize;
         let mut more = !self.cursor.take(b'}');
         while more {
-            let name = self.member_name()?;
+            let name = match self.cursor.known_name() {
+                Some(member) => Name::Known(member),
+                None => Name::from(self.member_name()?),
+            };
             self.cursor.peek();
             let at = self.cursor.offset();
             count = count.wrapping_add(1);
@@ -315,21 +331,16 @@ impl<'a> Reader<'a, '_> {
 
     /// One member: an outer error ends the document, an inner one the reputon.
     #[inline]
-    fn member(
-        &mut self,
-        draft: &mut Draft<'a>,
-        name: Cow<'a, str>,
-    ) -> Result<Result<(), DecodeErrorKind>, DecodeError> {
-        let Some(member) = Member::from_name(&name) else {
-            let value = extension_value(&mut self.cursor);
-            let value = match value {
-                Ok(value) => value,
-                Err(DecodeError { kind: kind @ DecodeErrorKind::Repeated(_), .. }) => {
-                    return Ok(Err(kind));
-                }
-                Err(error) => return Err(error),
-            };
-            return Ok(draft.extension(name, value, false));
+    fn member(&mut self, draft: &mut Draft<'a>, name: Name<'a>) -> Result<Result<(), DecodeErrorKind>, DecodeError> {
+        let member = match name {
+            Name::Known(member) => member,
+            Name::Extension(name) => {
+                return match extension_value(&mut self.cursor) {
+                    Ok(value) => Ok(draft.extension(name, value, false)),
+                    Err(DecodeError { kind: kind @ DecodeErrorKind::Repeated(_), .. }) => Ok(Err(kind)),
+                    Err(error) => Err(error),
+                };
+            }
         };
         let first = draft.first(member);
         let next = self.cursor.peek();
@@ -343,6 +354,10 @@ impl<'a> Reader<'a, '_> {
                 draft.score(member, Cow::Borrowed(number))
             }
             (Kind::Count, Some(b'-' | b'0'..=b'9')) => {
+                if let Some(count) = self.cursor.count() {
+                    draft.count(member, count);
+                    return Ok(first);
+                }
                 let (number, whole) = self.cursor.number()?;
                 let count = match number.parse() {
                     Ok(count) => Some(count),
