@@ -101,21 +101,15 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(super) fn count(&mut self) -> Option<u64> {
         let octets = self.rest.as_bytes();
-        let mut count = 0_u64;
-        let mut len = 0_usize;
-        let behind = loop {
-            let octet = octets.get(len).copied();
-            match octet {
-                // Nineteen digits fit into 64 bits.
-                Some(digit @ b'0'..=b'9') if len < 19 => {
-                    count = count.wrapping_mul(10).wrapping_add(u64::from(digit & 0xf));
-                    len = len.wrapping_add(1);
-                }
-                _ => break octet,
-            }
-        };
-        let goes_on = matches!(behind, Some(b'0'..=b'9' | b'.' | b'e' | b'E'));
-        if len == 0 || goes_on || (len > 1 && octets.first() == Some(&b'0')) {
+        let (mut rest, mut count) = (octets, 0_u64);
+        while let [digit @ b'0'..=b'9', behind @ ..] = rest {
+            count = count.wrapping_mul(10).wrapping_add(u64::from(digit & 0xf));
+            rest = behind;
+        }
+        let len = octets.len().wrapping_sub(rest.len());
+        let is_led_by_zero = len > 1 && octets.first() == Some(&b'0');
+        // Nineteen digits fit into 64 bits.
+        if !(1..=19).contains(&len) || is_led_by_zero || matches!(rest, [b'.' | b'e' | b'E', ..]) {
             return None;
         }
         self.skip(len);
