@@ -11,10 +11,13 @@ pub mod jose;
 mod json;
 pub mod limits;
 pub mod names;
+mod now;
 pub mod rendezvous;
 pub mod star;
 pub mod template;
 pub mod time;
+pub mod url;
 
 pub use error::{DecodeError, DecodeErrorKind};
 pub use limits::Limits;
+pub use now::Now;

@@ -1,4 +1,4 @@
-//! ACME: its messages, its challenges, the server of a CA. [RFC 8555](https://www.rfc-editor.org/rfc/rfc8555)
+//! ACME: its messages, its challenges, the client, the server of a CA. [RFC 8555](https://www.rfc-editor.org/rfc/rfc8555)
 //!
 //! Messages are read strictly where their meaning hangs on it, and keep members that they do not know, because STAR and
 //! delegation are such members to those who know neither.
@@ -6,6 +6,8 @@
 mod account;
 mod authorization;
 pub mod challenge;
+pub mod client;
+mod delegation;
 mod directory;
 mod identifier;
 mod order;
@@ -15,6 +17,7 @@ pub mod server;
 
 pub use account::{Account, AccountStatus, NewAccount};
 pub use authorization::{Authorization, AuthorizationStatus, Challenge, ChallengeKind, ChallengeStatus};
+pub use delegation::{Delegation, decode_delegations, encode_delegations};
 pub use directory::{Directory, Meta};
 pub use identifier::{Identifier, IdentifierKind};
 pub use order::{Finalize, NewOrder, Order, OrderStatus};

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(feature = "ring")]
 
+mod client;
+mod client_kit;
 mod jose;
 mod messages;
 mod relay;
