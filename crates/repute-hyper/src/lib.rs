@@ -2,8 +2,6 @@
 
 #[cfg(feature = "client")]
 pub mod client;
-#[cfg(any(feature = "client", feature = "server"))]
-mod clock;
 #[cfg(feature = "server")]
 pub mod server;
 

@@ -13,10 +13,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use watchfire_core::{ExchangeMachine, Instant, Output};
+use watchfire_hyper::Clock;
 
 use super::ClientError;
 use super::pool::{ClientCounters, Pool, Trouble};
-use crate::clock::Clock;
 
 /// A machine that asks for exchanges and answers questions.
 pub(super) trait Asking:

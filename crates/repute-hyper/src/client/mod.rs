@@ -19,7 +19,6 @@
 //! ```
 
 mod access;
-mod connector;
 mod drive;
 mod pool;
 
@@ -36,8 +35,7 @@ pub use access::{Access, Address, InvalidAddress};
 use drive::{Asking, Deed, Driver};
 use pool::Pool;
 pub use pool::{ClientCounters, ClientLimits};
-
-use crate::clock::Clock;
+use watchfire_hyper::Clock;
 
 /// An answer, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,8 +131,7 @@ impl ClientBuilder {
 
     fn parts(self) -> std::io::Result<(Machine, Pool, Clock)> {
         let clock = Clock::start();
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| std::io::Error::other(error.to_string()))?;
+        let seed = watchfire_hyper::seed()?;
         let mut machine = Machine::new(Arc::new(self.config), seed, clock.now());
         for (service, access) in self.access {
             machine.set_access(&service, access.credentials, access.headers);

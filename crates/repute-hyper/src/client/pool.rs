@@ -16,9 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use repute_proto::Service;
 use repute_proto::client::{ExchangeFailure, ExchangeRequest, Received};
 use tokio::sync::Semaphore;
-
-use super::connector::Connector;
-use crate::clock::Clock;
+use watchfire_hyper::{Clock, Connector};
 
 /// Bounds of the HTTP side of a client; those of the protocol are in [`Config`](repute_proto::client::Config), of which
 /// `exchange_timeout` holds for all of an exchange: waiting for its turn, connecting, TLS, head and body.
@@ -97,7 +95,10 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("repute-hyper/", env
 impl Pool {
     pub(super) fn new(tls: rustls::ClientConfig, limits: ClientLimits) -> Self {
         let counters = Arc::new(ClientCounters::default());
-        let connector = Connector::new(tls, limits.connect, Arc::clone(&counters));
+        let counted = Arc::clone(&counters);
+        let connector = Connector::new(tls, limits.connect).on_connected(move || {
+            counted.connections.fetch_add(1, Ordering::Relaxed);
+        });
         let head = u32::try_from(limits.head_octets).unwrap_or(u32::MAX);
         let client = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())

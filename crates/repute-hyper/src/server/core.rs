@@ -6,12 +6,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::{Body as _, Incoming};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use repute_proto::server::Batch;
 use repute_proto::{Dispatch, Lookup, Reputon, Server as Machine, ServerConfig};
 use tokio::sync::Semaphore;
 use watchfire_core::UnixTime;
+use watchfire_hyper::{BodyError, Clock, ConnectionEvent, Peer, Security, Site, read_body};
 
 use super::events::{Observer, ServerCounters, ServerEvent, count};
 use super::expiry::ExpiryPolicy;
@@ -19,15 +20,6 @@ use super::keys::{Holder, Keys};
 use super::limits::ServerLimits;
 use super::rate::Rates;
 use super::store::{Store, StoreError};
-use crate::clock::Clock;
-
-/// How a request came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Security {
-    Clear,
-    Loopback,
-    Tls,
-}
 
 /// All that answers requests.
 pub(super) struct Core {
@@ -46,16 +38,10 @@ pub(super) struct Core {
     pub(super) clock: Clock,
 }
 
-impl Core {
-    /// Answers a request.
-    pub(super) async fn exchange(
-        &self,
-        request: Request<Incoming>,
-        from: SocketAddr,
-        security: Security,
-    ) -> Response<Full<Bytes>> {
+impl Site for Core {
+    async fn respond(&self, request: Request<Incoming>, peer: Peer) -> Response<Full<Bytes>> {
         count(&self.counters.requests);
-        let response = match self.answer(request, from, security).await {
+        let response = match self.answer(request, peer).await {
             Ok(response) => response,
             Err(response) => *response,
         };
@@ -69,13 +55,28 @@ impl Core {
         response.map(Full::new)
     }
 
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        from: SocketAddr,
-        security: Security,
-    ) -> Result<Response<Bytes>, Box<Response<Bytes>>> {
-        let holder = self.admit(&request, from, security)?;
+    fn tell(&self, event: ConnectionEvent<'_>) {
+        let (counter, event) = match event {
+            ConnectionEvent::AcceptFailed { error } => return self.tell(ServerEvent::AcceptFailed { error }),
+            ConnectionEvent::Connected { .. } => return count(&self.counters.connections),
+            ConnectionEvent::Broken { from, error } => (&self.counters.broken, ServerEvent::Broken { from, error }),
+            ConnectionEvent::HandshakeFailed { from, error } => {
+                (&self.counters.handshakes_failed, ServerEvent::HandshakeFailed { from, error })
+            }
+            ConnectionEvent::Refused { from } => {
+                (&self.counters.connections_refused, ServerEvent::ConnectionRefused { from })
+            }
+            _ => return,
+        };
+        count(counter);
+        self.tell(event);
+    }
+}
+
+impl Core {
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Result<Response<Bytes>, Box<Response<Bytes>>> {
+        let from = peer.address;
+        let holder = self.admit(&request, from, peer.security)?;
         let (parts, body) = request.into_parts();
         let is_batch = self.config.batch
             && parts.method == Method::POST
@@ -130,26 +131,18 @@ impl Core {
         Ok(holder)
     }
 
-    /// A body, as far as it may go and in the time that it has.
+    /// The body of a batch.
     async fn read(&self, body: Incoming) -> Result<Bytes, Box<Response<Bytes>>> {
-        let refuse = |status, text| {
+        let read = read_body(body, self.limits.body_octets, self.limits.body).await;
+        read.map_err(|error| {
             count(&self.counters.bodies_refused);
-            Err(Box::new(bare(status, text)))
-        };
-        const TOO_LARGE: &str = "the body is too large";
-        // An announced length is only believed where it is too much.
-        if body.size_hint().lower() > self.limits.body_octets as u64 {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE);
-        }
-        let whole = Limited::new(body, self.limits.body_octets).collect();
-        match tokio::time::timeout(self.limits.body, whole).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                refuse(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE)
-            }
-            Ok(Err(_)) => refuse(StatusCode::BAD_REQUEST, "the body broke off"),
-            Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
-        }
+            let text = match error {
+                BodyError::TooLarge => "the body is too large",
+                BodyError::TooSlow => "the body came too slowly",
+                _ => "the body broke off",
+            };
+            Box::new(bare(error.status(), text))
+        })
     }
 
     async fn look_up(&self, now: UnixTime, lookup: &Lookup) -> Result<Response<Bytes>, Box<Response<Bytes>>> {
@@ -246,7 +239,7 @@ mod tests {
             keys.add_key("filter", "s3cret", None).unwrap();
             let server = Server::builder(ServerConfig::new("r"), Nothing).keys(keys).keys_in_clear_text(is_configured);
             let server = server.start();
-            let core = &server.shared.core;
+            let core = server.inner.site();
             let status = |security, key: Option<&str>, path: &str| {
                 let request = Request::get(path);
                 let request = key.into_iter().fold(request, |request, key| request.header("x-api-key", key));
@@ -262,7 +255,7 @@ mod tests {
             assert_eq!(status(Security::Tls, None, asked), Err(401));
             assert_eq!(status(Security::Clear, None, "/.well-known/repute-template"), Ok(false));
             server.set_keys(None);
-            let core = &server.shared.core;
+            let core = server.inner.site();
             assert!(core.admit(&Request::get(asked).body(()).unwrap(), from, Security::Clear).is_ok());
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use repute_proto::server::RateLimit;
+use watchfire_hyper::ConnectionLimits;
 
 /// Bounds of the HTTP side; those of requests are in [`ServerConfig::limits`](repute_proto::ServerConfig::limits).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,22 @@ pub struct ServerLimits {
     pub lookups: usize,
     /// Requests of one address (of one /64 of IPv6), or of one key where keys are asked for. No limit.
     pub rate: Option<RateLimit>,
+}
+
+impl ServerLimits {
+    /// Those that are about connections.
+    pub(super) fn of_connections(&self) -> ConnectionLimits {
+        let mut limits = ConnectionLimits::default();
+        limits.connections = self.connections;
+        limits.connections_per_address = self.connections_per_address;
+        limits.handshake = self.handshake;
+        limits.head = self.head;
+        limits.head_octets = self.head_octets;
+        limits.fields = self.fields;
+        limits.write = self.write;
+        limits.streams = self.streams;
+        limits
+    }
 }
 
 impl Default for ServerLimits {

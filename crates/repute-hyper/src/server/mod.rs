@@ -27,34 +27,28 @@
 mod core;
 mod events;
 mod expiry;
-mod http;
 mod keys;
 mod limits;
-mod lines;
 mod rate;
 mod store;
-mod stream;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use repute_proto::{Server as Machine, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use self::core::Core;
-use crate::clock::Clock;
 use events::Observer;
 pub use events::{ServerCounters, ServerEvent};
 pub use expiry::ExpiryPolicy;
 pub use keys::{InvalidKey, Keys};
 pub use limits::ServerLimits;
 pub use store::{Finding, Store, StoreError};
+use watchfire_hyper::Clock;
 
 /// Puts a [`Server`] together.
 #[must_use = "nothing is served before `start`"]
@@ -118,16 +112,7 @@ impl ServerBuilder {
             observer: self.observer,
             clock: Clock::start(),
         };
-        Server {
-            shared: Arc::new(http::Shared {
-                core,
-                places: Arc::new(Semaphore::new(self.limits.connections.clamp(1, Semaphore::MAX_PERMITS))),
-                lines: Arc::default(),
-                stop: CancellationToken::new(),
-                tasks: TaskTracker::new(),
-            }),
-            is_swept: AtomicBool::new(false),
-        }
+        Server { inner: watchfire_hyper::Server::start(Arc::new(core), self.limits.of_connections()) }
     }
 }
 
@@ -139,9 +124,7 @@ impl fmt::Debug for ServerBuilder {
 
 /// A rater that serves. Dropping it cuts everything off; [`shutdown`](Self::shutdown) is polite.
 pub struct Server {
-    shared: Arc<http::Shared>,
-    /// Whether somebody looks for connections that do nothing.
-    is_swept: AtomicBool,
+    inner: watchfire_hyper::Server<Core>,
 }
 
 impl Server {
@@ -165,43 +148,28 @@ impl Server {
     /// # Errors
     /// When the listener has no address.
     pub fn serve(&self, listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<SocketAddr> {
-        let address = listener.local_addr()?;
-        if !self.is_swept.swap(true, Ordering::Relaxed) {
-            tokio::spawn(http::sweep(Arc::clone(&self.shared)));
-        }
-        self.shared.tasks.spawn(http::serve(listener, tls, Arc::clone(&self.shared)));
-        Ok(address)
+        self.inner.serve(listener, tls)
     }
 
     /// Other keys from now on; `None` lets everybody ask.
     pub fn set_keys(&self, keys: Option<Keys>) {
-        *self.shared.core.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.map(Arc::new);
+        *self.inner.site().keys.write().unwrap_or_else(PoisonError::into_inner) = keys.map(Arc::new);
     }
 
     /// What happened so far.
     pub fn counters(&self) -> &Arc<ServerCounters> {
-        &self.shared.core.counters
+        &self.inner.site().counters
     }
 
     /// Takes nothing new, answers what was asked, and ends; after `grace` whatever is left is cut off.
     /// False when something was.
     pub async fn shutdown(self, grace: Duration) -> bool {
-        self.shared.end();
-        self.shared.tasks.close();
-        let is_drained = tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_ok();
-        self.shared.cut();
-        is_drained
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.shared.cut();
+        self.inner.shutdown(grace).await
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("limits", &self.shared.core.limits).finish_non_exhaustive()
+        f.debug_struct("Server").field("limits", &self.inner.site().limits).finish_non_exhaustive()
     }
 }

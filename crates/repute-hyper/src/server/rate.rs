@@ -7,16 +7,9 @@ use bytes::Bytes;
 use http::Response;
 use repute_proto::server::{RateLimit, RateLimiter};
 use watchfire_core::Instant;
+use watchfire_hyper::network;
 
 use super::keys::Holder;
-
-/// Whoever has one address of IPv6 has all of its /64.
-pub(super) fn network(from: IpAddr) -> u128 {
-    match from.to_canonical() {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Asker {

@@ -1,10 +1,10 @@
 //! TCP, and TLS where the service is https.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,26 +18,32 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
-use super::pool::ClientCounters;
-
-/// Connects within a time.
+/// Connects within a time: TCP, and TLS for https, with HTTP/2 where ALPN offers it. For the clients of hyper-util.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub struct Connector {
     tcp: HttpConnector,
     tls: TlsConnector,
     patience: Duration,
-    counters: Arc<ClientCounters>,
+    connected: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Connector {
-    pub(super) fn new(mut tls: rustls::ClientConfig, patience: Duration, counters: Arc<ClientCounters>) -> Self {
+    /// With this TLS, whose ALPN protocols are replaced. Name, TCP and TLS together have `patience`.
+    pub fn new(mut tls: rustls::ClientConfig, patience: Duration) -> Self {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         // One address that does not answer leaves time for the others.
         tcp.set_connect_timeout(Some(patience));
-        Self { tcp, tls: TlsConnector::from(Arc::new(tls)), patience, counters }
+        Self { tcp, tls: TlsConnector::from(Arc::new(tls)), patience, connected: None }
+    }
+
+    /// Calls this for each connection that was made, TLS included.
+    #[must_use]
+    pub fn on_connected(mut self, connected: impl Fn() + Send + Sync + 'static) -> Self {
+        self.connected = Some(Arc::new(connected));
+        self
     }
 
     async fn connect(mut self, uri: Uri) -> io::Result<TokioIo<Wire>> {
@@ -46,11 +52,13 @@ impl Connector {
         let tcp = self.tcp.call(uri).await.map_err(io::Error::other)?.into_inner();
         let wire = if is_https {
             let name = ServerName::try_from(host).map_err(io::Error::other)?;
-            Wire::Tls(Box::new(self.tls.connect(name, tcp).await?))
+            Wire(Kind::Tls(Box::new(self.tls.connect(name, tcp).await?)))
         } else {
-            Wire::Clear(tcp)
+            Wire(Kind::Clear(tcp))
         };
-        self.counters.connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(connected) = &self.connected {
+            connected();
+        }
         Ok(TokioIo::new(wire))
     }
 }
@@ -74,16 +82,26 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// A connection, in clear text or not.
-pub(super) enum Wire {
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("patience", &self.patience).finish_non_exhaustive()
+    }
+}
+
+/// A connection, in clear text or over TLS.
+#[derive(Debug)]
+pub struct Wire(Kind);
+
+#[derive(Debug)]
+enum Kind {
     Clear(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Connection for Wire {
     fn connected(&self) -> Connected {
-        match self {
-            Self::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Connected::new().negotiated_h2(),
+        match &self.0 {
+            Kind::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Connected::new().negotiated_h2(),
             _ => Connected::new(),
         }
     }
@@ -92,12 +110,12 @@ impl Connection for Wire {
 /// Does the same with either.
 macro_rules! either {
     ($this:ident, $stream:ident => $act:expr) => {
-        match $this.get_mut() {
-            Self::Clear($stream) => {
+        match &mut $this.get_mut().0 {
+            Kind::Clear($stream) => {
                 let $stream = Pin::new($stream);
                 $act
             }
-            Self::Tls($stream) => {
+            Kind::Tls($stream) => {
                 let $stream = Pin::new($stream);
                 $act
             }

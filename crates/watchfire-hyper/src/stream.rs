@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep};
 const MOST: usize = 64 * 1024;
 
 /// A stream whose writes are gathered where that helps, and must make progress in time.
-pub(super) struct Stream<S> {
+pub(crate) struct Stream<S> {
     stream: S,
     gathered: Vec<u8>,
     written: usize,
@@ -34,7 +34,7 @@ pub(super) struct Stream<S> {
 
 impl<S: AsyncWrite + Unpin> Stream<S> {
     /// Fails a write that makes no progress for `patience`.
-    pub(super) fn new(stream: S, patience: Duration) -> Self {
+    pub(crate) fn new(stream: S, patience: Duration) -> Self {
         Self { stream, gathered: Vec::new(), written: 0, gathers: false, waited: false, patience, stalled: None }
     }
 

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::task::AtomicWaker;
 use tokio::task::AbortHandle;
 
-use super::rate::network;
+use crate::network::network;
 
 /// A connection, as everybody else sees it.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Looks whether it has to end, when woken.
-    pub(super) waker: AtomicWaker,
+    pub(crate) waker: AtomicWaker,
     ends: AtomicBool,
     requests: AtomicU64,
     /// Requests that are being answered.
@@ -23,7 +23,7 @@ pub(super) struct Line {
 
 impl Line {
     /// Whether it shall take no more requests.
-    pub(super) fn ends(&self) -> bool {
+    pub(crate) fn ends(&self) -> bool {
         self.ends.load(Ordering::Acquire)
     }
 
@@ -33,7 +33,7 @@ impl Line {
     }
 
     /// A request is being answered, until what this returns is dropped.
-    pub(super) fn request(self: &Arc<Self>) -> Busy {
+    pub(crate) fn request(self: &Arc<Self>) -> Busy {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.busy.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
@@ -41,7 +41,7 @@ impl Line {
 }
 
 /// A request that is being answered.
-pub(super) struct Busy(Arc<Line>);
+pub(crate) struct Busy(Arc<Line>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -51,7 +51,7 @@ impl Drop for Busy {
 
 /// All connections.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Mutex<Table>);
+pub(crate) struct Lines(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -75,7 +75,7 @@ struct Entry {
 
 impl Lines {
     /// A place for a connection; `None` when its network has as many as it may, or the server ends.
-    pub(super) fn take(self: &Arc<Self>, from: SocketAddr, most: usize) -> Option<Seat> {
+    pub(crate) fn take(self: &Arc<Self>, from: SocketAddr, most: usize) -> Option<Seat> {
         let mut table = self.lock();
         let network = network(from.ip());
         let taken = table.networks.get(&network).copied().unwrap_or(0);
@@ -91,21 +91,21 @@ impl Lines {
     }
 
     /// How the connection is cut off, unless it has gone already.
-    pub(super) fn set_task(&self, id: u64, task: AbortHandle) {
+    pub(crate) fn set_task(&self, id: u64, task: AbortHandle) {
         if let Some(entry) = self.lock().lines.get_mut(&id) {
             entry.task = Some(task);
         }
     }
 
     /// Lets every connection answer what it was asked, and end; takes no others.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         let mut table = self.lock();
         table.has_ended = true;
         table.lines.values().for_each(|entry| entry.line.end());
     }
 
     /// Cuts all off.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         let mut table = self.lock();
         table.has_ended = true;
         for task in table.lines.values().filter_map(|entry| entry.task.as_ref()) {
@@ -115,7 +115,7 @@ impl Lines {
 
     /// Tells those to end that asked nothing since the last call but one and have nothing to wait for, and cuts off those
     /// that were told the last time: their addresses are returned. Octets that come one by one are no request.
-    pub(super) fn sweep(&self) -> Vec<SocketAddr> {
+    pub(crate) fn sweep(&self) -> Vec<SocketAddr> {
         let mut cut = Vec::new();
         for entry in self.lock().lines.values_mut() {
             let requests = entry.line.requests.load(Ordering::Relaxed);
@@ -142,11 +142,11 @@ impl Lines {
 
 /// A place among the connections, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(crate) struct Seat {
     lines: Arc<Lines>,
-    pub(super) id: u64,
+    pub(crate) id: u64,
     network: u128,
-    pub(super) line: Arc<Line>,
+    pub(crate) line: Arc<Line>,
 }
 
 impl Drop for Seat {

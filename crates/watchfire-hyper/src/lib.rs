@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod body;
+mod clock;
+#[cfg(feature = "client")]
+mod connector;
+#[cfg(feature = "server")]
+mod limits;
+#[cfg(feature = "server")]
+mod lines;
+mod network;
+#[cfg(feature = "server")]
+mod server;
+#[cfg(feature = "server")]
+mod stream;
+
+pub use body::{BodyError, read_body};
+pub use clock::{Clock, seed};
+#[cfg(feature = "client")]
+pub use connector::{Connector, Wire};
+#[cfg(feature = "server")]
+pub use limits::ConnectionLimits;
+pub use network::network;
+#[cfg(feature = "server")]
+pub use server::{ConnectionEvent, Peer, Security, Server, Site};
