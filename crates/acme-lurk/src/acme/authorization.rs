@@ -200,7 +200,7 @@ impl Challenge {
         Self::read(Members::decode(body, "challenge", limits)?, limits)
     }
 
-    fn read(mut members: Members, limits: &Limits) -> Result<Self, DecodeError> {
+    pub(crate) fn read(mut members: Members, limits: &Limits) -> Result<Self, DecodeError> {
         let kind = ChallengeKind::from_name(&members.required_text("type")?);
         let place = members.place("error");
         let error = members.take("error").map(|value| Problem::from_value(value, &place)).transpose()?;
@@ -225,7 +225,7 @@ impl Challenge {
         json::encode(&self.to_object())
     }
 
-    fn to_object(&self) -> Object {
+    pub(crate) fn to_object(&self) -> Object {
         let mut object = Object::new();
         object.insert("type", self.kind.name());
         object.insert("url", self.url.as_str());

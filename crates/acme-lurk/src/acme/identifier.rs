@@ -82,7 +82,7 @@ impl Identifier {
     }
 
     /// The identifiers of an order: one at least, none twice.
-    pub(super) fn read_all(members: &mut Members, limits: &Limits) -> Result<Vec<Self>, DecodeError> {
+    pub(crate) fn read_all(members: &mut Members, limits: &Limits) -> Result<Vec<Self>, DecodeError> {
         let place = members.place("identifiers");
         let values = members.array("identifiers")?.ok_or_else(|| members.missing("identifiers"))?;
         if values.len() > limits.identifiers {
@@ -103,7 +103,7 @@ impl Identifier {
         Ok(identifiers)
     }
 
-    pub(super) fn write_all(identifiers: &[Self]) -> Value {
+    pub(crate) fn write_all(identifiers: &[Self]) -> Value {
         Value::Array(identifiers.iter().map(|identifier| Value::Object(identifier.to_object())).collect())
     }
 }

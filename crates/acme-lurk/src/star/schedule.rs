@@ -1,7 +1,12 @@
 //! Which certificate is made when, and for how long.
 //! [RFC 8739 section 3.5](https://www.rfc-editor.org/rfc/rfc8739#section-3.5)
 
+use jsonbcd::Object;
 use watchfire_core::UnixTime;
+
+use crate::error::{DecodeError, DecodeErrorKind};
+use crate::json::Members;
+use crate::time::format_rfc3339;
 
 /// The certificates of one order: each is valid until the next one's nominal renewal date, and begins earlier by a pad, so
 /// that clients find it before they need it.
@@ -152,6 +157,32 @@ impl Schedule {
         let index = (since + i128::from(self.pad())) / i128::from(self.lifetime);
         let last = self.count().saturating_sub(1);
         self.slot(u64::try_from(index).unwrap_or(u64::MAX).min(last))
+    }
+}
+
+impl Schedule {
+    /// All of it, for a record.
+    pub(crate) fn to_object(self) -> Object {
+        let mut object = Object::new();
+        object.insert("first", format_rfc3339(UnixTime::from_secs(self.first)));
+        object.insert("earliest", format_rfc3339(UnixTime::from_secs(self.earliest)));
+        object.insert("end", format_rfc3339(self.end()));
+        object.insert("lifetime", self.lifetime);
+        object.insert("adjust", self.adjust);
+        object.insert("fraction", u64::from(self.fraction.0));
+        object
+    }
+
+    /// From a record.
+    pub(crate) fn read(members: &mut Members) -> Result<Self, DecodeError> {
+        let mut time = |name: &str| members.time(name)?.ok_or_else(|| members.missing(name));
+        let (first, earliest, end) = (time("first")?, time("earliest")?, time("end")?);
+        let lifetime = members.integer("lifetime")?.unwrap_or(0);
+        let adjust = members.integer("adjust")?.unwrap_or(0);
+        let fraction = members.integer("fraction")?.and_then(|fraction| u16::try_from(fraction).ok());
+        let fraction = fraction.and_then(Fraction::from_thousandths).unwrap_or_default();
+        Self::new(first, earliest, end, lifetime, adjust, fraction)
+            .map_err(|_| members.error("lifetime", DecodeErrorKind::Expected("a schedule")))
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Net {
     pub(crate) fates: VecDeque<Fate>,
     /// Answers to give instead of the server's, to what is POSTed.
     pub(crate) canned: VecDeque<Received>,
+    /// The CA ends behind every so many requests, before it has heard of challenges and certificates, and starts again.
+    pub(crate) restart_every: Option<usize>,
     /// All exchanges that were asked for.
     pub(crate) seen: Vec<Exchange>,
     /// All events that are no exchanges.
@@ -57,7 +59,7 @@ pub(crate) fn hand_over(exchange: &Exchange, answer: impl FnOnce(&Request<'_>) -
 impl Net {
     pub(crate) fn new(world: World) -> Self {
         let (fates, canned) = (VecDeque::new(), VecDeque::new());
-        Self { world, instant: Instant::ZERO, fates, canned, seen: Vec::new(), events: Vec::new() }
+        Self { world, instant: Instant::ZERO, fates, canned, restart_every: None, seen: Vec::new(), events: Vec::new() }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -102,6 +104,9 @@ impl Net {
         }
         let now = self.world.time();
         let received = hand_over(exchange, |request| self.world.ca.handle_request(now, request));
+        if self.restart_every.is_some_and(|every| self.seen.len() % every == 0) {
+            self.world.restart();
+        }
         if fate == Fate::AnswerLost {
             return Err(ExchangeFailure::TimedOut);
         }

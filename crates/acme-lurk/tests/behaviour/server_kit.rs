@@ -1,14 +1,15 @@
 //! A CA with a clock, a client that signs, and an issuer that makes certificates.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use acme_lurk::Limits;
 use acme_lurk::acme::challenge;
 use acme_lurk::acme::server::{Ca, CaConfig, CaEvent, Issuance, Request, Response};
 use acme_lurk::acme::{ChallengeKind, Identifier, NewOrder, Order};
 use acme_lurk::crypto::{KeyParts, PublicKey, Ring, RingSigner, Signer as _};
 use acme_lurk::csr::{Csr, CsrPlan};
 use acme_lurk::jose::{KeyRef, sign};
+use acme_lurk::{Limits, Record};
 use serde_json::Value;
 use watchfire_core::UnixTime;
 
@@ -21,6 +22,9 @@ pub(crate) const START: i64 = 1_700_000_000;
 pub(crate) struct World {
     pub(crate) ca: Ca,
     pub(crate) now: i64,
+    pub(crate) records: BTreeMap<String, Vec<u8>>,
+    config: Arc<CaConfig>,
+    restarts: u8,
     serial: u64,
     issuer: (rcgen::CertificateParams, rcgen::KeyPair),
 }
@@ -41,11 +45,23 @@ impl World {
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let issuer = (params, rcgen::KeyPair::generate().unwrap());
-        Self { ca: Ca::new(Arc::new(config), Arc::new(Ring::new()), [9; 32]), now: START, serial: 1, issuer }
+        let config = Arc::new(config);
+        let ca = Ca::new(Arc::clone(&config), Arc::new(Ring::new()), [9; 32]);
+        Self { ca, now: START, records: BTreeMap::new(), config, restarts: 0, serial: 1, issuer }
     }
 
     pub(crate) fn time(&self) -> UnixTime {
         UnixTime::from_secs(self.now)
+    }
+
+    /// Ends the CA without warning, and starts it again from what it has given to keep.
+    pub(crate) fn restart(&mut self) {
+        keep(&mut self.records, self.ca.take_records());
+        self.restarts += 1;
+        let records = self.records.clone();
+        let seed = [100 + self.restarts; 32];
+        let (config, verifier) = (Arc::clone(&self.config), Arc::new(Ring::new()));
+        self.ca = Ca::restore(config, verifier, seed, self.time(), records).unwrap();
     }
 
     pub(crate) fn request(&mut self, request: &Request<'_>) -> Response {
@@ -107,6 +123,16 @@ impl World {
         let now = self.time();
         assert_eq!(self.ca.validated(now, &id, Ok(())), Ok(()));
         kind
+    }
+}
+
+/// Puts records away.
+pub(crate) fn keep(store: &mut BTreeMap<String, Vec<u8>>, records: Vec<Record>) {
+    for record in records {
+        match record.value {
+            Some(value) => store.insert(record.name, value),
+            None => store.remove(&record.name),
+        };
     }
 }
 

@@ -5,11 +5,10 @@ use std::ops::Bound;
 
 use jsonbcd::Object;
 
+use super::desk::{AccountEntry, AccountId, Desk, Signer};
 use super::event::OrderId;
-use super::front::Signer;
 use super::http::{Request, Response, ResponseExt as _};
-use super::store::{AccountEntry, AccountId};
-use super::{Ca, Problem, ProblemType, not_found};
+use super::{Problem, ProblemType, not_found};
 use crate::acme::{Account, AccountStatus, NewAccount};
 use crate::crypto::PublicKey;
 use crate::error::DecodeErrorKind;
@@ -19,8 +18,8 @@ use crate::json::{self, Members};
 /// Orders on a page of the list.
 const PAGE: usize = 500;
 
-impl Ca {
-    pub(super) fn new_account(&mut self, request: &Request<'_>) -> Result<Response, Problem> {
+impl Desk {
+    pub(crate) fn new_account(&mut self, request: &Request<'_>) -> Result<Response, Problem> {
         let (Signer::Key(key), payload) = self.open(request)? else {
             return Err(Problem::new(
                 ProblemType::Malformed,
@@ -28,8 +27,8 @@ impl Ca {
             ));
         };
         let asked = NewAccount::decode(&payload, &self.config.messages)?;
-        if let Some(id) = self.store.keys.get(&key.thumbprint()).cloned() {
-            return if self.store.accounts.get(&id).is_some_and(|account| account.status == AccountStatus::Valid) {
+        if let Some(id) = self.keys.get(&key.thumbprint()).cloned() {
+            return if self.accounts.get(&id).is_some_and(|account| account.status == AccountStatus::Valid) {
                 self.account_response(200, &id)
             } else {
                 Err(Problem::new(ProblemType::Unauthorized, "the account was deactivated").with_status(401))
@@ -52,11 +51,11 @@ impl Ca {
                 problem
             })?;
         }
-        if self.store.accounts.len() >= self.config.limits.accounts {
+        if self.accounts.len() >= self.config.accounts {
             return Err(Problem::new(ProblemType::ServerInternal, "no more accounts are taken").with_status(503));
         }
         let id = AccountId(self.front.random().into());
-        self.store.keys.insert(key.thumbprint(), id.clone());
+        self.keys.insert(key.thumbprint(), id.clone());
         let terms_agreed = asked.terms_of_service_agreed;
         let account = AccountEntry {
             key,
@@ -66,19 +65,19 @@ impl Ca {
             orders: BTreeSet::new(),
             open: BTreeSet::new(),
         };
-        self.store.accounts.insert(id.clone(), account);
+        self.accounts.insert(id.clone(), account);
         self.account_response(201, &id)
     }
 
     /// Shows an account, and changes it if the payload asks for it.
-    pub(super) fn account(&mut self, id: &str, account: &AccountId, payload: &[u8]) -> Result<Response, Problem> {
+    pub(crate) fn account(&mut self, id: &str, account: &AccountId, payload: &[u8]) -> Result<Response, Problem> {
         if *account.0 != *id {
             return Err(not_found("this is not your account"));
         }
         if !payload.is_empty() {
             let asked = NewAccount::decode(payload, &self.config.messages)?;
             let contact = asked.contact.map(|contact| self.contact(contact)).transpose()?;
-            if let Some(entry) = self.store.accounts.get_mut(account) {
+            if let Some(entry) = self.accounts.get_mut(account) {
                 if let Some(contact) = contact {
                     entry.contact = contact;
                 }
@@ -91,30 +90,30 @@ impl Ca {
     }
 
     /// Lists the orders of an account, a page at a time: those behind `after`.
-    pub(super) fn account_orders(
+    pub(crate) fn account_orders(
         &self,
         id: &str,
         after: Option<&str>,
         account: &AccountId,
         payload: &[u8],
     ) -> Result<Response, Problem> {
-        let entry = self.store.accounts.get(account).filter(|_| *account.0 == *id);
+        let entry = self.accounts.get(account).filter(|_| *account.0 == *id);
         let entry = entry.ok_or_else(|| not_found("this is not your account"))?;
         must_be_get(payload)?;
         let begin = after.map_or(Bound::Unbounded, |after| Bound::Excluded(OrderId(after.into())));
         let mut behind = entry.orders.range((begin, Bound::Unbounded));
         let page: Vec<&OrderId> = behind.by_ref().take(PAGE).collect();
-        let urls: Vec<String> = page.iter().map(|id| self.config.url(&format!("/order/{id}"))).collect();
+        let urls: Vec<String> = page.iter().map(|id| self.url(&format!("/order/{id}"))).collect();
         let mut object = Object::new();
         object.insert("orders", json::texts(&urls));
         let response = Response::json(200, json::encode(&object));
         let Some(last) = page.last().filter(|_| behind.next().is_some()) else { return Ok(response) };
-        let next = self.config.url(&format!("/acct/{id}/orders/{last}"));
+        let next = self.url(&format!("/acct/{id}/orders/{last}"));
         Ok(response.with_header("link", format!("<{next}>;rel=\"next\"")))
     }
 
     /// [RFC 8555 section 7.3.5](https://www.rfc-editor.org/rfc/rfc8555#section-7.3.5)
-    pub(super) fn change_key(&mut self, url: &str, account: &AccountId, payload: &[u8]) -> Result<Response, Problem> {
+    pub(crate) fn change_key(&mut self, url: &str, account: &AccountId, payload: &[u8]) -> Result<Response, Problem> {
         let malformed = |detail: &str| Problem::new(ProblemType::Malformed, format!("keyChange: {detail}"));
         let inner = Jws::decode(payload, Purpose::KeyChange, &self.config.messages)?;
         if inner.header().url() != url {
@@ -126,27 +125,27 @@ impl Ca {
         let old = members.take("oldKey").ok_or_else(|| members.error("oldKey", DecodeErrorKind::Missing))?;
         let old = jsonbcd::text::to_vec(&old).map_err(|_| malformed("oldKey is no key"))?;
         let old = PublicKey::from_jwk(&old, &self.config.messages)??;
-        let entry = self.store.accounts.get_mut(account).ok_or_else(|| not_found("there is no such account"))?;
-        if named != format!("{}/acct/{}", self.config.base(), account.0) {
+        let entry = self.accounts.get_mut(account).ok_or_else(|| not_found("there is no such account"))?;
+        if named != format!("{}/acct/{}", self.config.base, account.0) {
             return Err(malformed("the account is not the one that signs"));
         }
         if old != entry.key {
             return Err(malformed("oldKey is not the key of the account"));
         }
-        if let Some(other) = self.store.keys.get(&new.thumbprint()) {
+        if let Some(other) = self.keys.get(&new.thumbprint()) {
             let problem = Problem::new(ProblemType::Malformed, "keyChange: the new key belongs to an account already");
-            let location = self.config.url(&format!("/acct/{}", other.0));
+            let location = self.url(&format!("/acct/{}", other.0));
             return Ok(Response::problem(&problem.with_status(409)).with_header("location", location));
         }
-        self.store.keys.remove(&entry.key.thumbprint());
-        self.store.keys.insert(new.thumbprint(), account.clone());
+        self.keys.remove(&entry.key.thumbprint());
+        self.keys.insert(new.thumbprint(), account.clone());
         entry.key = new;
         self.account_response(200, account)
     }
 
     fn contact(&self, contact: Vec<String>) -> Result<Vec<String>, Problem> {
-        if contact.len() > self.config.limits.contacts {
-            let detail = format!("there are more than {} contacts", self.config.limits.contacts);
+        if contact.len() > self.config.contacts {
+            let detail = format!("there are more than {} contacts", self.config.contacts);
             return Err(Problem::new(ProblemType::InvalidContact, detail));
         }
         for uri in &contact {
@@ -169,18 +168,19 @@ impl Ca {
     }
 
     fn account_response(&self, status: u16, id: &AccountId) -> Result<Response, Problem> {
-        let entry = self.store.accounts.get(id).ok_or_else(|| not_found("there is no such account"))?;
-        let url = self.config.url(&format!("/acct/{}", id.0));
+        let entry = self.accounts.get(id).ok_or_else(|| not_found("there is no such account"))?;
+        let url = self.url(&format!("/acct/{}", id.0));
         let mut account = Account::new(entry.contact.clone());
         account.status = entry.status;
         account.terms_of_service_agreed = entry.terms_agreed.then_some(true);
         account.orders = Some(format!("{url}/orders"));
+        account.delegations = self.config.delegations.then(|| format!("{url}/delegations"));
         Ok(Response::json(status, account.encode()).with_header("location", url))
     }
 }
 
 /// A POST-as-GET has no payload.
-pub(super) fn must_be_get(payload: &[u8]) -> Result<(), Problem> {
+pub(crate) fn must_be_get(payload: &[u8]) -> Result<(), Problem> {
     if payload.is_empty() {
         return Ok(());
     }

@@ -9,10 +9,11 @@ use sha2::{Digest as _, Sha256};
 use watchfire_core::UnixTime;
 
 use super::accounts::must_be_get;
+use super::desk::AccountId;
+use super::desk::Signer;
 use super::event::{CaEvent, OrderId};
-use super::front::Signer;
 use super::http::{Request, Response, ResponseExt as _};
-use super::store::{AccountId, OrderEntry};
+use super::store::OrderEntry;
 use super::{Ca, Problem, ProblemType, not_found};
 use crate::acme::renewal::{RenewalInfo, certificate_id};
 use crate::base64url;
@@ -108,14 +109,15 @@ impl Ca {
 
     /// Revokes a certificate: for the account that has ordered it, or for whoever has its key.
     pub(super) fn revoke(&mut self, now: UnixTime, request: &Request<'_>) -> Result<Response, Problem> {
-        let (signer, payload) = self.open(request)?;
+        let (signer, payload) = self.desk.open(request)?;
         let mut members = Members::decode(&payload, "revokeCert", &self.config.messages)?;
         let text = members.required_text("certificate")?;
         let der = base64url::decode(&text).ok_or_else(|| members.error("certificate", DecodeErrorKind::Base64))?;
         let reason = members.integer("reason")?.unwrap_or(0);
         let certificate = Certificate::decode(&der, &self.config.messages)?;
         let fingerprint: [u8; 32] = Sha256::digest(&der).into();
-        let entry = self.store.issued.get_mut(certificate.serial()).filter(|entry| entry.fingerprint == fingerprint);
+        let entry =
+            self.store.issued.get_mut(&certificate.serial().to_vec()).filter(|entry| entry.fingerprint == fingerprint);
         let entry = entry.ok_or_else(|| not_found("this certificate is not of this CA, or has run out"))?;
         let may = match &signer {
             Signer::Account(account) => entry.account == *account,

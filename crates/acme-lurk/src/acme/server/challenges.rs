@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use watchfire_core::UnixTime;
 
+use super::desk::AccountId;
 use super::event::{CaEvent, CaMisuse, ChallengeId, OrderId};
 use super::http::{Response, ResponseExt as _};
-use super::store::{AccountId, AuthorizationEntry};
+use super::store::AuthorizationEntry;
 use super::{Ca, Problem, not_found};
 use crate::acme::challenge::key_authorization;
 use crate::acme::{
@@ -19,16 +20,16 @@ impl Ca {
     pub(super) fn authorizations_for(&mut self, order: &OrderId, identifiers: &[Identifier]) -> Vec<Arc<str>> {
         let mut urls = Vec::with_capacity(identifiers.len());
         for identifier in identifiers {
-            let id: Arc<str> = self.front.random().into();
+            let id: Arc<str> = self.desk.front.random().into();
             let mut challenges = Vec::new();
             let kinds = self.config.challenges.iter().filter(|kind| {
                 // Only the DNS shows who has a whole zone.
                 !self.config.trusted && (!identifier.is_wildcard() || **kind == ChallengeKind::Dns01)
             });
             for kind in kinds.cloned().collect::<Vec<_>>() {
-                let challenge = ChallengeId(self.front.random().into());
+                let challenge = ChallengeId(self.desk.front.random().into());
                 let url = self.config.url(&format!("/chall/{challenge}"));
-                let token = self.front.random();
+                let token = self.desk.front.random();
                 self.store.challenges.insert(challenge.clone(), id.clone());
                 challenges.push((challenge, Challenge::new(kind, url, token)));
             }
@@ -62,6 +63,7 @@ impl Ca {
     pub(super) fn deactivate(&mut self, id: &str, order: &OrderId) {
         if let Some(entry) = self.store.authorizations.get_mut(id) {
             entry.status = AuthorizationStatus::Deactivated;
+            self.store.orders.touch(order);
         }
         if let Some(order) = self.store.orders.get_mut(order)
             && matches!(order.status, OrderStatus::Pending | OrderStatus::Ready)
@@ -76,7 +78,7 @@ impl Ca {
         let missing = || not_found("this is not your challenge");
         let authorization = self.store.challenges.get(&id).cloned().ok_or_else(missing)?;
         self.authorization_of(&authorization, account).map_err(|_| missing())?;
-        let key = self.store.accounts.get(account).map(|account| account.key.clone()).ok_or_else(missing)?;
+        let key = self.desk.accounts.get(account).map(|account| account.key.clone()).ok_or_else(missing)?;
         let is_answer = !payload.is_empty();
         if is_answer {
             Members::decode(payload, "challenge", &self.config.messages)?;
@@ -89,6 +91,7 @@ impl Ca {
         // Once: whoever says it again is told how it stands.
         if is_answer && is_open && challenge.status == ChallengeStatus::Pending {
             challenge.status = ChallengeStatus::Processing;
+            self.store.orders.touch(&entry.order);
             let token = challenge.token.clone().unwrap_or_default();
             let key_authorization = key_authorization(&token, &key);
             let kind = challenge.kind.clone();
@@ -127,6 +130,7 @@ impl Ca {
             }
         }
         let order = entry.order.clone();
+        self.store.orders.touch(&order);
         self.settle(&order);
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Ca {
             is_star: star.is_some(),
             revoked: false,
         };
-        let url = order.certificate.clone().unwrap_or_else(|| self.front.random().into());
+        let url = order.certificate.clone().unwrap_or_else(|| self.desk.front.random().into());
         self.store.insert_issued(serial, entry);
         self.store.certificates.insert(url.clone(), id.clone());
         if let Some(order) = self.store.orders.get_mut(id) {

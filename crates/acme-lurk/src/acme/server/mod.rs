@@ -7,17 +7,20 @@
 //! answered by [`Ca::issued`] or [`Ca::issue_failed`]). Time is told with each call; [`Ca::wake`] says when to call
 //! [`Ca::handle_timeout`].
 //!
-//! It keeps all in memory, and everything in it has a limit.
+//! It keeps all in memory, and everything in it has a limit. What must survive a restart it gives as records
+//! ([`Ca::take_records`]), from which another one goes on ([`Ca::restore`]): challenges that were being looked at and
+//! certificates that were being made are asked for again, and those that were missed meanwhile are not made up for.
 
 mod accounts;
 mod certificates;
 mod challenges;
 mod config;
+pub(crate) mod desk;
 mod event;
-mod front;
-mod http;
+pub(crate) mod http;
 mod issue;
 mod orders;
+pub(crate) mod records;
 mod store;
 
 pub use config::{CaConfig, CaLimits, NamePolicy};
@@ -29,7 +32,7 @@ use std::sync::Arc;
 
 use watchfire_core::UnixTime;
 
-use self::front::Front;
+use self::desk::{Desk, DeskConfig};
 use self::http::ResponseExt as _;
 use self::store::Store;
 use super::{Directory, Problem, ProblemType};
@@ -39,8 +42,7 @@ use crate::crypto::Verifier;
 #[derive(Debug)]
 pub struct Ca {
     config: Arc<CaConfig>,
-    verifier: Arc<dyn Verifier>,
-    front: Front,
+    desk: Desk,
     store: Store,
     events: VecDeque<CaEvent>,
 }
@@ -48,9 +50,19 @@ pub struct Ca {
 impl Ca {
     /// A CA without accounts. The seed must be secret and new: nonces, tokens and URLs that nobody may guess come from it.
     pub fn new(config: Arc<CaConfig>, verifier: Arc<dyn Verifier>, seed: [u8; 32]) -> Self {
-        let front = Front::new(config.limits.nonces, seed);
+        let desk = DeskConfig {
+            base: config.base().to_owned(),
+            messages: config.messages,
+            terms_of_service: config.terms_of_service.clone(),
+            external_accounts: config.external_accounts.clone(),
+            accounts: config.limits.accounts,
+            contacts: config.limits.contacts,
+            nonces: config.limits.nonces,
+            delegations: false,
+        };
+        let desk = Desk::new(desk, verifier, seed);
         let store = Store::new(config.limits.orders);
-        Self { config, verifier, front, store, events: VecDeque::new() }
+        Self { config, desk, store, events: VecDeque::new() }
     }
 
     /// Answers a request.
@@ -62,7 +74,7 @@ impl Ca {
             Err(problem) => Response::problem(&problem),
         };
         if is_post {
-            response = response.with_header("replay-nonce", self.front.nonce());
+            response = response.with_header("replay-nonce", self.desk.front.nonce());
         }
         let index = self.config.url("/directory");
         if request.url != index {
@@ -87,12 +99,14 @@ impl Ca {
     /// Does what is due: certificates to renew, orders to forget. Calling it too often is harmless.
     pub fn handle_timeout(&mut self, now: UnixTime) {
         self.renew(now);
-        self.store.forget(now);
+        for (account, order) in self.store.forget(now) {
+            self.desk.forgot(&account, &order);
+        }
     }
 
     /// How many accounts and orders there are.
     pub fn len(&self) -> (usize, usize) {
-        (self.store.accounts.len(), self.store.orders.len())
+        (self.desk.accounts.len(), self.store.orders.len())
     }
 
     fn route(&mut self, now: UnixTime, request: &Request<'_>) -> Result<Response, Problem> {
@@ -107,7 +121,7 @@ impl Ca {
             (("directory", None, ..), true) => Ok(Response::json(200, self.directory().encode())),
             (("new-nonce", None, ..), true) => {
                 let status = if request.method == "HEAD" { 200 } else { 204 };
-                let response = Response::new(status).with_header("replay-nonce", self.front.nonce());
+                let response = Response::new(status).with_header("replay-nonce", self.desk.front.nonce());
                 Ok(response.with_header("cache-control", "no-store"))
             }
             (("renewal-info", Some(id), None, _), true) => self.renewal_info(now, id),
@@ -116,15 +130,17 @@ impl Ca {
             (_, true) => {
                 Err(Problem::new(ProblemType::Malformed, "this is not for GET: POST a signed request").with_status(405))
             }
-            (("new-account", None, ..), false) => self.new_account(request),
+            (("new-account", None, ..), false) => self.desk.new_account(request),
             (("revoke-cert", None, ..), false) => self.revoke(now, request),
             (route, false) => {
-                let (account, payload) = self.authenticate(request)?;
+                let (account, payload) = self.desk.authenticate(request)?;
                 match route {
                     ("new-order", None, ..) => self.new_order(now, &account, &payload),
-                    ("key-change", None, ..) => self.change_key(request.url, &account, &payload),
-                    ("acct", Some(id), None, _) => self.account(id, &account, &payload),
-                    ("acct", Some(id), Some("orders"), after) => self.account_orders(id, after, &account, &payload),
+                    ("key-change", None, ..) => self.desk.change_key(request.url, &account, &payload),
+                    ("acct", Some(id), None, _) => self.desk.account(id, &account, &payload),
+                    ("acct", Some(id), Some("orders"), after) => {
+                        self.desk.account_orders(id, after, &account, &payload)
+                    }
                     ("order", Some(id), None, _) => self.order(now, id, &account, &payload),
                     ("order", Some(id), Some("finalize"), None) => self.finalize(now, id, &account, &payload),
                     ("authz", Some(id), None, _) => self.authorization(id, &account, &payload),
@@ -159,6 +175,6 @@ impl Ca {
 }
 
 /// 404, for what is not there and for what is somebody else's.
-fn not_found(detail: &str) -> Problem {
+pub(crate) fn not_found(detail: &str) -> Problem {
     Problem::new(ProblemType::Malformed, detail).with_status(404)
 }

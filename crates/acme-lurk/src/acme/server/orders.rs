@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use watchfire_core::UnixTime;
 
+use super::desk::AccountId;
 use super::event::{CaEvent, Issuance, OrderId};
 use super::http::{Response, ResponseExt as _};
-use super::store::{AccountId, OrderEntry};
+use super::store::OrderEntry;
 use super::{Ca, Problem, ProblemType, not_found};
 use crate::acme::{Finalize, Identifier, IdentifierKind, NewOrder, Order, OrderStatus};
 use crate::csr::Csr;
@@ -50,7 +51,7 @@ impl Ca {
         if auto_renewal.is_none() {
             self.validity(now, (asked.not_before, asked.not_after))?;
         }
-        let id = OrderId(self.front.random().into());
+        let id = OrderId(self.desk.front.random().into());
         let expires = later(now, self.config.limits.pending_seconds);
         let authorizations = self.authorizations_for(&id, &asked.identifiers);
         let order = OrderEntry {
@@ -71,6 +72,7 @@ impl Ca {
             leaf: None,
             awaited: None,
         };
+        self.desk.opened(account, &id);
         self.store.insert_order(id.clone(), order);
         self.order_response(201, &id)
     }
@@ -181,15 +183,11 @@ impl Ca {
 
     /// Whether an account may have one more order that is not `valid` yet.
     fn may_open(&mut self, account: &AccountId) -> bool {
-        let most = self.config.limits.open_orders;
-        let Some(entry) = self.store.accounts.get_mut(account) else { return false };
-        if entry.open.len() >= most {
-            entry.open.retain(|id| {
-                let status = self.store.orders.get(id).map(|order| order.status);
-                matches!(status, Some(OrderStatus::Pending | OrderStatus::Ready | OrderStatus::Processing))
-            });
-        }
-        entry.open.len() < most
+        let orders = &self.store.orders;
+        self.desk.may_open(account, self.config.limits.open_orders, |id| {
+            let status = orders.get(id).map(|order| order.status);
+            matches!(status, Some(OrderStatus::Pending | OrderStatus::Ready | OrderStatus::Processing))
+        })
     }
 
     fn check_identifiers(&self, identifiers: &[Identifier]) -> Result<(), Problem> {
@@ -211,9 +209,9 @@ impl Ca {
         let bad = |detail: String| Problem::new(ProblemType::BadCsr, detail);
         let csr = Csr::decode(csr, &self.config.messages).map_err(|error| bad(error.to_string()))?;
         let key = csr.key().map_err(|error| bad(format!("csr.subjectPKInfo: {error}")))?;
-        self.verifier.check_key(key).map_err(|error| bad(format!("csr.subjectPKInfo: {error}")))?;
-        csr.verify(&*self.verifier).map_err(|error| bad(format!("csr.signature: {error}")))?;
-        if self.store.accounts.get(account).is_some_and(|account| account.key == *key) {
+        self.desk.verifier.check_key(key).map_err(|error| bad(format!("csr.subjectPKInfo: {error}")))?;
+        csr.verify(&*self.desk.verifier).map_err(|error| bad(format!("csr.signature: {error}")))?;
+        if self.desk.accounts.get(account).is_some_and(|account| account.key == *key) {
             return Err(bad("csr.subjectPKInfo: the key of the account is not to be used for certificates".into()));
         }
         let mut found: Vec<Option<String>> = csr.dns_names().map(names::normalize).collect();

@@ -5,25 +5,11 @@ use std::sync::Arc;
 
 use watchfire_core::UnixTime;
 
+use super::desk::AccountId;
 use super::event::{ChallengeId, OrderId};
-use crate::acme::{AccountStatus, AuthorizationStatus, Challenge, Identifier, OrderStatus, Problem};
-use crate::crypto::PublicKey;
+use crate::acme::{AuthorizationStatus, Challenge, Identifier, OrderStatus, Problem};
+use crate::record::Tracked;
 use crate::star::{AutoRenewal, StarBook, StarId};
-
-/// Names an account: the last part of its URL.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct AccountId(pub(super) Arc<str>);
-
-#[derive(Debug)]
-pub(super) struct AccountEntry {
-    pub(super) key: PublicKey,
-    pub(super) status: AccountStatus,
-    pub(super) contact: Vec<String>,
-    pub(super) terms_agreed: bool,
-    pub(super) orders: BTreeSet<OrderId>,
-    /// Those that may still be open: all that are, and some that are not any more.
-    pub(super) open: BTreeSet<OrderId>,
-}
 
 #[derive(Debug)]
 pub(super) struct OrderEntry {
@@ -68,14 +54,12 @@ pub(super) struct IssuedEntry {
 
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) accounts: BTreeMap<AccountId, AccountEntry>,
-    pub(super) keys: BTreeMap<[u8; 32], AccountId>,
-    pub(super) orders: BTreeMap<OrderId, OrderEntry>,
+    pub(super) orders: Tracked<OrderId, OrderEntry>,
     expiring: BTreeSet<(UnixTime, OrderId)>,
     pub(super) authorizations: BTreeMap<Arc<str>, AuthorizationEntry>,
     pub(super) challenges: BTreeMap<ChallengeId, Arc<str>>,
     pub(super) certificates: BTreeMap<Arc<str>, OrderId>,
-    pub(super) issued: BTreeMap<Vec<u8>, IssuedEntry>,
+    pub(super) issued: Tracked<Vec<u8>, IssuedEntry>,
     running_out: BTreeSet<(UnixTime, Vec<u8>)>,
     pub(super) book: StarBook<OrderId>,
 }
@@ -83,22 +67,15 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(orders: usize) -> Self {
         Self {
-            accounts: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            orders: BTreeMap::new(),
+            orders: Tracked::new(),
             expiring: BTreeSet::new(),
             authorizations: BTreeMap::new(),
             challenges: BTreeMap::new(),
             certificates: BTreeMap::new(),
-            issued: BTreeMap::new(),
+            issued: Tracked::new(),
             running_out: BTreeSet::new(),
             book: StarBook::new(orders),
         }
-    }
-
-    pub(super) fn account(&self, id: &str) -> Option<(AccountId, &AccountEntry)> {
-        let id = AccountId(id.into());
-        self.accounts.get_key_value(&id).map(|(id, entry)| (id.clone(), entry))
     }
 
     /// An order of this account.
@@ -108,12 +85,20 @@ impl Store {
     }
 
     pub(super) fn insert_order(&mut self, id: OrderId, order: OrderEntry) {
-        if let Some(account) = self.accounts.get_mut(&order.account) {
-            account.orders.insert(id.clone());
-            account.open.insert(id.clone());
-        }
         self.expiring.insert((order.expires, id.clone()));
         self.orders.insert(id, order);
+    }
+
+    /// Puts an order in that was read from a record.
+    pub(super) fn restore_order(&mut self, id: OrderId, order: OrderEntry) {
+        self.expiring.insert((order.expires, id.clone()));
+        self.orders.restore(id, order);
+    }
+
+    /// Puts a certificate in that was read from a record.
+    pub(super) fn restore_issued(&mut self, serial: Vec<u8>, entry: IssuedEntry) {
+        self.running_out.insert((entry.not_after, serial.clone()));
+        self.issued.restore(serial, entry);
     }
 
     /// Sets until when an order is kept.
@@ -137,7 +122,8 @@ impl Store {
     }
 
     /// Forgets orders whose time has passed, and certificates that have run out.
-    pub(super) fn forget(&mut self, now: UnixTime) {
+    pub(super) fn forget(&mut self, now: UnixTime) -> Vec<(AccountId, OrderId)> {
+        let mut forgotten = Vec::new();
         while let Some((_, id)) = self.expiring.pop_first_if(|(time, _)| *time <= now) {
             let Some(order) = self.orders.remove(&id) else { continue };
             for authorization in &order.authorizations {
@@ -153,14 +139,12 @@ impl Store {
             if let Some(star) = order.star {
                 self.book.remove(star);
             }
-            if let Some(account) = self.accounts.get_mut(&order.account) {
-                account.orders.remove(&id);
-                account.open.remove(&id);
-            }
+            forgotten.push((order.account, id));
         }
         while let Some((_, serial)) = self.running_out.pop_first_if(|(time, _)| *time <= now) {
             self.issued.remove(&serial);
         }
+        forgotten
     }
 }
 

@@ -1,0 +1,195 @@
+//! The front desk of a server: nonces, signatures, and who has which account. [RFC 8555 sections 6.2 to 6.5](https://www.rfc-editor.org/rfc/rfc8555#section-6.2)
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::event::OrderId;
+use super::http::Request;
+use super::{Problem, ProblemType};
+use crate::acme::AccountStatus;
+use crate::base64url;
+use crate::crypto::{PublicKey, Verifier};
+use crate::jose::{Jws, KeyRef, MacKey, Purpose};
+use crate::limits::Limits;
+use crate::record::Tracked;
+
+/// Names an account: the last part of its URL.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AccountId(pub(crate) Arc<str>);
+
+#[derive(Debug)]
+pub(crate) struct AccountEntry {
+    pub(crate) key: PublicKey,
+    pub(crate) status: AccountStatus,
+    pub(crate) contact: Vec<String>,
+    pub(crate) terms_agreed: bool,
+    pub(crate) orders: BTreeSet<OrderId>,
+    /// Those that may still be open: all that are, and some that are not any more.
+    pub(crate) open: BTreeSet<OrderId>,
+}
+
+/// What a front desk is like.
+#[derive(Debug, Clone)]
+pub(crate) struct DeskConfig {
+    /// How all URLs begin.
+    pub(crate) base: String,
+    pub(crate) messages: Limits,
+    pub(crate) terms_of_service: Option<String>,
+    pub(crate) external_accounts: BTreeMap<String, MacKey>,
+    pub(crate) accounts: usize,
+    pub(crate) contacts: usize,
+    pub(crate) nonces: usize,
+    /// Whether accounts have delegations.
+    pub(crate) delegations: bool,
+}
+
+/// The front desk of a server.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) config: DeskConfig,
+    pub(crate) verifier: Arc<dyn Verifier>,
+    pub(crate) front: Front,
+    pub(crate) accounts: Tracked<AccountId, AccountEntry>,
+    pub(super) keys: BTreeMap<[u8; 32], AccountId>,
+}
+
+/// Nonces that are out, and where they come from.
+pub(crate) struct Front {
+    random: StdRng,
+    live: BTreeSet<[u8; 16]>,
+    oldest: VecDeque<[u8; 16]>,
+    max: usize,
+}
+
+impl Front {
+    pub(super) fn new(max: usize, seed: [u8; 32]) -> Self {
+        Self { random: StdRng::from_seed(seed), live: BTreeSet::new(), oldest: VecDeque::new(), max: max.max(1) }
+    }
+
+    /// 128 bits that nobody can guess, as base64url.
+    pub(crate) fn random(&mut self) -> String {
+        base64url::encode(self.random.random::<[u8; 16]>())
+    }
+
+    /// A new nonce.
+    pub(crate) fn nonce(&mut self) -> String {
+        let nonce = self.random.random::<[u8; 16]>();
+        while self.oldest.len() >= self.max {
+            if let Some(oldest) = self.oldest.pop_front() {
+                self.live.remove(&oldest);
+            }
+        }
+        self.live.insert(nonce);
+        self.oldest.push_back(nonce);
+        base64url::encode(nonce)
+    }
+
+    /// Takes a nonce back; true once for each.
+    fn redeem(&mut self, nonce: &str) -> bool {
+        let nonce = base64url::decode(nonce).and_then(|nonce| <[u8; 16]>::try_from(nonce).ok());
+        nonce.is_some_and(|nonce| self.live.remove(&nonce))
+    }
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Front").field("nonces", &self.live.len()).finish_non_exhaustive()
+    }
+}
+
+/// Whose key a request is signed with.
+pub(crate) enum Signer {
+    Account(AccountId),
+    Key(PublicKey),
+}
+
+impl Desk {
+    pub(crate) fn new(config: DeskConfig, verifier: Arc<dyn Verifier>, seed: [u8; 32]) -> Self {
+        let front = Front::new(config.nonces, seed);
+        Self { config, verifier, front, accounts: Tracked::new(), keys: BTreeMap::new() }
+    }
+
+    /// A URL of the server.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.config.base)
+    }
+
+    fn account_by_id(&self, id: &str) -> Option<(AccountId, &AccountEntry)> {
+        let id = AccountId(id.into());
+        self.accounts.get_key_value(&id).map(|(id, entry)| (id.clone(), entry))
+    }
+
+    /// An order was made. Lists of orders are not recorded: the orders are.
+    pub(crate) fn opened(&mut self, account: &AccountId, order: &OrderId) {
+        if let Some(account) = self.accounts.get_untracked(account) {
+            account.orders.insert(order.clone());
+            account.open.insert(order.clone());
+        }
+    }
+
+    /// An order was forgotten.
+    pub(crate) fn forgot(&mut self, account: &AccountId, order: &OrderId) {
+        if let Some(account) = self.accounts.get_untracked(account) {
+            account.orders.remove(order);
+            account.open.remove(order);
+        }
+    }
+
+    /// Whether an account may have one more open order; `is_open` says of an order whether it is.
+    pub(crate) fn may_open(&mut self, account: &AccountId, most: usize, is_open: impl Fn(&OrderId) -> bool) -> bool {
+        let Some(entry) = self.accounts.get_untracked(account) else { return false };
+        if entry.open.len() >= most {
+            entry.open.retain(is_open);
+        }
+        entry.open.len() < most
+    }
+
+    /// The account that has signed a request, and the payload.
+    pub(crate) fn authenticate(&mut self, request: &Request<'_>) -> Result<(AccountId, Vec<u8>), Problem> {
+        match self.open(request)? {
+            (Signer::Account(account), payload) => Ok((account, payload)),
+            (Signer::Key(_), _) => Err(Problem::new(
+                ProblemType::Malformed,
+                "protected.jwk: requests to this URL are signed for an account, by `kid`",
+            )),
+        }
+    }
+
+    /// Who has signed a request, and the payload.
+    pub(crate) fn open(&mut self, request: &Request<'_>) -> Result<(Signer, Vec<u8>), Problem> {
+        let media_type = request.content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+        if !media_type.eq_ignore_ascii_case("application/jose+json") {
+            let problem = Problem::new(ProblemType::Malformed, "the content must be of type application/jose+json");
+            return Err(problem.with_status(415));
+        }
+        let jws = Jws::decode(request.body, Purpose::Request, &self.config.messages)?;
+        if jws.header().url() != request.url {
+            let problem = Problem::new(ProblemType::Unauthorized, "the request was signed for another URL");
+            return Err(problem.with_status(401));
+        }
+        if !jws.header().nonce().is_some_and(|nonce| self.front.redeem(nonce)) {
+            return Err(Problem::new(ProblemType::BadNonce, "the nonce is not known, or was used: take the new one"));
+        }
+        match jws.header().key() {
+            KeyRef::Jwk(_) => {
+                let (key, payload) = jws.verify_own(&*self.verifier)?;
+                Ok((Signer::Key(key), payload))
+            }
+            KeyRef::Kid(kid) => {
+                let unknown = || Problem::new(ProblemType::AccountDoesNotExist, "there is no account with this URL");
+                let id = kid.strip_prefix(&*self.config.base).and_then(|path| path.strip_prefix("/acct/"));
+                let (id, account) = self.account_by_id(id.ok_or_else(unknown)?).ok_or_else(unknown)?;
+                let payload = jws.verify(&*self.verifier, &account.key)?;
+                if account.status != AccountStatus::Valid {
+                    let problem = Problem::new(ProblemType::Unauthorized, "the account was deactivated");
+                    return Err(problem.with_status(401));
+                }
+                Ok((Signer::Account(id), payload))
+            }
+        }
+    }
+}

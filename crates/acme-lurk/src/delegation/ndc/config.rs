@@ -1,0 +1,94 @@
+//! What a delegate wants.
+
+use watchfire_core::Duration;
+
+use crate::acme::NewAccount;
+use crate::names;
+use crate::template::Answers;
+
+/// What a delegate orders, and of whom.
+#[derive(Debug, Clone)]
+pub struct NdcConfig {
+    pub(super) names: Vec<String>,
+    pub(super) answers: Answers,
+    pub(super) delegation: Option<String>,
+    pub(super) account: NewAccount,
+    pub(super) star: Option<Star>,
+    pub(super) once: bool,
+    pub(super) retry: (Duration, Duration),
+}
+
+/// How certificates are to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Star {
+    pub(super) lifetime: u64,
+    pub(super) adjust: u64,
+    pub(super) duration: u64,
+}
+
+impl NdcConfig {
+    /// A certificate for these DNS names, renewed automatically for ninety days, each certificate valid for four days
+    /// and two days early. None when a name is none.
+    pub fn new<T: AsRef<str>>(wanted: impl IntoIterator<Item = T>) -> Option<Self> {
+        let names = wanted.into_iter().map(|name| names::normalize(name.as_ref())).collect::<Option<Vec<_>>>()?;
+        let answers = names.iter().fold(Answers::new(), |answers, name| answers.with_name(name.clone()));
+        Some(Self {
+            names,
+            answers,
+            delegation: None,
+            account: NewAccount::default(),
+            star: Some(Star { lifetime: 4 * 86_400, adjust: 2 * 86_400, duration: 90 * 86_400 }),
+            once: false,
+            retry: (Duration::from_secs(5), Duration::from_secs(600)),
+        })
+    }
+
+    /// The same with a value for a part of the subject that the template leaves open.
+    #[must_use]
+    pub fn with_subject(mut self, field: crate::csr::SubjectField, value: impl Into<String>) -> Self {
+        self.answers = self.answers.with_field(field, value);
+        self
+    }
+
+    /// The same under this delegation. Without it the first that fits is taken.
+    #[must_use]
+    pub fn with_delegation(mut self, url: impl Into<String>) -> Self {
+        self.delegation = Some(url.into());
+        self
+    }
+
+    /// The same with an account that is made so, if there is none yet.
+    #[must_use]
+    pub fn with_account(mut self, account: NewAccount) -> Self {
+        self.account = account;
+        self
+    }
+
+    /// The same with certificates of this lifetime, early by so much, for so long; all in seconds.
+    #[must_use]
+    pub const fn with_star(mut self, lifetime: u64, adjust: u64, duration: u64) -> Self {
+        self.star = Some(Star { lifetime, adjust, duration });
+        self
+    }
+
+    /// The same with certificates that are not renewed by the CA. They are ordered anew at two thirds of their life.
+    #[must_use]
+    pub const fn without_star(mut self) -> Self {
+        self.star = None;
+        self
+    }
+
+    /// The same for one certificate: the machine ends when it is installed.
+    #[must_use]
+    pub const fn once(mut self) -> Self {
+        self.once = true;
+        self
+    }
+
+    /// The same with these waits before an order is tried again, the first and the longest.
+    #[must_use]
+    pub const fn with_retry(mut self, first: Duration, longest: Duration) -> Self {
+        self.retry = (first, longest);
+        self
+    }
+}
