@@ -491,7 +491,7 @@ impl<P: ClientPolicy> Client<P> {
         self.redirect = self.redirect.saturating_add(1);
         let path = Resource::Redirect { cuid: Some(&self.cuid), mid: Some(self.redirect) };
         let mut message = request(Code::PUT, path);
-        message.set_dots_payload(&Body::Redirect(to).to_vec());
+        message.set_dots_payload(&Body::from(to).to_vec());
         let session = self.session.as_mut().ok_or(ApiMisuse::NoSession)?;
         session.endpoint.request(now, Ask::Redirect, Mode::Repeat, message);
         Ok(())

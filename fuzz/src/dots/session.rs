@@ -76,12 +76,12 @@ fn octets(script: &mut Bytes<'_>, transport: Transport, tokens: &[Token]) -> Vec
         3 => {
             let set = SessionParams::default().to_set();
             message.set_dots_payload(
-                &Body::Config(dots_callhome::body::SignalConfig::new(Some(set.clone()), Some(set))).to_vec(),
+                &Body::from(dots_callhome::body::SignalConfig::new(Some(set.clone()), Some(set))).to_vec(),
             );
         }
         4 => {
             let to = RedirectedSignal::to_client("alt.example", List::new(), Some(u32::from(script.byte())));
-            message.set_dots_payload(&Body::Redirect(to).to_vec());
+            message.set_dots_payload(&Body::from(to).to_vec());
         }
         5 => {
             let len = usize::from(script.byte() & 63);

@@ -131,16 +131,15 @@ impl SignalConfig {
     }
 
     pub(super) fn write(&self, writer: &mut Writer<'_>) {
-        let sets = [(key::MITIGATING_CONFIG, &self.mitigating), (key::IDLE_CONFIG, &self.idle)];
-        let said = sets.iter().filter(|(_, set)| set.is_some()).count();
-        writer.map(said.saturating_add(self.extra.len()));
-        for (key, set) in sets {
-            if let Some(set) = set {
-                writer.key(key);
-                set.write(writer);
+        writer.map(|writer| {
+            for (key, set) in [(key::MITIGATING_CONFIG, &self.mitigating), (key::IDLE_CONFIG, &self.idle)] {
+                if let Some(set) = set {
+                    writer.key(key);
+                    set.write(writer);
+                }
             }
-        }
-        writer.extras(&self.extra, 0, u32::MAX);
+            writer.extras(&self.extra, 0, u32::MAX);
+        });
     }
 }
 
@@ -165,20 +164,15 @@ impl ConfigSet {
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
-        let said =
-            [self.heartbeat_interval.is_some(), self.missing_hb_allowed.is_some(), self.max_retransmit.is_some()]
-                .into_iter()
-                .chain([self.ack_timeout.is_some(), self.ack_random_factor.is_some(), self.probing_rate.is_some()])
-                .filter(|said| *said)
-                .count();
-        writer.map(said.saturating_add(self.extra.len()));
-        write_whole(writer, key::HEARTBEAT_INTERVAL, self.heartbeat_interval);
-        write_whole(writer, key::MISSING_HB_ALLOWED, self.missing_hb_allowed);
-        write_whole(writer, key::MAX_RETRANSMIT, self.max_retransmit);
-        write_decimal(writer, key::ACK_TIMEOUT, self.ack_timeout);
-        write_decimal(writer, key::ACK_RANDOM_FACTOR, self.ack_random_factor);
-        write_whole(writer, key::PROBING_RATE, self.probing_rate);
-        writer.extras(&self.extra, 0, u32::MAX);
+        writer.map(|writer| {
+            write_whole(writer, key::HEARTBEAT_INTERVAL, self.heartbeat_interval);
+            write_whole(writer, key::MISSING_HB_ALLOWED, self.missing_hb_allowed);
+            write_whole(writer, key::MAX_RETRANSMIT, self.max_retransmit);
+            write_decimal(writer, key::ACK_TIMEOUT, self.ack_timeout);
+            write_decimal(writer, key::ACK_RANDOM_FACTOR, self.ack_random_factor);
+            write_whole(writer, key::PROBING_RATE, self.probing_rate);
+            writer.extras(&self.extra, 0, u32::MAX);
+        });
     }
 
     /// Whether nothing is set.
@@ -222,26 +216,28 @@ fn write_offered<T: Copy>(
     key: u32,
     offered: Option<Offered<T>>,
     keys: [u32; 3],
-    write: impl Fn(&mut Writer<'_>, T),
+    write: impl Fn(&mut Writer<'_>, u32, T),
 ) {
     let Some(offered) = offered else { return };
-    let values = [offered.max, offered.min, offered.current];
     writer.key(key);
-    writer.map(values.iter().flatten().count());
-    for (key, value) in keys.into_iter().zip(values) {
-        if let Some(value) = value {
-            writer.key(key);
-            write(writer, value);
+    writer.map(|writer| {
+        for (key, value) in keys.into_iter().zip([offered.max, offered.min, offered.current]) {
+            if let Some(value) = value {
+                write(writer, key, value);
+            }
         }
-    }
+    });
 }
 
 fn write_whole(writer: &mut Writer<'_>, key: u32, offered: Option<Offered<u16>>) {
     let keys = [key::MAX_VALUE, key::MIN_VALUE, key::CURRENT_VALUE];
-    write_offered(writer, key, offered, keys, |writer, value| writer.uint(u64::from(value)));
+    write_offered(writer, key, offered, keys, |writer, key, value| writer.uint(key, u64::from(value)));
 }
 
 fn write_decimal(writer: &mut Writer<'_>, key: u32, offered: Option<Offered<Decimal>>) {
     let keys = [key::MAX_VALUE_DECIMAL, key::MIN_VALUE_DECIMAL, key::CURRENT_VALUE_DECIMAL];
-    write_offered(writer, key, offered, keys, |writer, value| writer.hundredths(value.hundredths()));
+    write_offered(writer, key, offered, keys, |writer, key, value| {
+        writer.key(key);
+        writer.hundredths(value.hundredths());
+    });
 }

@@ -25,6 +25,7 @@ impl<T> List<T> {
     }
 
     /// Adds a value.
+    #[inline]
     pub fn push(&mut self, value: T) {
         if let Items::Many(values) = &mut self.0 {
             if values.is_empty() {

@@ -4,6 +4,7 @@
 //! with no key twice, nothing behind the end, and within [limits](MAX_TEXT). A body is read for a [`Direction`]: what a
 //! server says is taken more leniently than what is asked of it.
 
+mod address;
 mod config;
 mod encode;
 mod enums;
@@ -33,14 +34,13 @@ use reader::Reader;
 /// One body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the choice of the YANG module")]
-#[allow(clippy::large_enum_variant, reason = "settings and redirections are rare")]
 pub enum Body {
     /// Mitigation: asked for, granted, reported.
     Mitigation(Vec<Scope>),
     /// How the session is kept.
-    Config(SignalConfig),
+    Config(Box<SignalConfig>),
     /// Go elsewhere.
-    Redirect(RedirectedSignal),
+    Redirect(Box<RedirectedSignal>),
     /// Alive, and whether the peer is heard.
     Heartbeat {
         /// Whether a heartbeat of the peer came within the last two intervals.
@@ -55,49 +55,51 @@ impl Body {
     /// When it is no DOTS body, or has a key that must be understood and is not.
     pub fn decode(octets: &[u8], direction: Direction) -> Result<Self, BodyError> {
         let mut reader = Reader::new(octets, direction);
-        let mut body = None;
+        // The scopes of a mitigation apart from the rest, which is large and rare, so that it need not be moved about.
+        let (mut scopes, mut other) = (None, None);
         reader.skip_dots_tag()?;
         reader.map(&mut Vec::new(), |reader, key| {
-            if body.is_some() && matches!(key, 1 | 30 | 46 | 49) {
+            if (scopes.is_some() || other.is_some()) && matches!(key, 1 | 30 | 46 | 49) {
                 return Err(reader.error(BodyErrorKind::SecondRoot));
             }
-            body = Some(match key {
-                key::MITIGATION_SCOPE => Self::Mitigation(scope::read_container(reader)?),
-                key::SIGNAL_CONFIG => Self::Config(SignalConfig::read(reader)?),
-                key::REDIRECTED_SIGNAL => Self::Redirect(RedirectedSignal::read(reader)?),
-                key::HEARTBEAT => Self::Heartbeat { peer_hb_status: redirect::read_heartbeat(reader)? },
+            match key {
+                key::MITIGATION_SCOPE => scopes = Some(scope::read_container(reader)?),
+                key::SIGNAL_CONFIG => other = Some(SignalConfig::read(reader)?.into()),
+                key::REDIRECTED_SIGNAL => other = Some(RedirectedSignal::read(reader)?.into()),
+                key::HEARTBEAT => other = Some(Self::Heartbeat { peer_hb_status: redirect::read_heartbeat(reader)? }),
                 _ => return Ok(false),
-            });
+            }
             Ok(true)
         })?;
         reader.finish()?;
-        body.ok_or_else(|| reader.error(BodyErrorKind::NoRoot))
+        match scopes {
+            Some(scopes) => Ok(Self::Mitigation(scopes)),
+            None => other.ok_or_else(|| reader.error(BodyErrorKind::NoRoot)),
+        }
     }
 
     /// Writes it behind what is in `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut writer = Writer::new(out);
-        writer.map(1);
         match self {
             Self::Mitigation(scopes) => {
-                writer.key(key::MITIGATION_SCOPE);
-                writer.map(1);
-                writer.key(key::SCOPE);
-                writer.array(scopes.len());
-                scopes.iter().for_each(|scope| scope.write(&mut writer));
+                writer.map_of_one(key::MITIGATION_SCOPE);
+                writer.map(|writer| {
+                    writer.array(key::SCOPE, scopes.len());
+                    scopes.iter().for_each(|scope| scope.write(writer));
+                });
             }
             Self::Config(config) => {
-                writer.key(key::SIGNAL_CONFIG);
+                writer.map_of_one(key::SIGNAL_CONFIG);
                 config.write(&mut writer);
             }
             Self::Redirect(redirect) => {
-                writer.key(key::REDIRECTED_SIGNAL);
+                writer.map_of_one(key::REDIRECTED_SIGNAL);
                 redirect.write(&mut writer);
             }
             Self::Heartbeat { peer_hb_status } => {
-                writer.key(key::HEARTBEAT);
-                writer.map(1);
-                writer.key(key::PEER_HB_STATUS);
+                writer.map_of_one(key::HEARTBEAT);
+                writer.map_of_one(key::PEER_HB_STATUS);
                 writer.bool(*peer_hb_status);
             }
         }
@@ -108,6 +110,18 @@ impl Body {
         let mut out = Vec::with_capacity(128);
         self.encode(&mut out);
         out
+    }
+}
+
+impl From<SignalConfig> for Body {
+    fn from(config: SignalConfig) -> Self {
+        Self::Config(Box::new(config))
+    }
+}
+
+impl From<RedirectedSignal> for Body {
+    fn from(redirect: RedirectedSignal) -> Self {
+        Self::Redirect(Box::new(redirect))
     }
 }
 

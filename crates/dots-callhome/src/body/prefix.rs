@@ -4,6 +4,8 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
+use super::address::{self, plain_v6};
+
 /// An address and how many of its bits count. The others are zero: `10.1.2.3/8` reads as `10.0.0.0/8`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
@@ -123,171 +125,53 @@ impl Prefix {
     /// # Errors
     /// When it is none.
     pub fn decode(text: &[u8]) -> Result<Self, InvalidPrefix> {
-        let slash = text.iter().rposition(|&octet| octet == b'/').ok_or(InvalidPrefix::Form)?;
-        let (address, len) = text.split_at_checked(slash).ok_or(InvalidPrefix::Form)?;
-        let mut bits = 0u8;
-        match len {
-            [_, digits @ ..] if !digits.is_empty() && digits.len() <= 3 => {
-                for digit in digits {
-                    let digit = digit.wrapping_sub(b'0');
-                    if digit > 9 {
-                        return Err(InvalidPrefix::Form);
-                    }
-                    bits = bits.checked_mul(10).and_then(|b| b.checked_add(digit)).ok_or(InvalidPrefix::Length)?;
-                }
-            }
-            _ => return Err(InvalidPrefix::Form),
+        if let Some(prefix) = Self::plain_v6(text) {
+            return Ok(prefix);
         }
-        let address = match plain_v6(address) {
-            Some(v6) => IpAddr::V6(v6),
-            None => IpAddr::parse(address).ok_or(InvalidPrefix::Form)?,
-        };
-        Self::new(address, bits)
+        // `IpAddr::parse_ascii` is not stable yet.
+        let (address, digits) = core::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.rsplit_once('/'))
+            .and_then(|(address, digits)| Some((address.parse().ok()?, digits)))
+            .ok_or(InvalidPrefix::Form)?;
+        Self::new(address, length(digits.as_bytes())?)
+    }
+
+    /// The first address, where it stands.
+    pub(super) const fn as_address(&self) -> &IpAddr {
+        &self.address
+    }
+
+    /// The most usual form, of which nothing is wrong.
+    #[inline(always)]
+    pub(super) fn plain_v6(text: &[u8]) -> Option<Self> {
+        let Some((bits, [b'/', digits @ ..])) = plain_v6(text) else { return None };
+        let len = length(digits).ok().filter(|len| *len <= 128)?;
+        let mask = u128::MAX.checked_shl(128u32.saturating_sub(u32::from(len))).unwrap_or(0);
+        Some(Self { address: IpAddr::V6(Ipv6Addr::from_bits(bits & mask)), len })
     }
 
     /// Writes its text; at most 49 octets.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        encode_address(self.address, out);
-        out.push(b'/');
-        decimal(self.len, out);
+        address::write::<0>(&self.address, Some(self.len), out);
     }
 }
 
-/// An address from its octets. `IpAddr::parse_ascii` is not stable yet.
-trait Parse: Sized {
-    fn parse(text: &[u8]) -> Option<Self>;
-}
-
-impl Parse for IpAddr {
-    fn parse(text: &[u8]) -> Option<Self> {
-        core::str::from_utf8(text).ok()?.parse().ok()
+/// What stands behind the slash: one to three digits.
+#[inline(always)]
+fn length(digits: &[u8]) -> Result<u8, InvalidPrefix> {
+    if digits.is_empty() || digits.len() > 3 {
+        return Err(InvalidPrefix::Form);
     }
-}
-
-/// An IPv6 address of hexadecimal groups, quickly; anything else is left to the standard library.
-fn plain_v6(text: &[u8]) -> Option<Ipv6Addr> {
-    let (mut groups, mut count, mut gap) = ([0u16; 8], 0usize, None);
-    let (mut group, mut digits) = (0u32, 0u8);
-    let mut rest = text;
-    if let [b':', b':', tail @ ..] = text {
-        gap = Some(0);
-        rest = tail;
-    }
-    while let Some((&octet, tail)) = rest.split_first() {
-        rest = tail;
-        let digit = match octet {
-            b'0'..=b'9' => octet.wrapping_sub(b'0'),
-            b'a'..=b'f' => octet.wrapping_sub(b'a' - 10),
-            b'A'..=b'F' => octet.wrapping_sub(b'A' - 10),
-            b':' => {
-                if digits == 0 {
-                    return None;
-                }
-                *groups.get_mut(count)? = group as u16;
-                count = count.wrapping_add(1);
-                (group, digits) = (0, 0);
-                match rest {
-                    [] => return None,
-                    [b':', tail @ ..] => {
-                        if gap.replace(count).is_some() {
-                            return None;
-                        }
-                        rest = tail;
-                    }
-                    _ => {}
-                }
-                continue;
-            }
-            _ => return None,
-        };
-        group = group << 4 | u32::from(digit);
-        digits = digits.wrapping_add(1);
-        if digits > 4 {
-            return None;
+    let mut length = 0u16;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(InvalidPrefix::Form);
         }
+        length = length.wrapping_mul(10).wrapping_add(u16::from(digit));
     }
-    if digits > 0 {
-        *groups.get_mut(count)? = group as u16;
-        count = count.wrapping_add(1);
-    }
-    match gap {
-        None if count == 8 => {}
-        Some(gap) if count < 8 => {
-            let moved = count.wrapping_sub(gap);
-            groups.copy_within(gap..count, 8usize.wrapping_sub(moved));
-            groups.get_mut(gap..8usize.wrapping_sub(moved))?.fill(0);
-        }
-        _ => return None,
-    }
-    Some(Ipv6Addr::from(groups))
-}
-
-fn decimal(number: u8, out: &mut Vec<u8>) {
-    let digit = |n: u8| b'0'.wrapping_add(n);
-    match number {
-        0..=9 => out.push(digit(number)),
-        10..=99 => out.extend_from_slice(&[digit(number / 10), digit(number % 10)]),
-        _ => out.extend_from_slice(&[digit(number / 100), digit(number / 10 % 10), digit(number % 10)]),
-    }
-}
-
-/// Writes an address as RFC 5952 has it.
-pub(super) fn encode_address(address: IpAddr, out: &mut Vec<u8>) {
-    let v6 = match address {
-        IpAddr::V4(v4) => {
-            for (at, octet) in v4.octets().into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b'.');
-                }
-                decimal(octet, out);
-            }
-            return;
-        }
-        IpAddr::V6(v6) => v6,
-    };
-    if v6.to_ipv4_mapped().is_some() {
-        out.extend_from_slice(v6.to_string().as_bytes());
-        return;
-    }
-    let groups = v6.segments();
-    // The longest run of two or more zero groups, the first of equals.
-    let (mut best, mut run) = (0..0, 0usize);
-    for (at, group) in groups.into_iter().enumerate() {
-        run = if group == 0 { run.wrapping_add(1) } else { 0 };
-        if run >= 2 && run > best.len() {
-            best = at.wrapping_add(1).wrapping_sub(run)..at.wrapping_add(1);
-        }
-    }
-    let mut text = [0u8; 40];
-    let mut len = 0usize;
-    let mut put = |octet: u8| {
-        if let Some(place) = text.get_mut(len) {
-            *place = octet;
-            len = len.wrapping_add(1);
-        }
-    };
-    for (at, group) in groups.into_iter().enumerate() {
-        if best.contains(&at) {
-            if at == best.start {
-                put(b':');
-                if best.end == 8 {
-                    put(b':');
-                }
-            }
-            continue;
-        }
-        if at > 0 {
-            put(b':');
-        }
-        let hex = |nibble: u16| *b"0123456789abcdef".get(usize::from(nibble & 15)).unwrap_or(&b'0');
-        for shift in [12, 8, 4] {
-            if group >> shift != 0 {
-                put(hex(group >> shift));
-            }
-        }
-        put(hex(group));
-    }
-    out.extend_from_slice(text.get(..len).unwrap_or_default());
+    u8::try_from(length).map_err(|_| InvalidPrefix::Length)
 }
 
 impl FromStr for Prefix {
@@ -382,28 +266,5 @@ mod tests {
         assert!(prefix("10.1.0.0/16").overlaps(&prefix("10.0.0.0/8")));
         assert!(!prefix("10.0.0.0/9").overlaps(&prefix("10.128.0.0/9")));
         assert!(!prefix("0.0.0.0/0").overlaps(&prefix("::/0")));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn the_quick_reader_and_writer_agree_with_the_standard_library(bits: u128, mask: u8, v4: u32) {
-            // Some groups zero, so that runs of zeros occur.
-            let groups = Ipv6Addr::from_bits(bits).segments();
-            let v6 = Ipv6Addr::from(core::array::from_fn::<u16, 8, _>(|n| if mask >> n & 1 == 1 { groups[n] } else { 0 }));
-            for address in [IpAddr::V6(v6), IpAddr::V4(v4.into())] {
-                let prefix = Prefix::host(address);
-                let mut out = Vec::new();
-                prefix.encode(&mut out);
-                proptest::prop_assert_eq!(core::str::from_utf8(&out).unwrap(), prefix.to_string());
-                proptest::prop_assert_eq!(Prefix::decode(&out), Ok(prefix));
-            }
-        }
-
-        #[test]
-        fn the_quick_reader_takes_nothing_else(text in "[0-9a-f:.]{0,20}") {
-            if let Some(v6) = plain_v6(text.as_bytes()) {
-                proptest::prop_assert_eq!(text.parse::<Ipv6Addr>().ok(), Some(v6));
-            }
-        }
     }
 }

@@ -8,6 +8,7 @@ use minicbor::decode::Decoder;
 use super::error::{BodyError, BodyErrorKind};
 use super::key;
 use super::list::List;
+use super::prefix::Prefix;
 
 /// Levels of maps and arrays.
 pub const MAX_DEPTH: usize = 16;
@@ -252,13 +253,33 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    pub(super) fn list<T>(&mut self, key: u32, mut element: impl FnMut(&mut Self) -> Result<T>) -> Result<List<T>> {
-        let mut list = List::new();
+    /// Reads an array into a list where it stands: what is large is not moved.
+    pub(super) fn list<T>(
+        &mut self,
+        key: u32,
+        list: &mut List<T>,
+        mut element: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<()> {
         self.array(key, |reader| {
             list.push(element(reader)?);
             Ok(())
-        })?;
-        Ok(list)
+        })
+    }
+
+    /// A list of prefixes: the same, and quickly for those of IPv6 in their usual form.
+    pub(super) fn prefixes(&mut self, key: u32, list: &mut List<Prefix>) -> Result<()> {
+        self.array(key, |reader| {
+            let start = reader.decoder.position();
+            if let Some(prefix) = reader.quick_prefix() {
+                reader.count()?;
+                list.push(prefix);
+                return Ok(());
+            }
+            // Another form, or something is wrong with it.
+            reader.decoder.set_position(start);
+            list.push(reader.prefix()?);
+            Ok(())
+        })
     }
 
     /// A number of at most `max`.
@@ -371,27 +392,21 @@ impl<'a> Reader<'a> {
         if overflow { Err(self.error(BodyErrorKind::TooLong)) } else { Ok(whole) }
     }
 
-    pub(super) fn prefix(&mut self, _key: u32) -> Result<super::Prefix> {
-        if self.peek().is_some_and(|octet| octet >> 5 == 3) {
-            // Only ASCII makes a prefix, so the text need not be checked for UTF-8.
-            let start = self.decoder.position();
-            if let Some(len) = self.quick(3).and_then(|len| usize::try_from(len).ok()) {
-                let at = self.decoder.position();
-                let end = at.saturating_add(len);
-                if let Some(prefix) =
-                    self.decoder.input().get(at..end).and_then(|text| super::Prefix::decode(text).ok())
-                {
-                    self.decoder.set_position(end);
-                    self.count()?;
-                    return Ok(prefix);
-                }
-            }
-            // Something is wrong with it; what, is found again from the start.
-            self.decoder.set_position(start);
-        }
+    #[inline(always)]
+    fn quick_prefix(&mut self) -> Option<Prefix> {
+        let len = usize::try_from(self.quick(3)?).ok()?;
+        let at = self.decoder.position();
+        let end = at.saturating_add(len);
+        // Only ASCII makes a prefix, so the text need not be checked for UTF-8.
+        let prefix = Prefix::plain_v6(self.decoder.input().get(at..end)?)?;
+        self.decoder.set_position(end);
+        Some(prefix)
+    }
+
+    fn prefix(&mut self) -> Result<Prefix> {
         let parsed = match self.text_slice()? {
-            Some(text) => super::Prefix::decode(text),
-            None => super::Prefix::decode(self.pieces()?.as_bytes()),
+            Some(text) => Prefix::decode(text),
+            None => Prefix::decode(self.pieces()?.as_bytes()),
         };
         parsed.map_err(|invalid| self.error(BodyErrorKind::Prefix(invalid)))
     }

@@ -43,9 +43,11 @@ impl RedirectedSignal {
         reader.map(&mut extra, |reader, key| {
             match key {
                 key::ALT_SERVER => redirect.alt_server = Some(reader.text(key)?),
-                key::ALT_SERVER_RECORD => redirect.alt_server_record = reader.list(key, |r| r.address(key))?,
+                key::ALT_SERVER_RECORD => reader.list(key, &mut redirect.alt_server_record, |r| r.address(key))?,
                 key::ALT_CH_CLIENT => redirect.alt_ch_client = Some(reader.text(key)?),
-                key::ALT_CH_CLIENT_RECORD => redirect.alt_ch_client_record = reader.list(key, |r| r.address(key))?,
+                key::ALT_CH_CLIENT_RECORD => {
+                    reader.list(key, &mut redirect.alt_ch_client_record, |r| r.address(key))?
+                }
                 key::TTL => redirect.ttl = Some(reader.u32(key)?),
                 _ => return Ok(false),
             }
@@ -56,36 +58,30 @@ impl RedirectedSignal {
     }
 
     pub(super) fn write(&self, writer: &mut Writer<'_>) {
-        let said = [
-            self.alt_server.is_some(),
-            !self.alt_server_record.is_empty(),
-            self.alt_ch_client.is_some(),
-            !self.alt_ch_client_record.is_empty(),
-            self.ttl.is_some(),
-        ];
-        writer.map(said.into_iter().filter(|said| *said).count().saturating_add(self.extra.len()));
-        let names = [
-            (key::ALT_SERVER, &self.alt_server, key::ALT_SERVER_RECORD, &self.alt_server_record),
-            (key::ALT_CH_CLIENT, &self.alt_ch_client, key::ALT_CH_CLIENT_RECORD, &self.alt_ch_client_record),
-        ];
-        for (name_key, name, record_key, records) in names {
-            if name_key == key::ALT_CH_CLIENT {
-                writer.extras(&self.extra, 0, key::SOURCE_PREFIX);
+        writer.map(|writer| {
+            name(writer, key::ALT_SERVER, self.alt_server.as_deref());
+            records(writer, key::ALT_SERVER_RECORD, &self.alt_server_record);
+            writer.extras(&self.extra, 0, key::SOURCE_PREFIX);
+            name(writer, key::ALT_CH_CLIENT, self.alt_ch_client.as_deref());
+            records(writer, key::ALT_CH_CLIENT_RECORD, &self.alt_ch_client_record);
+            if let Some(ttl) = self.ttl {
+                writer.uint(key::TTL, u64::from(ttl));
             }
-            if let Some(name) = name {
-                writer.key(name_key);
-                writer.text(name);
-            }
-            if !records.is_empty() {
-                writer.key(record_key);
-                writer.addresses(records);
-            }
-        }
-        if let Some(ttl) = self.ttl {
-            writer.key(key::TTL);
-            writer.uint(u64::from(ttl));
-        }
-        writer.extras(&self.extra, key::SOURCE_PREFIX, u32::MAX);
+            writer.extras(&self.extra, key::SOURCE_PREFIX, u32::MAX);
+        });
+    }
+}
+
+fn name(writer: &mut Writer<'_>, key: u32, name: Option<&str>) {
+    if let Some(name) = name {
+        writer.key(key);
+        writer.text(name);
+    }
+}
+
+fn records(writer: &mut Writer<'_>, key: u32, records: &List<IpAddr>) {
+    if !records.is_empty() {
+        writer.addresses(key, records);
     }
 }
 

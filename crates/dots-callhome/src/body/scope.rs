@@ -249,21 +249,17 @@ impl Acl {
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
-        writer.map(
-            1usize
-                .saturating_add(usize::from(self.acl_type.is_some()))
-                .saturating_add(usize::from(self.activation.is_some())),
-        );
-        writer.key(key::ACL_NAME);
-        writer.text(&self.name);
-        if let Some(acl_type) = &self.acl_type {
-            writer.key(key::ACL_TYPE);
-            writer.text(acl_type);
-        }
-        if let Some(activation) = self.activation {
-            writer.key(key::ACTIVATION_TYPE);
-            writer.uint(u64::from(activation.code()));
-        }
+        writer.map(|writer| {
+            writer.key(key::ACL_NAME);
+            writer.text(&self.name);
+            if let Some(acl_type) = &self.acl_type {
+                writer.key(key::ACL_TYPE);
+                writer.text(acl_type);
+            }
+            if let Some(activation) = self.activation {
+                writer.uint(key::ACTIVATION_TYPE, u64::from(activation.code()));
+            }
+        });
     }
 }
 
@@ -274,12 +270,12 @@ impl Scope {
         reader.map(&mut extra, |reader, key| {
             match key {
                 key::MID => scope.mid = Some(reader.u32(key)?),
-                key::TARGET_PREFIX => scope.target_prefix = reader.list(key, |r| r.prefix(key))?,
-                key::TARGET_PORT_RANGE => scope.target_port_range = reader.list(key, port_range)?,
-                key::TARGET_PROTOCOL => scope.target_protocol = reader.list(key, |r| r.u8(key))?,
-                key::TARGET_FQDN => scope.target_fqdn = reader.list(key, |r| r.text(key))?,
-                key::TARGET_URI => scope.target_uri = reader.list(key, |r| r.text(key))?,
-                key::ALIAS_NAME => scope.alias_name = reader.list(key, |r| r.text(key))?,
+                key::TARGET_PREFIX => reader.prefixes(key, &mut scope.target_prefix)?,
+                key::TARGET_PORT_RANGE => reader.list(key, &mut scope.target_port_range, port_range)?,
+                key::TARGET_PROTOCOL => reader.list(key, &mut scope.target_protocol, |r| r.u8(key))?,
+                key::TARGET_FQDN => reader.list(key, &mut scope.target_fqdn, |r| r.text(key))?,
+                key::TARGET_URI => reader.list(key, &mut scope.target_uri, |r| r.text(key))?,
+                key::ALIAS_NAME => reader.list(key, &mut scope.alias_name, |r| r.text(key))?,
                 key::LIFETIME => {
                     let seconds = reader.uint_or_minus_one(key)?;
                     scope.lifetime = Some(seconds.map_or(Lifetime::Indefinite, Lifetime::Seconds));
@@ -293,10 +289,10 @@ impl Scope {
                 key::PPS_DROPPED => scope.pps_dropped = Some(reader.u64(key)?),
                 key::ATTACK_STATUS => scope.attack_status = Some(AttackStatus::from_code(reader.u32(key)?)),
                 key::TRIGGER_MITIGATION => scope.trigger_mitigation = Some(reader.bool()?),
-                key::CONTROL_ACL_LIST => scope.acl_list = reader.list(key, Acl::read)?,
-                key::SOURCE_PREFIX => scope.source_prefix = reader.list(key, |r| r.prefix(key))?,
-                key::SOURCE_PORT_RANGE => scope.source_port_range = reader.list(key, port_range)?,
-                key::SOURCE_ICMP_TYPE_RANGE => scope.source_icmp_type_range = reader.list(key, icmp_range)?,
+                key::CONTROL_ACL_LIST => reader.list(key, &mut scope.acl_list, Acl::read)?,
+                key::SOURCE_PREFIX => reader.prefixes(key, &mut scope.source_prefix)?,
+                key::SOURCE_PORT_RANGE => reader.list(key, &mut scope.source_port_range, port_range)?,
+                key::SOURCE_ICMP_TYPE_RANGE => reader.list(key, &mut scope.source_icmp_type_range, icmp_range)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -305,35 +301,12 @@ impl Scope {
         Ok(())
     }
 
-    fn members(&self) -> usize {
-        let said = [
-            self.mid.is_some(),
-            !self.target_prefix.is_empty(),
-            !self.target_port_range.is_empty(),
-            !self.target_protocol.is_empty(),
-            !self.target_fqdn.is_empty(),
-            !self.target_uri.is_empty(),
-            !self.alias_name.is_empty(),
-            self.lifetime.is_some(),
-            self.mitigation_start.is_some(),
-            self.status.is_some(),
-            self.conflict.is_some(),
-            self.bytes_dropped.is_some(),
-            self.bps_dropped.is_some(),
-            self.pkts_dropped.is_some(),
-            self.pps_dropped.is_some(),
-            self.attack_status.is_some(),
-            self.trigger_mitigation.is_some(),
-            !self.acl_list.is_empty(),
-            !self.source_prefix.is_empty(),
-            !self.source_port_range.is_empty(),
-            !self.source_icmp_type_range.is_empty(),
-        ];
-        said.into_iter().map(usize::from).sum::<usize>().saturating_add(self.extra.len())
+    pub(super) fn write(&self, writer: &mut Writer<'_>) {
+        writer.map(|writer| self.write_members(writer));
     }
 
-    pub(super) fn write(&self, writer: &mut Writer<'_>) {
-        writer.map(self.members());
+    #[inline]
+    fn write_members(&self, writer: &mut Writer<'_>) {
         uint(writer, key::MID, self.mid.map(u64::from));
         prefixes(writer, key::TARGET_PREFIX, &self.target_prefix);
         ports(writer, key::TARGET_PORT_RANGE, &self.target_port_range);
@@ -369,8 +342,7 @@ impl Scope {
         prefixes(writer, key::SOURCE_PREFIX, &self.source_prefix);
         ports(writer, key::SOURCE_PORT_RANGE, &self.source_port_range);
         if !self.source_icmp_type_range.is_empty() {
-            writer.key(key::SOURCE_ICMP_TYPE_RANGE);
-            writer.array(self.source_icmp_type_range.len());
+            writer.array(key::SOURCE_ICMP_TYPE_RANGE, self.source_icmp_type_range.len());
             for range in &self.source_icmp_type_range {
                 let (lower, upper) = (u64::from(range.lower), range.upper.map(u64::from));
                 bounds(writer, [key::LOWER_TYPE, key::UPPER_TYPE], lower, upper);
@@ -399,16 +371,16 @@ impl ConflictInformation {
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
-        let said = [self.status.is_some(), self.cause.is_some(), self.retry_timer.is_some(), self.scope.is_some()];
-        writer.map(said.into_iter().map(usize::from).sum::<usize>().saturating_add(self.extra.len()));
-        uint(writer, key::CONFLICT_STATUS, self.status.map(|status| u64::from(status.code())));
-        uint(writer, key::CONFLICT_CAUSE, self.cause.map(|cause| u64::from(cause.code())));
-        uint(writer, key::RETRY_TIMER, self.retry_timer.map(u64::from));
-        if let Some(scope) = &self.scope {
-            writer.key(key::CONFLICT_SCOPE);
-            scope.write(writer);
-        }
-        writer.extras(&self.extra, 0, u32::MAX);
+        writer.map(|writer| {
+            uint(writer, key::CONFLICT_STATUS, self.status.map(|status| u64::from(status.code())));
+            uint(writer, key::CONFLICT_CAUSE, self.cause.map(|cause| u64::from(cause.code())));
+            uint(writer, key::RETRY_TIMER, self.retry_timer.map(u64::from));
+            if let Some(scope) = &self.scope {
+                writer.key(key::CONFLICT_SCOPE);
+                scope.write(writer);
+            }
+            writer.extras(&self.extra, 0, u32::MAX);
+        });
     }
 }
 
@@ -419,13 +391,13 @@ impl ConflictScope {
         reader.map(&mut extra, |reader, key| {
             match key {
                 key::MID => scope.mid = Some(reader.u32(key)?),
-                key::TARGET_PREFIX => scope.target_prefix = reader.list(key, |r| r.prefix(key))?,
-                key::TARGET_PORT_RANGE => scope.target_port_range = reader.list(key, port_range)?,
-                key::TARGET_PROTOCOL => scope.target_protocol = reader.list(key, |r| r.u8(key))?,
-                key::TARGET_FQDN => scope.target_fqdn = reader.list(key, |r| r.text(key))?,
-                key::TARGET_URI => scope.target_uri = reader.list(key, |r| r.text(key))?,
-                key::ALIAS_NAME => scope.alias_name = reader.list(key, |r| r.text(key))?,
-                key::ACL_LIST => scope.acl_list = reader.list(key, Acl::read)?,
+                key::TARGET_PREFIX => reader.prefixes(key, &mut scope.target_prefix)?,
+                key::TARGET_PORT_RANGE => reader.list(key, &mut scope.target_port_range, port_range)?,
+                key::TARGET_PROTOCOL => reader.list(key, &mut scope.target_protocol, |r| r.u8(key))?,
+                key::TARGET_FQDN => reader.list(key, &mut scope.target_fqdn, |r| r.text(key))?,
+                key::TARGET_URI => reader.list(key, &mut scope.target_uri, |r| r.text(key))?,
+                key::ALIAS_NAME => reader.list(key, &mut scope.alias_name, |r| r.text(key))?,
+                key::ACL_LIST => reader.list(key, &mut scope.acl_list, Acl::read)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -435,70 +407,61 @@ impl ConflictScope {
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
-        let said = [
-            self.mid.is_some(),
-            !self.target_prefix.is_empty(),
-            !self.target_port_range.is_empty(),
-            !self.target_protocol.is_empty(),
-            !self.target_fqdn.is_empty(),
-            !self.target_uri.is_empty(),
-            !self.alias_name.is_empty(),
-            !self.acl_list.is_empty(),
-        ];
-        writer.map(said.into_iter().map(usize::from).sum::<usize>().saturating_add(self.extra.len()));
-        uint(writer, key::MID, self.mid.map(u64::from));
-        prefixes(writer, key::TARGET_PREFIX, &self.target_prefix);
-        ports(writer, key::TARGET_PORT_RANGE, &self.target_port_range);
-        protocols(writer, &self.target_protocol);
-        texts(writer, key::TARGET_FQDN, &self.target_fqdn);
-        texts(writer, key::TARGET_URI, &self.target_uri);
-        texts(writer, key::ALIAS_NAME, &self.alias_name);
-        acls(writer, key::ACL_LIST, &self.acl_list);
-        writer.extras(&self.extra, 0, u32::MAX);
+        writer.map(|writer| {
+            uint(writer, key::MID, self.mid.map(u64::from));
+            prefixes(writer, key::TARGET_PREFIX, &self.target_prefix);
+            ports(writer, key::TARGET_PORT_RANGE, &self.target_port_range);
+            protocols(writer, &self.target_protocol);
+            texts(writer, key::TARGET_FQDN, &self.target_fqdn);
+            texts(writer, key::TARGET_URI, &self.target_uri);
+            texts(writer, key::ALIAS_NAME, &self.alias_name);
+            acls(writer, key::ACL_LIST, &self.acl_list);
+            writer.extras(&self.extra, 0, u32::MAX);
+        });
     }
 }
 
+#[inline(always)]
 fn uint(writer: &mut Writer<'_>, key: u32, number: Option<u64>) {
     if let Some(number) = number {
-        writer.key(key);
-        writer.uint(number);
+        writer.uint(key, number);
     }
 }
 
+#[inline(always)]
 fn prefixes(writer: &mut Writer<'_>, key: u32, prefixes: &List<Prefix>) {
     if !prefixes.is_empty() {
-        writer.key(key);
-        writer.prefixes(prefixes);
+        writer.prefixes(key, prefixes);
     }
 }
 
+#[inline(always)]
 fn texts(writer: &mut Writer<'_>, key: u32, texts: &List<String>) {
     if !texts.is_empty() {
-        writer.key(key);
-        writer.texts(texts);
+        writer.texts(key, texts);
     }
 }
 
+#[inline(always)]
 fn protocols(writer: &mut Writer<'_>, protocols: &List<u8>) {
     if !protocols.is_empty() {
-        writer.key(key::TARGET_PROTOCOL);
-        writer.array(protocols.len());
-        protocols.iter().for_each(|&protocol| writer.uint(u64::from(protocol)));
+        writer.array(key::TARGET_PROTOCOL, protocols.len());
+        protocols.iter().for_each(|&protocol| writer.element(u64::from(protocol)));
     }
 }
 
+#[inline(always)]
 fn acls(writer: &mut Writer<'_>, key: u32, acls: &List<Acl>) {
     if !acls.is_empty() {
-        writer.key(key);
-        writer.array(acls.len());
+        writer.array(key, acls.len());
         acls.iter().for_each(|acl| acl.write(writer));
     }
 }
 
+#[inline(always)]
 fn ports(writer: &mut Writer<'_>, key: u32, ranges: &List<PortRange>) {
     if !ranges.is_empty() {
-        writer.key(key);
-        writer.array(ranges.len());
+        writer.array(key, ranges.len());
         for range in ranges {
             let (lower, upper) = (u64::from(range.lower), range.upper.map(u64::from));
             bounds(writer, [key::LOWER_PORT, key::UPPER_PORT], lower, upper);
@@ -507,8 +470,8 @@ fn ports(writer: &mut Writer<'_>, key: u32, ranges: &List<PortRange>) {
 }
 
 fn bounds(writer: &mut Writer<'_>, [lower_key, upper_key]: [u32; 2], lower: u64, upper: Option<u64>) {
-    writer.map(1usize.saturating_add(usize::from(upper.is_some())));
-    writer.key(lower_key);
-    writer.uint(lower);
-    uint(writer, upper_key, upper);
+    writer.map(|writer| {
+        writer.uint(lower_key, lower);
+        uint(writer, upper_key, upper);
+    });
 }

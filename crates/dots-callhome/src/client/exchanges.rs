@@ -57,7 +57,7 @@ impl<P: ClientPolicy> Client<P> {
         self.sid = self.sid.saturating_add(1);
         let sid = self.sid;
         let mut message = request(Code::PUT, Resource::Config { sid: Some(sid) });
-        message.set_dots_payload(&Body::Config(config).to_vec());
+        message.set_dots_payload(&Body::from(config).to_vec());
         if let Some(session) = &mut self.session {
             session.endpoint.request(now, Ask::ConfigPut { sid }, Mode::Con, message);
         }
@@ -186,7 +186,7 @@ impl<P: ClientPolicy> Client<P> {
         let Some(config) = self.wanted.clone() else { return };
         self.sid = self.sid.saturating_add(1);
         let mut message = request(Code::PUT, Resource::Config { sid: Some(self.sid) });
-        message.set_dots_payload(&Body::Config(config).to_vec());
+        message.set_dots_payload(&Body::from(config).to_vec());
         session.endpoint.request(now, Ask::ConfigPut { sid: self.sid }, Mode::Con, message);
     }
 

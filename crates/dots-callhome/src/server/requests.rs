@@ -233,7 +233,7 @@ impl<P: ServerPolicy> Server<P> {
         let ranges = &self.config.ranges;
         let body = SignalConfig::new(Some(ranges.offer(&current.mitigating)), Some(ranges.offer(&current.idle)));
         answer.push_uint(OptionNumber::MAX_AGE, u64::from(self.config.config_max_age.max(1)));
-        answer.set_dots_payload(&Body::Config(body).to_vec());
+        answer.set_dots_payload(&Body::from(body).to_vec());
     }
 
     pub(super) fn put_config(
@@ -287,7 +287,7 @@ impl<P: ServerPolicy> Server<P> {
             return Some(diagnostic(Code::UNSUPPORTED_CONTENT_FORMAT, text));
         }
         let to = match Body::decode(message.payload, Direction::Request) {
-            Ok(Body::Redirect(to)) => to,
+            Ok(Body::Redirect(to)) => *to,
             Ok(_) => return bad("the body is no redirected-signal"),
             Err(error) => return bad(&error.to_string()),
         };

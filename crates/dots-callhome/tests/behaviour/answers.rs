@@ -284,7 +284,7 @@ fn a_cdid_counts_only_when_a_gateway_is_trusted() {
 
 #[test]
 fn redirections_need_the_profile_a_name_and_a_rising_number() {
-    let to = |name: &str| Body::Redirect(dots_callhome::body::RedirectedSignal::to_client(name, List::new(), None));
+    let to = |name: &str| Body::from(dots_callhome::body::RedirectedSignal::to_client(name, List::new(), None));
     let mut probe = Probe::new(ServerConfig::default());
     for (path, name, code) in [
         (&["redirect", "cuid=a", "mid=5"][..], "alt.example", Code::CREATED),
@@ -295,7 +295,7 @@ fn redirections_need_the_profile_a_name_and_a_rising_number() {
     ] {
         assert_eq!(probe.code(1, &message(Code::PUT, path, Some(to(name)))), code, "{path:?}");
     }
-    let base = Body::Redirect(dots_callhome::body::RedirectedSignal::to_server("alt.example", List::new()));
+    let base = Body::from(dots_callhome::body::RedirectedSignal::to_server("alt.example", List::new()));
     assert_eq!(probe.code(1, &message(Code::PUT, &["redirect"], Some(base))), Code::BAD_REQUEST);
     for profile in [Profile::Draft04, Profile::Base] {
         let mut config = ServerConfig::default();

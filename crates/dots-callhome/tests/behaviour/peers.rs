@@ -327,7 +327,7 @@ fn a_configuration_must_set_something() {
             message.push_option(OptionNumber::URI_PATH, segment.as_bytes());
         }
         sid.iter().for_each(|sid| message.push_option(OptionNumber::URI_PATH, format!("sid={sid}").as_bytes()));
-        config.iter().for_each(|config| message.set_dots_payload(&Body::Config(config.clone()).to_vec()));
+        config.iter().for_each(|config| message.set_dots_payload(&Body::from(config.clone()).to_vec()));
         id += 1;
         let mut octets = Vec::new();
         message.encode_udp(udp::Type::Con, id, &mut octets);
@@ -376,7 +376,7 @@ fn a_redirect_in_503_is_discarded() {
                         puts += 1;
                         let mut answer = MessageBuf::new(Code::SERVICE_UNAVAILABLE, asked.message.token);
                         answer.set_dots_payload(
-                            &Body::Redirect(RedirectedSignal::to_server("evil.example", List::new())).to_vec(),
+                            &Body::from(RedirectedSignal::to_server("evil.example", List::new())).to_vec(),
                         );
                         let mut octets = Vec::new();
                         mid += 1;
