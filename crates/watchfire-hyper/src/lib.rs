@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod basic;
 mod body;
 mod clock;
 #[cfg(feature = "client")]
@@ -9,11 +10,14 @@ mod limits;
 #[cfg(feature = "server")]
 mod lines;
 mod network;
+#[cfg(feature = "client")]
+mod response;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
 mod stream;
 
+pub use basic::{BasicCredentials, InvalidCredentials};
 pub use body::{BodyError, read_body};
 pub use clock::{Clock, seed};
 #[cfg(feature = "client")]
@@ -21,5 +25,7 @@ pub use connector::{Connector, Wire};
 #[cfg(feature = "server")]
 pub use limits::ConnectionLimits;
 pub use network::network;
+#[cfg(feature = "client")]
+pub use response::{causes, is_coded};
 #[cfg(feature = "server")]
 pub use server::{ConnectionEvent, Peer, Security, Server, Site};

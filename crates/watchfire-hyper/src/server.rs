@@ -95,6 +95,18 @@ pub enum ConnectionEvent<'a> {
     },
 }
 
+impl fmt::Display for ConnectionEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AcceptFailed { error } => write!(f, "cannot accept a connection, trying again: {error}"),
+            Self::Broken { from, error } => write!(f, "connection of {from} broken: {error}"),
+            Self::Connected { from } => write!(f, "{from} has connected"),
+            Self::HandshakeFailed { from, error } => write!(f, "no TLS with {from}: {error}"),
+            Self::Refused { from } => write!(f, "{from} has too many connections"),
+        }
+    }
+}
+
 /// Serves a site. Dropping it cuts everything off; [`shutdown`](Self::shutdown) is polite.
 pub struct Server<S: Site> {
     shared: Arc<Shared<S>>,

@@ -1,8 +1,11 @@
 //! The relay. It never overwrites, keeps what it has for five minutes at least, and no more than its limits.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use watchfire_core::{Duration, Instant};
 
 use super::query::chid;
@@ -15,9 +18,9 @@ pub struct RelayLimits {
     pub chunk: usize,
     /// Octets of a name: 128.
     pub chid: usize,
-    /// Octets of all chunks of one owner, names included: 4 MiB.
+    /// Octets of all chunks of one owner, and 128 for each of them: 4 MiB.
     pub owner: usize,
-    /// Octets of all chunks, names included: 64 MiB.
+    /// Octets of all chunks, and 128 for each of them: 64 MiB.
     pub total: usize,
     /// For how long a chunk is kept: five minutes, which the draft wants at least.
     pub keep: Duration,
@@ -34,6 +37,13 @@ impl RelayLimits {
     #[must_use]
     pub const fn with_chunk(mut self, octets: usize) -> Self {
         self.chunk = octets;
+        self
+    }
+
+    /// The same, where chunks are kept for so long. Less than five minutes is less than the draft wants.
+    #[must_use]
+    pub const fn with_keep(mut self, keep: Duration) -> Self {
+        self.keep = keep;
         self
     }
 
@@ -103,19 +113,21 @@ impl PutError {
     }
 }
 
-#[derive(Debug)]
 struct Chunk {
     octets: Vec<u8>,
     owner: String,
     stored: Instant,
 }
 
+/// The digest of a name. Names are secrets: whoever knows one has the chunk. So they are not kept, and how long a search
+/// takes says something about their digests at most, from which nobody comes to a name.
+type Name = [u8; 32];
+
 /// Chunks by their names.
-#[derive(Debug)]
 pub struct Relay {
     limits: RelayLimits,
-    chunks: BTreeMap<String, Chunk>,
-    oldest: VecDeque<(Instant, String)>,
+    chunks: BTreeMap<Name, Chunk>,
+    oldest: VecDeque<(Instant, Name)>,
     owners: BTreeMap<String, usize>,
     total: usize,
     now: Instant,
@@ -175,10 +187,11 @@ impl Relay {
         if octets.len() > self.limits.chunk {
             return Err(PutError::TooLarge(self.limits.chunk));
         }
-        if self.chunks.contains_key(chid) {
+        let name = digest(chid);
+        if self.chunks.contains_key(&name) {
             return Err(PutError::Duplicate);
         }
-        let size = size_of(chid, octets);
+        let size = size_of(octets);
         let owned = self.owners.get(owner).copied().unwrap_or(0).saturating_add(size);
         let total = self.total.saturating_add(size);
         if owned > self.limits.owner || total > self.limits.total {
@@ -186,28 +199,30 @@ impl Relay {
         }
         self.total = total;
         self.owners.insert(owner.to_owned(), owned);
-        self.oldest.push_back((self.now, chid.to_owned()));
+        self.oldest.push_back((self.now, name));
         let chunk = Chunk { octets: octets.to_vec(), owner: owner.to_owned(), stored: self.now };
-        self.chunks.insert(chid.to_owned(), chunk);
+        self.chunks.insert(name, chunk);
         Ok(())
     }
 
     /// A chunk. It stays there.
     pub fn get(&mut self, now: Instant, chid: &str) -> Option<&[u8]> {
         self.forget(now);
-        self.chunks.get(chid).map(|chunk| chunk.octets.as_slice())
+        let name = digest(chid);
+        let (found, chunk) = self.chunks.get_key_value(&name)?;
+        bool::from(found.ct_eq(&name)).then_some(chunk.octets.as_slice())
     }
 
     /// Drops what is too old. The other calls do so too; this is for when there are none.
     pub fn forget(&mut self, now: Instant) {
         self.now = self.now.max(now);
-        while let Some((stored, chid)) = self.oldest.front() {
+        while let Some((stored, name)) = self.oldest.front() {
             if *stored + self.limits.keep > self.now {
                 return;
             }
-            let chunk = self.chunks.remove(chid).filter(|chunk| chunk.stored == *stored);
+            let chunk = self.chunks.remove(name).filter(|chunk| chunk.stored == *stored);
             if let Some(chunk) = chunk {
-                let size = size_of(chid, &chunk.octets);
+                let size = size_of(&chunk.octets);
                 self.total = self.total.saturating_sub(size);
                 if let Some(owned) = self.owners.get_mut(&chunk.owner) {
                     *owned = owned.saturating_sub(size);
@@ -225,15 +240,25 @@ impl Relay {
         self.oldest.front().map(|(stored, _)| *stored + self.limits.keep)
     }
 
-    /// Chunks, and octets of them and their names.
+    /// Chunks, and octets of them with 128 for each.
     pub fn usage(&self) -> (usize, usize) {
         (self.chunks.len(), self.total)
     }
 }
 
-/// What a chunk costs: its octets and its name, twice, and something for each.
-fn size_of(chid: &str, octets: &[u8]) -> usize {
-    octets.len().saturating_add(chid.len().saturating_mul(2)).saturating_add(128)
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("limits", &self.limits).field("usage", &self.usage()).finish_non_exhaustive()
+    }
+}
+
+fn digest(chid: &str) -> Name {
+    Sha256::digest(chid).into()
+}
+
+/// What a chunk costs: its octets, and something for each.
+fn size_of(octets: &[u8]) -> usize {
+    octets.len().saturating_add(128)
 }
 
 fn respond(status: u16, body: Vec<u8>) -> RelayResponse {

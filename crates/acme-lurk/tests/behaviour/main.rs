@@ -7,6 +7,7 @@ mod client_kit;
 mod jose;
 mod messages;
 mod relay;
+mod rendezvous;
 mod restart;
 mod server;
 mod server_kit;

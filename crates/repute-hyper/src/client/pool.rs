@@ -1,13 +1,12 @@
 //! Exchanges over HTTP/1.1 and HTTP/2, with the connections kept for the next one.
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, HeaderValue, USER_AGENT};
+use http::header::{HeaderValue, USER_AGENT};
 use http::{Request, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Body as _;
@@ -16,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use repute_proto::Service;
 use repute_proto::client::{ExchangeFailure, ExchangeRequest, Received};
 use tokio::sync::Semaphore;
-use watchfire_hyper::{Clock, Connector};
+use watchfire_hyper::{Clock, Connector, causes, is_coded};
 
 /// Bounds of the HTTP side of a client; those of the protocol are in [`Config`](repute_proto::client::Config), of which
 /// `exchange_timeout` holds for all of an exchange: waiting for its turn, connecting, TLS, head and body.
@@ -149,12 +148,10 @@ impl Pool {
         message.headers_mut().entry(USER_AGENT).or_insert(AGENT);
         let response = self.client.request(message).await.map_err(|error| {
             let failure = if error.is_connect() { ExchangeFailure::Connect } else { ExchangeFailure::Broken };
-            Trouble::new(failure, in_words(&error))
+            Trouble::new(failure, causes(&error))
         })?;
         let (head, body) = response.into_parts();
-        // No coding is asked for, and none is undone: what is small on the wire cannot become large here.
-        let is_coded = |value: &HeaderValue| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
-        if head.headers.get_all(CONTENT_ENCODING).iter().any(is_coded) {
+        if is_coded(&head.headers) {
             return Err(broken(&"a content coding that was not asked for"));
         }
         // An announced length is only believed where it is too much.
@@ -179,19 +176,4 @@ impl Pool {
         let most = self.limits.exchanges_per_service.clamp(1, Semaphore::MAX_PERMITS);
         Arc::clone(all.entry(service.clone()).or_insert_with(|| Arc::new(Semaphore::new(most))))
     }
-}
-
-/// What an error says, and what is behind it.
-fn in_words(error: &legacy::Error) -> String {
-    let mut words = Vec::new();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        // Some repeat what is behind them.
-        if !words.last().is_some_and(|last: &String| last.contains(&text)) {
-            words.push(text);
-        }
-        source = error.source();
-    }
-    if words.is_empty() { error.to_string() } else { words.join(": ") }
 }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use base64::Engine as _;
 use http::header::{AUTHORIZATION, HeaderMap};
 use repute_proto::server::{RateLimit, RateLimiter};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use watchfire_hyper::BasicCredentials;
 use zeroize::Zeroizing;
 
 /// Who may ask a server. Only digests of the secrets are kept.
@@ -116,16 +116,11 @@ impl Keys {
 
 /// The digest of what an Authorization field has.
 fn presented(value: &[u8]) -> Option<[u8; 32]> {
+    if let Some(credentials) = BasicCredentials::from_header(value) {
+        return Some(digest(PAIR, credentials.pair()));
+    }
     let (scheme, secret) = value.split_at_checked(value.iter().position(|octet| *octet == b' ')?)?;
-    let secret = secret.trim_ascii();
-    if scheme.eq_ignore_ascii_case(b"bearer") {
-        return Some(digest(KEY, secret));
-    }
-    if !scheme.eq_ignore_ascii_case(b"basic") {
-        return None;
-    }
-    let pair = Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(secret).ok()?);
-    Some(digest(PAIR, &pair))
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| digest(KEY, secret.trim_ascii()))
 }
 
 const KEY: u8 = 1;
