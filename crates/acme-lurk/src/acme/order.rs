@@ -172,6 +172,10 @@ pub struct NewOrder {
     pub allow_certificate_get: Option<bool>,
     /// The certificate that it replaces (RFC 9773).
     pub replaces: Option<String>,
+    /// The profile of certificates, by a name that the server has (draft-ietf-acme-profiles).
+    pub profile: Option<String>,
+    /// How many proxies have passed the order on: `delegation-hops`, which is ours, so that orders do not go in circles.
+    pub hops: u64,
 }
 
 impl NewOrder {
@@ -185,6 +189,8 @@ impl NewOrder {
             delegation: None,
             allow_certificate_get: None,
             replaces: None,
+            profile: None,
+            hops: 0,
         }
     }
 
@@ -217,6 +223,8 @@ impl NewOrder {
             delegation: members.url("delegation", limits)?,
             allow_certificate_get: members.boolean("allow-certificate-get")?,
             replaces: members.text("replaces")?,
+            profile: members.text("profile")?,
+            hops: members.integer("delegation-hops")?.unwrap_or(0),
         };
         for (name, time) in [("notBefore", order.not_before), ("notAfter", order.not_after)] {
             if time.is_some() && order.auto_renewal.is_some() {
@@ -238,6 +246,8 @@ impl NewOrder {
         put(&mut object, "delegation", self.delegation.as_deref());
         put(&mut object, "allow-certificate-get", self.allow_certificate_get);
         put(&mut object, "replaces", self.replaces.as_deref());
+        put(&mut object, "profile", self.profile.as_deref());
+        put(&mut object, "delegation-hops", (self.hops > 0).then_some(self.hops));
         json::encode(&object)
     }
 }

@@ -104,7 +104,7 @@ impl Net {
         }
         let now = self.world.time();
         let received = hand_over(exchange, |request| self.world.ca.handle_request(now, request));
-        if self.restart_every.is_some_and(|every| self.seen.len() % every == 0) {
+        if self.restart_every.is_some_and(|every| self.seen.len().is_multiple_of(every)) {
             self.world.restart();
         }
         if fate == Fate::AnswerLost {

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(feature = "ring")]
 
+mod bad_days;
 mod client;
 mod client_kit;
+mod delegation;
 mod jose;
+mod lab;
 mod messages;
 mod relay;
 mod rendezvous;

@@ -22,7 +22,7 @@ use crate::error::DecodeErrorKind;
 use crate::json::Members;
 use crate::star::{CertificateHeaders, Served, cache_max_age, etag, is_not_modified};
 
-type Asker<'a> = Option<(&'a AccountId, &'a [u8])>;
+pub(crate) type Asker<'a> = Option<(&'a AccountId, &'a [u8])>;
 
 impl Ca {
     /// A certificate that is not renewed automatically.
@@ -90,17 +90,8 @@ impl Ca {
 
     fn chain(&self, order: &OrderEntry, request: &Request<'_>, max_age: u64) -> Result<Response, Problem> {
         let leaf = order.leaf.as_deref().ok_or_else(|| not_found("there is no certificate yet"))?;
-        let tag = etag(leaf);
-        let is_known =
-            request.method != "POST" && request.if_none_match.is_some_and(|tags| is_not_modified(tags, &tag));
-        let mut response = Response::new(if is_known { 304 } else { 200 });
-        if !is_known {
-            response.body = [encode_chain([leaf]), self.config.issuers.clone()].concat();
-            response = response.with_header("content-type", "application/pem-certificate-chain");
-        }
-        let caching =
-            if request.method == "POST" { "no-store".to_owned() } else { format!("public, max-age={max_age}") };
-        Ok(response.with_header("etag", tag).with_header("cache-control", caching))
+        let chain = || [encode_chain([leaf]), self.config.issuers.clone()].concat();
+        Ok(chain_response(request, leaf, chain, max_age))
     }
 
     fn not_after(&self, order: &OrderEntry) -> Option<UnixTime> {
@@ -167,8 +158,26 @@ impl Ca {
     }
 }
 
+/// A chain, or word that it is the one that is known. `leaf` names this version of it.
+pub(crate) fn chain_response(
+    request: &Request<'_>,
+    leaf: &[u8],
+    chain: impl FnOnce() -> Vec<u8>,
+    max_age: u64,
+) -> Response {
+    let tag = etag(leaf);
+    let is_known = request.method != "POST" && request.if_none_match.is_some_and(|tags| is_not_modified(tags, &tag));
+    let mut response = Response::new(if is_known { 304 } else { 200 });
+    if !is_known {
+        response.body = chain();
+        response = response.with_header("content-type", "application/pem-certificate-chain");
+    }
+    let caching = if request.method == "POST" { "no-store".to_owned() } else { format!("public, max-age={max_age}") };
+    response.with_header("etag", tag).with_header("cache-control", caching)
+}
+
 /// A POST-as-GET by the owner is always allowed; a GET by anybody if the order says so.
-fn may_get(asker: Asker<'_>, allowed: Option<bool>) -> Result<(), Problem> {
+pub(crate) fn may_get(asker: Asker<'_>, allowed: Option<bool>) -> Result<(), Problem> {
     match asker {
         Some((_, payload)) => must_be_get(payload),
         None if allowed == Some(true) => Ok(()),

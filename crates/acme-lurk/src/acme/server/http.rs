@@ -50,7 +50,7 @@ impl Response {
 }
 
 /// How the server makes responses.
-pub(super) trait ResponseExt: Sized {
+pub(crate) trait ResponseExt: Sized {
     fn new(status: u16) -> Self;
     fn with_header(self, name: &'static str, value: impl Into<String>) -> Self;
     fn json(status: u16, body: Vec<u8>) -> Self;

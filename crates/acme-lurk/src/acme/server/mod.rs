@@ -11,12 +11,12 @@
 //! ([`Ca::take_records`]), from which another one goes on ([`Ca::restore`]): challenges that were being looked at and
 //! certificates that were being made are asked for again, and those that were missed meanwhile are not made up for.
 
-mod accounts;
-mod certificates;
+pub(crate) mod accounts;
+pub(crate) mod certificates;
 mod challenges;
 mod config;
 pub(crate) mod desk;
-mod event;
+pub(crate) mod event;
 pub(crate) mod http;
 mod issue;
 mod orders;

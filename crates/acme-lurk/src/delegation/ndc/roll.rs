@@ -8,7 +8,7 @@ use super::{Installation, Ndc, NdcEnd, NdcError, NdcEvent, State, Wake};
 use crate::acme::ProblemType;
 use crate::acme::client::{Answer, ClientError, Fetched};
 use crate::now::Now;
-use crate::star::{Look, RollTimer};
+use crate::star::{AutoRenewal, Look, RollTimer};
 
 impl Ndc {
     /// The timer of the order that is kept, as if its certificate had been installed now.
@@ -16,8 +16,8 @@ impl Ndc {
         let agreed = self.kept.order.as_ref().and_then(|order| order.auto_renewal);
         let mut timer = agreed.map(|agreed| RollTimer::new(&agreed, self.random.random()));
         if let (Some(timer), Some(not_after)) = (&mut timer, self.kept.installed) {
-            let _ = timer.installed(now.unix, not_after);
-            self.alarm_at = Some(timer.alarm_at());
+            let _ = timer.installed(now.unix, horizon(now, not_after, agreed));
+            self.alarm_at = Some(late(timer.alarm_at(), agreed));
         }
         self.timer = timer;
     }
@@ -111,8 +111,13 @@ impl Ndc {
             return self.end(NdcEnd::Installed);
         }
         self.state = State::Resting;
+        let agreed = self.kept.order.as_ref().and_then(|order| order.auto_renewal);
+        let not_after = horizon(now, not_after, agreed);
         let life = not_after.as_secs().saturating_sub(not_before.as_secs()).max(0);
-        let look = self.timer.as_mut().map(|timer| (timer.installed(now.unix, not_after), timer.alarm_at()));
+        let look = self.timer.as_mut().map(|timer| {
+            let look = timer.installed(now.unix, not_after);
+            (look, late(timer.alarm_at(), agreed))
+        });
         match look {
             Some((Look::At(at) | Look::Alarm(at), alarm_at)) => {
                 self.wake = Some(Wake::Fetch(at));
@@ -148,9 +153,10 @@ impl Ndc {
         self.state = State::Resting;
         let agreed = self.kept.order.as_ref().and_then(|order| order.auto_renewal);
         // After a restart nothing says how long the certificate was good for: then the middle of what is left will do.
-        let is_last = agreed.is_none_or(|agreed| self.kept.installed.is_some_and(|until| until >= agreed.end));
+        let until = self.kept.installed.map(|until| horizon(now, until, agreed));
+        let is_last = agreed.is_none_or(|agreed| until.is_some_and(|until| until >= agreed.end));
         let is_of_order = self.kept.order.as_ref().is_some_and(|order| order.installed);
-        if let Some(not_after) = self.kept.installed.filter(|_| is_last && is_of_order) {
+        if let Some(not_after) = until.filter(|_| is_last && is_of_order) {
             return self.order_before(now, not_after, i64::MAX);
         }
         let Some(timer) = &mut self.timer else {
@@ -159,13 +165,10 @@ impl Ndc {
             return;
         };
         match timer.unchanged(now.unix, None) {
-            Look::At(at) => self.wake = Some(Wake::Fetch(at)),
-            Look::Alarm(at) => {
-                self.wake = Some(Wake::Fetch(at));
-                self.watch(now);
-            }
+            Look::At(at) | Look::Alarm(at) => self.wake = Some(Wake::Fetch(at)),
             Look::Never => {}
         }
+        self.watch(now);
     }
 
     pub(super) fn canceled(&mut self, now: Now) {
@@ -173,4 +176,23 @@ impl Ndc {
         let not_after = self.kept.installed.filter(|until| *until > now.unix);
         self.end(NdcEnd::Canceled { not_after });
     }
+}
+
+/// Until when to count on a certificate. One that is good for longer than any that STAR makes comes from a CA that does
+/// not speak it, and whoever stands in for that CA replaces it, and revokes it at the end of the order.
+fn horizon(now: Now, not_after: UnixTime, agreed: Option<AutoRenewal>) -> UnixTime {
+    match agreed {
+        Some(agreed) if not_after > now.date_in(agreed.lifetime.saturating_mul(2)) => {
+            now.date_in(agreed.lifetime).min(agreed.end)
+        }
+        Some(agreed) => not_after.min(agreed.end),
+        None => not_after,
+    }
+}
+
+/// When to tell somebody: an eighth of the lifetime behind the last moment at which the next certificate may appear, so
+/// that a CA that uses its time to the end is no cause for alarm.
+fn late(last_moment: UnixTime, agreed: Option<AutoRenewal>) -> UnixTime {
+    let grace = agreed.map_or(0, |agreed| (agreed.lifetime / 8).max(1));
+    UnixTime::from_secs(last_moment.as_secs().saturating_add_unsigned(grace))
 }

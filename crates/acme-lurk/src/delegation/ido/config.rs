@@ -1,0 +1,325 @@
+//! What a name owner lets whom do.
+
+use std::collections::BTreeMap;
+
+use crate::acme::{ChallengeKind, Delegation, NewAccount};
+use crate::jose::MacKey;
+use crate::limits::Limits;
+use crate::names;
+use crate::star::{Fraction, StarMeta, StarPolicy};
+use crate::template::Pattern;
+
+/// One delegation: what may be asked for, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelegationRule {
+    pub(super) name: String,
+    pub(super) delegation: Delegation,
+    pub(super) accounts: Vec<String>,
+    pub(super) names: Vec<String>,
+    pub(super) upstream: Option<String>,
+}
+
+impl DelegationRule {
+    /// A delegation that nobody may use yet. Its name stands in its URL: letters, digits, `-`, `_` and `.`; none if it is
+    /// another.
+    pub fn new(name: impl Into<String>, delegation: Delegation) -> Option<Self> {
+        let name = name.into();
+        let fits = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.');
+        let is_name = (1..=128).contains(&name.len()) && name.bytes().all(fits) && !name.starts_with('.');
+        is_name.then_some(Self { name, delegation, accounts: Vec::new(), names: Vec::new(), upstream: None })
+    }
+
+    /// The same for the account with the key of this thumbprint (RFC 7638, base64url) too. An account that changes its
+    /// key is another one here, until the rule says so.
+    #[must_use]
+    pub fn with_account(mut self, thumbprint: impl Into<String>) -> Self {
+        self.accounts.push(thumbprint.into());
+        self
+    }
+
+    /// The same for this name too, where the template leaves names open: a name, or `*.` and a name for all names one
+    /// level below it (and for the wildcard itself). None if it is none.
+    #[must_use]
+    pub fn with_name(mut self, name: &str) -> Option<Self> {
+        self.names.push(names::normalize(name)?);
+        Some(self)
+    }
+
+    /// The same, passed on: this server is a proxy, and asks another name owner for its delegation of this URL
+    /// ([RFC 9115 section 2.4](https://www.rfc-editor.org/rfc/rfc9115#section-2.4)).
+    #[must_use]
+    pub fn with_upstream(mut self, url: impl Into<String>) -> Self {
+        self.upstream = Some(url.into());
+        self
+    }
+
+    /// Whether its policy lets a name be, that the template leaves open.
+    pub(super) fn allows(&self, name: &str) -> bool {
+        self.names.iter().any(|allowed| {
+            let below = allowed.strip_prefix("*.").zip(name.split_once('.'));
+            allowed == name || below.is_some_and(|(zone, (first, rest))| zone == rest && first != "*")
+        })
+    }
+
+    /// Whether an order may have a name: one of the template, or one that the policy lets be where the template is open.
+    pub(super) fn takes(&self, name: &str) -> bool {
+        let template = &self.delegation.csr_template;
+        let is_literal = |pattern: &Pattern| matches!(pattern, Pattern::Literal(text) if names::are_equal(text, name));
+        template.dns().iter().any(is_literal) || (template.has_dns_wildcard() && self.allows(name))
+    }
+}
+
+/// Where delegates fetch certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::exhaustive_enums, reason = "there are these two")]
+pub enum Serving {
+    /// At the CA: its URL is handed through, as RFC 9115 has it. The CA must let everybody fetch.
+    #[default]
+    HandThrough,
+    /// At this server, which fetches them as the owner of the order.
+    Own,
+}
+
+/// STAR over a CA that does not speak it: this server orders a certificate for every slot of the schedule itself, and
+/// serves it at its own URL.
+///
+/// This is ours, and no RFC's. An order of this kind has a member `star-emulated`, true. Two things differ: certificates
+/// are as long-lived as the CA makes them, so that they are revoked when the order ends or is canceled; and the CA must
+/// take the same request, and so the same key, again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emulation {
+    pub(super) policy: StarPolicy,
+    pub(super) fraction: Fraction,
+    pub(super) profile: Option<String>,
+    pub(super) validity: bool,
+    pub(super) revoke: bool,
+}
+
+impl Emulation {
+    /// Orders within these bounds.
+    pub const fn new(policy: StarPolicy) -> Self {
+        Self { policy, fraction: Fraction::HALF, profile: None, validity: false, revoke: true }
+    }
+
+    /// The same with certificates of this profile, where the CA has one: `shortlived`.
+    #[must_use]
+    pub fn with_profile(mut self, profile: impl Into<String>) -> Self {
+        self.profile = Some(profile.into());
+        self
+    }
+
+    /// The same, asking the CA for certificates that are valid for their slot alone. Some CAs refuse orders that ask.
+    #[must_use]
+    pub const fn with_validity(mut self, asked: bool) -> Self {
+        self.validity = asked;
+        self
+    }
+
+    /// The same, revoking (which is the default) or not revoking the last certificate at the end.
+    #[must_use]
+    pub const fn with_revocation(mut self, revoke: bool) -> Self {
+        self.revoke = revoke;
+        self
+    }
+}
+
+/// The configuration of a name owner's server.
+#[derive(Debug, Clone)]
+pub struct IdoConfig {
+    pub(super) base: String,
+    pub(super) limits: IdoLimits,
+    pub(super) messages: Limits,
+    pub(super) terms_of_service: Option<String>,
+    pub(super) external_accounts: BTreeMap<String, MacKey>,
+    pub(super) rules: BTreeMap<String, DelegationRule>,
+    pub(super) challenges: Vec<ChallengeKind>,
+    pub(super) star: Option<StarPolicy>,
+    pub(super) serving: Serving,
+    pub(super) emulation: Option<Emulation>,
+    pub(super) inferred: bool,
+    pub(super) keep_ready: bool,
+    pub(super) signature_type: bool,
+    pub(super) account: NewAccount,
+    pub(super) external: Option<(String, MacKey)>,
+}
+
+impl IdoConfig {
+    /// A server whose URLs begin so: `https://ido.example/acme`. It has no delegations yet; takes STAR orders of up to a
+    /// year with lifetimes from an hour on; meets dns-01 alone.
+    pub fn new(base: impl Into<String>) -> Self {
+        Self {
+            base: base.into(),
+            limits: IdoLimits::default(),
+            messages: Limits::default(),
+            terms_of_service: None,
+            external_accounts: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            challenges: vec![ChallengeKind::Dns01],
+            star: Some(StarPolicy::new(StarMeta::new(3600, 366 * 86_400, true))),
+            serving: Serving::HandThrough,
+            emulation: None,
+            inferred: false,
+            keep_ready: false,
+            signature_type: true,
+            account: NewAccount { terms_of_service_agreed: true, ..NewAccount::default() },
+            external: None,
+        }
+    }
+
+    /// The same with a delegation. None if there is one of this name, or if it is passed on to this server itself.
+    #[must_use]
+    pub fn with_delegation(mut self, rule: DelegationRule) -> Option<Self> {
+        let to_itself = rule.upstream.as_ref().is_some_and(|url| url.starts_with(&self.base));
+        if to_itself || self.rules.contains_key(&rule.name) {
+            return None;
+        }
+        self.rules.insert(rule.name.clone(), rule);
+        Some(self)
+    }
+
+    /// The same with these limits.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: IdoLimits, messages: Limits) -> Self {
+        (self.limits, self.messages) = (limits, messages);
+        self
+    }
+
+    /// The same with terms of service, which delegates must agree to.
+    #[must_use]
+    pub fn with_terms_of_service(mut self, url: impl Into<String>) -> Self {
+        self.terms_of_service = Some(url.into());
+        self
+    }
+
+    /// The same with an external account that delegates may bind theirs to. If there is one, they must.
+    #[must_use]
+    pub fn with_external_account(mut self, kid: impl Into<String>, key: MacKey) -> Self {
+        self.external_accounts.insert(kid.into(), key);
+        self
+    }
+
+    /// The same, meeting these challenges of the CA. By default dns-01 alone: a delegate that runs the web server could
+    /// meet the others itself ([RFC 9115 section 7.4](https://www.rfc-editor.org/rfc/rfc9115#section-7.4)).
+    #[must_use]
+    pub fn with_challenges(mut self, kinds: impl IntoIterator<Item = ChallengeKind>) -> Self {
+        self.challenges = kinds.into_iter().collect();
+        self
+    }
+
+    /// The same with these bounds for STAR orders; none for none at all.
+    #[must_use]
+    pub const fn with_star(mut self, policy: Option<StarPolicy>) -> Self {
+        self.star = policy;
+        self
+    }
+
+    /// The same with certificates served here or there.
+    #[must_use]
+    pub const fn with_serving(mut self, serving: Serving) -> Self {
+        self.serving = serving;
+        self
+    }
+
+    /// The same, with STAR of our own where the CA has none.
+    #[must_use]
+    pub fn with_emulation(mut self, emulation: Emulation) -> Self {
+        self.emulation = Some(emulation);
+        self
+    }
+
+    /// The same for clients that know nothing of delegation: an order without `delegation` uses the account's only one.
+    #[must_use]
+    pub const fn with_inferred_delegation(mut self, inferred: bool) -> Self {
+        self.inferred = inferred;
+        self
+    }
+
+    /// The same, leaving an order `ready` when its request does not fit. RFC 9115 section 2.2 makes it `invalid`, which is
+    /// the default; RFC 8555 section 7.4 would have it stay.
+    #[must_use]
+    pub const fn with_ready_kept(mut self, kept: bool) -> Self {
+        self.keep_ready = kept;
+        self
+    }
+
+    /// Whether requests must be signed as the template's `SignatureType` says (they must, by default).
+    #[must_use]
+    pub const fn with_signature_type(mut self, on: bool) -> Self {
+        self.signature_type = on;
+        self
+    }
+
+    /// The same with an account at the CA that is made so, if there is none yet; perhaps bound to an external one.
+    #[must_use]
+    pub fn with_upstream_account(mut self, account: NewAccount, external: Option<(String, MacKey)>) -> Self {
+        (self.account, self.external) = (account, external);
+        self
+    }
+
+    /// The begin of all URLs.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A URL of the server.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+}
+
+/// How much a name owner's server keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IdoLimits {
+    /// Nonces that were given out and not used: 65,536.
+    pub nonces: usize,
+    /// Accounts: 100,000.
+    pub accounts: usize,
+    /// Orders: 100,000.
+    pub orders: usize,
+    /// Orders of one account that are not `valid` yet: 100.
+    pub open_orders: usize,
+    /// URIs in the `contact` of an account: 10.
+    pub contacts: usize,
+    /// Seconds until an order that is not `valid` is given up: a day.
+    pub pending_seconds: u64,
+    /// Proxies that an order may have passed: 8.
+    pub hops: u64,
+}
+
+impl Default for IdoLimits {
+    fn default() -> Self {
+        Self {
+            nonces: 65_536,
+            accounts: 100_000,
+            orders: 100_000,
+            open_orders: 100,
+            contacts: 10,
+            pending_seconds: 86_400,
+            hops: 8,
+        }
+    }
+}
+
+impl IdoLimits {
+    /// The same with so many accounts and orders.
+    #[must_use]
+    pub const fn with_totals(mut self, accounts: usize, orders: usize) -> Self {
+        (self.accounts, self.orders) = (accounts, orders);
+        self
+    }
+
+    /// The same with so many orders of one account that are not `valid` yet, and seconds until they are given up.
+    #[must_use]
+    pub const fn with_open_orders(mut self, orders: usize, seconds: u64) -> Self {
+        (self.open_orders, self.pending_seconds) = (orders, seconds);
+        self
+    }
+
+    /// The same with so many proxies.
+    #[must_use]
+    pub const fn with_hops(mut self, hops: u64) -> Self {
+        self.hops = hops;
+        self
+    }
+}

@@ -1,0 +1,154 @@
+//! The orders of a name owner's server, and when each wants something.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use watchfire_core::{Instant, UnixTime};
+
+use crate::acme::client::CallId;
+use crate::acme::server::OrderId;
+use crate::acme::server::desk::AccountId;
+use crate::acme::{Identifier, OrderStatus, Problem};
+use crate::record::Tracked;
+use crate::star::{AutoRenewal, RollTimer, StarOrder};
+
+/// An order of a delegate, and the one at the CA that it leads to.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) account: AccountId,
+    pub(super) delegation: String,
+    pub(super) status: OrderStatus,
+    pub(super) expires: UnixTime,
+    pub(super) identifiers: Vec<Identifier>,
+    pub(super) validity: (Option<UnixTime>, Option<UnixTime>),
+    pub(super) auto_renewal: Option<AutoRenewal>,
+    pub(super) certificate_get: Option<bool>,
+    pub(super) hops: u64,
+    pub(super) csr: Option<Arc<[u8]>>,
+    pub(super) error: Option<Problem>,
+    /// The order at the CA.
+    pub(super) upstream: Option<String>,
+    /// Where its certificate is there.
+    pub(super) certificate: Option<String>,
+    /// The last part of our own URL for the certificate, unguessable.
+    pub(super) handle: Option<Arc<str>>,
+    /// What is served there.
+    pub(super) served: Option<ServedChain>,
+    /// The schedule that we follow ourselves.
+    pub(super) emulated: Option<StarOrder>,
+    /// The order is to be stopped.
+    pub(super) stopping: bool,
+    /// The last certificate is to be revoked.
+    pub(super) revoking: bool,
+    pub(super) work: Work,
+    pub(super) retry_at: Option<Instant>,
+    pub(super) attempts: u32,
+    /// When to look for a newer certificate of a CA that renews by itself.
+    pub(super) roll: Option<RollTimer>,
+    /// When to look, or to renew earlier than the schedule says.
+    pub(super) look_at: Option<UnixTime>,
+    pub(super) gap_said: bool,
+}
+
+/// A chain that is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ServedChain {
+    /// DER, the certificate itself first.
+    pub(super) chain: Vec<Vec<u8>>,
+    pub(super) not_before: UnixTime,
+    pub(super) not_after: UnixTime,
+}
+
+/// What the CA is being asked for an order. Not kept over a restart: it follows from the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    Nothing,
+    Directory,
+    Obtaining,
+    /// A certificate for this slot of our own schedule.
+    Issuing(u64),
+    /// The certificate of this moment.
+    Fetching,
+    Canceling,
+    /// The certificate, to revoke it.
+    Recalling,
+    Revoking,
+}
+
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) orders: Tracked<OrderId, Entry>,
+    pub(super) handles: BTreeMap<Arc<str>, OrderId>,
+    pub(super) jobs: BTreeMap<CallId, OrderId>,
+    /// When orders want something, by the wall; each order once.
+    dates: BTreeSet<(UnixTime, OrderId)>,
+    by_order: BTreeMap<OrderId, UnixTime>,
+    /// When orders try again.
+    pub(super) retries: BTreeSet<(Instant, OrderId)>,
+}
+
+impl Store {
+    pub(super) fn new() -> Self {
+        Self {
+            orders: Tracked::new(),
+            handles: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            dates: BTreeSet::new(),
+            by_order: BTreeMap::new(),
+            retries: BTreeSet::new(),
+        }
+    }
+
+    /// An order of this account.
+    pub(super) fn order_of(&self, id: &str, account: &AccountId) -> Option<(OrderId, &Entry)> {
+        let found = self.orders.get_key_value(&OrderId(id.into()));
+        found.filter(|(_, order)| order.account == *account).map(|(id, order)| (id.clone(), order))
+    }
+
+    /// Enters anew when an order wants something: not before the next second, so that none is woken without end.
+    pub(super) fn reschedule(&mut self, now: UnixTime, id: &OrderId) {
+        if let Some(before) = self.by_order.remove(id) {
+            self.dates.remove(&(before, id.clone()));
+        }
+        let Some(order) = self.orders.get(id) else { return };
+        let is_open = order.work == Work::Nothing && order.retry_at.is_none();
+        let own = order.emulated.as_ref().filter(|_| is_open && !order.stopping).and_then(StarOrder::wake);
+        let look = order.look_at.filter(|_| is_open);
+        let date = [Some(order.expires), own, look].into_iter().flatten().min();
+        let next = UnixTime::from_secs(now.as_secs().saturating_add(1));
+        if let Some(date) = date.map(|date| date.max(next)) {
+            self.dates.insert((date, id.clone()));
+            self.by_order.insert(id.clone(), date);
+        }
+    }
+
+    pub(super) fn next_date(&self) -> Option<UnixTime> {
+        self.dates.first().map(|(date, _)| *date)
+    }
+
+    /// An order that wants something now. It is out of the list until it is entered anew.
+    pub(super) fn due(&mut self, now: UnixTime) -> Option<OrderId> {
+        let (date, _) = self.dates.first()?;
+        if *date > now {
+            return None;
+        }
+        let (_, id) = self.dates.pop_first()?;
+        self.by_order.remove(&id);
+        Some(id)
+    }
+
+    pub(super) fn remove(&mut self, id: &OrderId) -> Option<Entry> {
+        let order = self.orders.remove(id)?;
+        if let Some(handle) = &order.handle {
+            self.handles.remove(handle);
+        }
+        if let Some(at) = order.retry_at {
+            self.retries.remove(&(at, id.clone()));
+        }
+        self.jobs.retain(|_, of| of != id);
+        if let Some(date) = self.by_order.remove(id) {
+            self.dates.remove(&(date, id.clone()));
+        }
+        Some(order)
+    }
+}
