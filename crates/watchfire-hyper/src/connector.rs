@@ -3,12 +3,14 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -21,22 +23,23 @@ use tower_service::Service;
 /// Connects within a time: TCP, and TLS for https, with HTTP/2 where ALPN offers it. For the clients of hyper-util.
 #[derive(Clone)]
 pub struct Connector {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     tls: TlsConnector,
     patience: Duration,
     connected: Option<Arc<dyn Fn() + Send + Sync>>,
+    allowed: Option<fn(IpAddr) -> bool>,
 }
 
 impl Connector {
     /// With this TLS, whose ALPN protocols are replaced. Name, TCP and TLS together have `patience`.
     pub fn new(mut tls: rustls::ClientConfig, patience: Duration) -> Self {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver { system: GaiResolver::new(), allowed: None });
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         // One address that does not answer leaves time for the others.
         tcp.set_connect_timeout(Some(patience));
-        Self { tcp, tls: TlsConnector::from(Arc::new(tls)), patience, connected: None }
+        Self { tcp, tls: TlsConnector::from(Arc::new(tls)), patience, connected: None, allowed: None }
     }
 
     /// Calls this for each connection that was made, TLS included.
@@ -46,9 +49,27 @@ impl Connector {
         self
     }
 
+    /// Connects to no address that this does not allow, whatever names lead to it. Others fail with [`NotAllowed`].
+    #[must_use]
+    pub fn only_to(mut self, allowed: fn(IpAddr) -> bool) -> Self {
+        // An address in the place of a name is not resolved, and looked at where it is.
+        self.allowed = Some(allowed);
+        let mut tcp = HttpConnector::new_with_resolver(Resolver { system: GaiResolver::new(), allowed: Some(allowed) });
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(self.patience));
+        self.tcp = tcp;
+        self
+    }
+
     async fn connect(mut self, uri: Uri) -> io::Result<TokioIo<Wire>> {
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         let is_https = uri.scheme_str() == Some("https");
+        if let (Some(allowed), Ok(address)) = (self.allowed, host.parse::<IpAddr>())
+            && !allowed(address)
+        {
+            return Err(io::Error::other(NotAllowed));
+        }
         let tcp = self.tcp.call(uri).await.map_err(io::Error::other)?.into_inner();
         let wire = if is_https {
             let name = ServerName::try_from(host).map_err(io::Error::other)?;
@@ -85,6 +106,39 @@ impl Service<Uri> for Connector {
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector").field("patience", &self.patience).finish_non_exhaustive()
+    }
+}
+
+/// None of the addresses of a host is one that may be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("none of the addresses of the host may be connected to")]
+#[non_exhaustive]
+pub struct NotAllowed;
+
+/// The system's, without addresses that are not allowed.
+#[derive(Clone)]
+struct Resolver {
+    system: GaiResolver,
+    allowed: Option<fn(IpAddr) -> bool>,
+}
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.system.poll_ready(cx)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let (resolving, allowed) = (self.system.call(name), self.allowed);
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = resolving.await?.collect();
+            let Some(allowed) = allowed else { return Ok(found.into_iter()) };
+            let kept: Vec<SocketAddr> = found.into_iter().filter(|address| allowed(address.ip())).collect();
+            if kept.is_empty() { Err(io::Error::other(NotAllowed)) } else { Ok(kept.into_iter()) }
+        })
     }
 }
 

@@ -21,7 +21,7 @@ pub use basic::{BasicCredentials, InvalidCredentials};
 pub use body::{BodyError, read_body};
 pub use clock::{Clock, seed};
 #[cfg(feature = "client")]
-pub use connector::{Connector, Wire};
+pub use connector::{Connector, NotAllowed, Wire};
 #[cfg(feature = "server")]
 pub use limits::ConnectionLimits;
 pub use network::network;

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command, ConfigCommand, IapCommand, ObpCommand, ReputeCommand};
+use crate::cli::{Cli, Command, ConfigCommand, IapCommand, LurkCommand, ObpCommand, ReputeCommand};
 use crate::config::{self, Service, ServiceArgs};
 use crate::exit::{Failure, clap_exit};
-use crate::{alerts, logging, manual, obp, out, pki, quickstart, repute, service};
+use crate::{alerts, logging, lurk, manual, obp, out, pki, quickstart, repute, service};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -52,6 +52,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Repute(command) => {
             logging::init_or(log_format, "warn")?;
             wait(repute::run(command, json))
+        }
+        Command::Lurk(LurkCommand::Ca(args)) => one(ServiceArgs::LurkCa(args), log_format, json),
+        Command::Lurk(LurkCommand::Ndc(args)) => one(ServiceArgs::LurkNdc(args), log_format, json),
+        Command::Lurk(command) => {
+            logging::init_or(log_format, "warn")?;
+            wait(lurk::run(command, json))
         }
         Command::Quickstart(args) => {
             logging::init_or(log_format, "warn")?;

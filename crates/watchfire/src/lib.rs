@@ -15,6 +15,7 @@ pub mod https;
 pub mod iap;
 pub mod listening;
 pub mod logging;
+pub mod lurk;
 pub mod manual;
 pub mod metrics;
 pub mod obp;

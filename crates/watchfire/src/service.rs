@@ -9,6 +9,8 @@ use crate::iap::manager::ManagerService;
 use crate::iap::proxy::ProxyService;
 use crate::iap::sensor::SensorService;
 use crate::listening;
+use crate::lurk::ca::CaService;
+use crate::lurk::ndc::NdcService;
 use crate::metrics::{self, Health, Registry};
 use crate::obp::broker::BrokerService;
 use crate::obp::stub::DnsService;
@@ -106,5 +108,7 @@ async fn serve(args: ServiceArgs, context: Context) -> Result<(), Failure> {
         ServiceArgs::ObpDns(args) => DnsService::start(&args, &context).await?.run(context).await,
         ServiceArgs::ReputeServe(args) => ServeService::start(&args, &context).await?.run(context).await,
         ServiceArgs::ReputeDnsbl(args) => DnsblService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::LurkNdc(args) => NdcService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::LurkCa(args) => CaService::start(&args, &context).await?.run(context).await,
     }
 }

@@ -261,7 +261,7 @@ fn an_order_goes_through_challenges_to_a_certificate() {
         let answered = client.post(&mut world, &challenge.url, &json!({}));
         assert_eq!(
             (body(&answered)["status"].as_str(), answered.header("retry-after")),
-            (Some("processing"), Some("3"))
+            (Some("processing"), Some("1"))
         );
         assert!(answered.header("link").unwrap().contains("rel=\"up\""));
         client.post(&mut world, &challenge.url, &json!({}));
@@ -274,7 +274,7 @@ fn an_order_goes_through_challenges_to_a_certificate() {
     assert_eq!(order.status, OrderStatus::Ready);
     let csr = CsrPlan::for_names(["*.b.example", "A.example"]).build(&signer()).unwrap();
     let response = client.finalize_with(&mut world, &order, &csr);
-    assert_eq!((decode(&response).status, response.header("retry-after")), (OrderStatus::Processing, Some("3")));
+    assert_eq!((decode(&response).status, response.header("retry-after")), (OrderStatus::Processing, Some("1")));
     let again = client.finalize_with(&mut world, &order, &csr);
     assert_eq!((again.status, decode(&again).status), (200, OrderStatus::Processing), "the same request again");
     let late = client.finalize(&mut world, &order);

@@ -4,6 +4,7 @@
 //! (see [`crate::config`]), so that a key and a flag cannot drift apart.
 
 mod iap;
+mod lurk;
 mod obp;
 mod pki;
 mod repute;
@@ -16,6 +17,7 @@ pub use iap::{
     AlertsArgs, Compat, EkuMode, IapCommand, ManagerArgs, OutputSync, ProxyArgs, SensorArgs, StoreArgs, TlsArgs,
     TlsVersion,
 };
+pub use lurk::{CaArgs, CancelArgs, KeyType, LurkCommand, NdcArgs, SubjectRule};
 pub use obp::{
     AccountAddArgs, AccountCommand, AccountFileArgs, AccountNameArgs, BindArgs, BindingArgs, BrokerArgs, CodecArgs,
     CodecCommand, CodecFormat, CodecProfile, ConnectArgs, Dialect, DnsArgs, Dnssec, ManageArgs, ObpCommand, Resolver,
@@ -81,6 +83,9 @@ pub enum Command {
     /// REPUTE: answers from raters about names and addresses, and lists that mail servers ask for over the DNS
     #[command(subcommand)]
     Repute(ReputeCommand),
+    /// ACME with delegation: certificates for names that somebody else owns, and that end when the owner says so
+    #[command(subcommand)]
+    Lurk(LurkCommand),
     /// Run a set of services from one file
     Run(RunArgs),
     /// Look at configuration files
@@ -200,6 +205,11 @@ mod tests {
             "watchfire repute dnsbl --listen 127.0.0.1:0 --store s.ndjson --zone bl.example --code spam:0.9=127.0.0.3",
             "watchfire repute template lint http://{service}/",
             "watchfire repute template expand {?a,b} a=1 b=2 --vars f.json",
+            "watchfire lurk ca --listen 127.0.0.1:0 --dir d --min-lifetime 5 --http01-port 5002 --trust-identifiers",
+            "watchfire lurk ca --listen 127.0.0.1:0 --dir d --resolver 127.0.0.1:53 --url https://ca.example/acme --json",
+            "watchfire lurk ndc --ido https://i/d --ca c --account-key k --delegation https://i/g --name a.example --name b.example \
+             --out d --subject organization=Example --once --reload r --metrics 127.0.0.1:0 --json",
+            "watchfire lurk cancel --order https://c/o --directory https://c/d --account-key k --ca c",
             "watchfire run --config f.toml",
             "watchfire config check f.toml",
             "watchfire completions bash",
@@ -242,6 +252,11 @@ mod tests {
             "watchfire repute import --store http://x --csv f".to_owned(),
             "watchfire repute dnsbl --listen a:1 --store s".to_owned(),
             "watchfire repute dnsbl --listen a:1 --store s --zone z --code spam=10.0.0.1".to_owned(),
+            "watchfire lurk ca --listen a:1".to_owned(),
+            "watchfire lurk ndc --ido u --account-key k --out d".to_owned(),
+            "watchfire lurk ndc --ido u --account-key k --out d --name n --subject x=y".to_owned(),
+            "watchfire lurk ca --listen a:1 --dir d --min-lifetime 0".to_owned(),
+            "watchfire lurk ca --listen a:1 --dir d --renew-fraction 0.4".to_owned(),
         ] {
             assert!(parse(&line).is_err(), "{line} was taken");
         }

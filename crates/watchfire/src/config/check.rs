@@ -59,6 +59,21 @@ pub fn check(config: &Config) -> Vec<Failure> {
                 source(&args.store, args.store_password_file.as_deref(), &mut problems);
                 args.listen.iter().chain(&args.metrics).collect()
             }
+            ServiceArgs::LurkNdc(args) => {
+                if !args.out.is_dir() {
+                    folder_of(&args.out, &mut problems);
+                }
+                if let Some(ca) = &args.ca {
+                    certificates(ca, &mut problems);
+                }
+                args.metrics.iter().collect()
+            }
+            ServiceArgs::LurkCa(args) => {
+                if !args.dir.is_dir() {
+                    folder_of(&args.dir, &mut problems);
+                }
+                std::iter::once(&args.listen).chain(&args.metrics).collect()
+            }
         };
         for addr in sockets {
             claim(addr, place, &mut problems);

@@ -25,7 +25,9 @@ use clap::{ArgAction, Args, FromArgMatches, ValueEnum as _};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::cli::{BrokerArgs, DnsArgs, DnsblArgs, LogFormat, ManagerArgs, ProxyArgs, ReputeServeArgs, SensorArgs};
+use crate::cli::{
+    BrokerArgs, CaArgs, DnsArgs, DnsblArgs, LogFormat, ManagerArgs, NdcArgs, ProxyArgs, ReputeServeArgs, SensorArgs,
+};
 use crate::exit::{Failure, file_failure};
 use crate::values::HostPort;
 use source::Source;
@@ -82,6 +84,10 @@ pub enum ServiceArgs {
     ReputeServe(Box<ReputeServeArgs>),
     /// `repute dnsbl`
     ReputeDnsbl(Box<DnsblArgs>),
+    /// `lurk ca`
+    LurkCa(Box<CaArgs>),
+    /// `lurk ndc`
+    LurkNdc(Box<NdcArgs>),
 }
 
 impl ServiceArgs {
@@ -95,6 +101,8 @@ impl ServiceArgs {
             Self::ObpDns(_) => "obp dns",
             Self::ReputeServe(_) => "repute serve",
             Self::ReputeDnsbl(_) => "repute dnsbl",
+            Self::LurkCa(_) => "lurk ca",
+            Self::LurkNdc(_) => "lurk ndc",
         }
     }
 
@@ -108,6 +116,8 @@ impl ServiceArgs {
             Self::ObpDns(args) => args.rebase(base),
             Self::ReputeServe(args) => args.rebase(base),
             Self::ReputeDnsbl(args) => args.rebase(base),
+            Self::LurkCa(args) => args.rebase(base),
+            Self::LurkNdc(args) => args.rebase(base),
         }
     }
 }
@@ -204,11 +214,15 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
     Err(reader.problems)
 }
 
-const ROOT_KEYS: [&str; 5] = ["log-format", "metrics", "iap", "obp", "repute"];
+const ROOT_KEYS: [&str; 6] = ["log-format", "metrics", "iap", "obp", "repute", "lurk"];
 
 /// The services of each family.
-const FAMILIES: [(&str, &[&str]); 3] =
-    [("iap", &["manager", "sensor", "proxy"]), ("obp", &["broker", "dns"]), ("repute", &["serve", "dnsbl"])];
+const FAMILIES: [(&str, &[&str]); 4] = [
+    ("iap", &["manager", "sensor", "proxy"]),
+    ("obp", &["broker", "dns"]),
+    ("repute", &["serve", "dnsbl"]),
+    ("lurk", &["ca", "ndc"]),
+];
 
 struct Reader<'a> {
     source: Source<'a>,
@@ -290,8 +304,10 @@ impl Reader<'_> {
             "obp.broker" => self.flags(dotted, at, table).map(|args| ServiceArgs::ObpBroker(Box::new(args))),
             "obp.dns" => self.flags(dotted, at, table).map(|args| ServiceArgs::ObpDns(Box::new(args))),
             "repute.serve" => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeServe(Box::new(args))),
+            "repute.dnsbl" => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeDnsbl(Box::new(args))),
+            "lurk.ca" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkCa(Box::new(args))),
             // The last of `FAMILIES`.
-            _ => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeDnsbl(Box::new(args))),
+            _ => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkNdc(Box::new(args))),
         };
         let Some(mut args) = args else { return };
         args.rebase(self.source.folder());

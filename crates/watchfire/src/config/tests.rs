@@ -20,11 +20,13 @@ fn a_whole_file() {
          [[obp.broker]]\nlisten = [\"a:1\"]\nudp = [\"a:2\"]\naccounts = \"a.toml\"\naudit = \"-\"\n\
          [obp.dns]\nlisten = [\"a:53\"]\nbinding = \"b.json\"\n\
          [repute.dnsbl]\nlisten = [\"a:53\"]\nstore = \"e.ndjson\"\nzone = \"bl.example\"\n\
-         [repute.serve]\nlisten = [\"a:80\"]\ndata = \"e.ndjson\"\nkeys = \"keys\"\n"
+         [repute.serve]\nlisten = [\"a:80\"]\ndata = \"e.ndjson\"\nkeys = \"keys\"\n\
+         [lurk.ca]\nlisten = \"a:14000\"\ndir = \"ca\"\nmin-lifetime = 5\ntrust-identifiers = true\n\
+         [lurk.ndc]\nido = \"https://i.example/d\"\naccount-key = \"a.key\"\nname = [\"a.example\"]\nout = \"tls\"\nsubject = [\"country=DE\"]\n"
     );
     let config = parse(Path::new("/etc/wf/c.toml"), &text).unwrap();
     assert_eq!(config.log_format, Some(LogFormat::Json));
-    assert_eq!(config.services.len(), 8);
+    assert_eq!(config.services.len(), 10);
     let mut sensors = 0;
     for service in &config.services {
         match &service.args {
@@ -56,6 +58,14 @@ fn a_whole_file() {
             ServiceArgs::ReputeDnsbl(args) => {
                 assert_eq!(args.store.to_string(), "/etc/wf/e.ndjson");
                 assert_eq!(args.zone, ["bl.example"]);
+            }
+            ServiceArgs::LurkNdc(args) => {
+                assert_eq!((args.out.as_path(), args.name.len()), (Path::new("/etc/wf/tls"), 1));
+                assert_eq!(args.subject[0].value, "DE");
+            }
+            ServiceArgs::LurkCa(args) => {
+                assert_eq!((args.dir.as_path(), args.min_lifetime), (Path::new("/etc/wf/ca"), 5));
+                assert!(args.trust_identifiers);
             }
             ServiceArgs::ObpDns(args) => assert_eq!(args.binding.binding, Path::new("/etc/wf/b.json")),
         }

@@ -21,7 +21,7 @@ pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Makes the folder, for the owner alone, when it is missing.
-pub(super) fn make_folder(dir: &Path) -> Result<(), Failure> {
+pub(crate) fn make_folder(dir: &Path) -> Result<(), Failure> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -39,11 +39,11 @@ pub(super) fn refuse_existing(paths: &[&Path], force: bool) -> Result<(), Failur
     Ok(())
 }
 
-pub(super) fn write_private(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
+pub(crate) fn write_private(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
     write(path, text.as_bytes(), 0o600, force)
 }
 
-pub(super) fn write_public(path: &Path, octets: &[u8], force: bool) -> Result<(), Failure> {
+pub(crate) fn write_public(path: &Path, octets: &[u8], force: bool) -> Result<(), Failure> {
     write(path, octets, 0o644, force)
 }
 

@@ -6,7 +6,7 @@
 
 mod crl;
 mod eku;
-mod files;
+pub(crate) mod files;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

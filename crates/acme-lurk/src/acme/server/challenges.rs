@@ -101,7 +101,7 @@ impl Ca {
         let response = Response::json(200, challenge.encode());
         let response = response.with_header("link", format!("<{up}>;rel=\"up\""));
         let is_processing = challenge.status == ChallengeStatus::Processing;
-        Ok(if is_processing { response.with_header("retry-after", "3") } else { response })
+        Ok(if is_processing { response.with_header("retry-after", "1") } else { response })
     }
 
     /// A challenge was looked at.

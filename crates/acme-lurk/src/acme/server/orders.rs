@@ -259,7 +259,7 @@ impl Ca {
             }
         }
         let response = Response::json(status, order.encode()).with_header("location", url);
-        Ok(if entry.status == OrderStatus::Processing { response.with_header("retry-after", "3") } else { response })
+        Ok(if entry.status == OrderStatus::Processing { response.with_header("retry-after", "1") } else { response })
     }
 
     /// Shows an authorization, or gives it up.

@@ -1,0 +1,108 @@
+//! From HTTP to a machine, and back.
+
+use std::sync::Arc;
+
+use acme_lurk::acme::server::{Request as Asked, Response as Answer};
+use acme_lurk::acme::{Problem, ProblemType};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, IF_NONE_MATCH};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use watchfire_hyper::{BodyError, ConnectionEvent, Peer, read_body};
+
+use super::Site;
+use super::events::{Observer, ServerCounters, ServerEvent, count};
+use super::limits::ServerLimits;
+
+/// What stands between the connections and the site.
+pub(super) struct Front {
+    pub(super) origin: String,
+    pub(super) site: Box<dyn Site>,
+    pub(super) limits: ServerLimits,
+    pub(super) observer: Option<Observer>,
+    pub(super) counters: Arc<ServerCounters>,
+}
+
+impl Front {
+    fn say(&self, event: ServerEvent<'_>) {
+        if let Some(observer) = &self.observer {
+            observer(event);
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Bytes>, BodyError> {
+        let (parts, body) = request.into_parts();
+        // Nothing else has a body that means something.
+        let body = match parts.method == Method::POST {
+            true => read_body(body, self.limits.body_octets, self.limits.body).await?,
+            false => Bytes::new(),
+        };
+        let field = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let url = format!("{}{}", self.origin, parts.uri.path_and_query().map_or("/", |path| path.as_str()));
+        let asked = Asked {
+            method: parts.method.as_str(),
+            url: &url,
+            content_type: field(CONTENT_TYPE),
+            if_none_match: field(IF_NONE_MATCH),
+            body: &body,
+        };
+        Ok(to_http(self.site.answer(asked).await))
+    }
+}
+
+impl watchfire_hyper::Site for Front {
+    async fn respond(&self, request: Request<Incoming>, peer: Peer) -> Response<Full<Bytes>> {
+        count(&self.counters.requests);
+        let uri = request.uri().clone();
+        let response = self.answer(request).await.unwrap_or_else(|error| {
+            count(&self.counters.bodies_refused);
+            refusal(&error)
+        });
+        match response.status() {
+            StatusCode::NOT_MODIFIED => count(&self.counters.not_modified),
+            status if status.is_client_error() || status.is_server_error() => {
+                count(&self.counters.refused);
+                let (status, problem) = (status.as_u16(), response.body());
+                self.say(ServerEvent::Refused { from: peer.address, path: uri.path(), status, problem });
+            }
+            _ => {}
+        }
+        response.map(Full::new)
+    }
+
+    fn tell(&self, event: ConnectionEvent<'_>) {
+        match event {
+            ConnectionEvent::Connected { .. } => count(&self.counters.connections),
+            ConnectionEvent::Refused { .. } => count(&self.counters.connections_refused),
+            ConnectionEvent::HandshakeFailed { .. } => count(&self.counters.handshakes_failed),
+            ConnectionEvent::Broken { .. } => count(&self.counters.broken),
+            _ => {}
+        }
+        self.say(ServerEvent::Connection(event));
+    }
+}
+
+/// A body that was not taken.
+fn refusal(error: &BodyError) -> Response<Bytes> {
+    let status = error.status();
+    let problem = Problem::new(ProblemType::Malformed, error.to_string()).with_status(status.as_u16());
+    let mut response = Response::new(Bytes::from(problem.encode()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What a machine says, for hyper.
+fn to_http(answer: Answer) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers {
+        // What a machine says has no control characters; a field that had is left out rather than sent.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().append(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}

@@ -1,0 +1,31 @@
+//! `lurk cancel`: takes certificates back.
+
+use acme_lurk::acme::client::Answer;
+use acme_lurk::time::format_rfc3339;
+
+use super::{account, peer};
+use crate::cli::CancelArgs;
+use crate::exit::Failure;
+use crate::out;
+
+/// Cancels an order, which the CA then renews no more.
+///
+/// # Errors
+/// A key that cannot be read, a CA that cannot be reached or refuses.
+pub async fn run(args: &CancelArgs, json: bool) -> Result<(), Failure> {
+    let signer = account::require(&args.account_key)?;
+    let pool = peer::pool(args.ca.as_deref())?;
+    let client = peer::client(&args.directory, "--directory", signer, pool, args.timeout.0)?;
+    let client = client.start().map_err(|error| peer::failure(&error))?;
+    let failed = |error| peer::failure(&error).at(&args.order);
+    client.call(|machine, now| machine.find_account(now)).await.map_err(failed)?;
+    let order = args.order.clone();
+    let answer = client.call(|machine, now| machine.cancel(now, order)).await.map_err(failed)?;
+    let Answer::Order { order, .. } = answer else { return Err(Failure::misbehaved("no order").at(&args.order)) };
+    let expires = order.expires.map(format_rfc3339);
+    if json {
+        let object = serde_json::json!({ "event": "canceled", "order": args.order, "status": order.status.as_str(), "expires": expires });
+        return out::line(&object.to_string());
+    }
+    out::line(&format!("{}: {}; what was fetched before is good until it runs out", args.order, order.status))
+}

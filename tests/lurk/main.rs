@@ -1,0 +1,6 @@
+//! ACME with delegation end to end: the program as its users run it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod ca;
+mod clients;
+mod lab;
