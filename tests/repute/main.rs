@@ -3,6 +3,7 @@
 
 mod dnsbl;
 mod import;
+mod opendkim;
 mod query;
 mod serve;
 mod site;

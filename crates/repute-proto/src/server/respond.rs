@@ -177,6 +177,10 @@ impl Server {
 
     fn prepare<'r>(&self, now: UnixTime, lookup: &Lookup, found: Vec<Reputon<'r>>) -> Vec<Reputon<'r>> {
         let seconds = u64::try_from(now.as_secs()).unwrap_or(0);
+        // What does not say when it was made is said to be of one time as long as an answer is good for: the same
+        // answer has the same tag then.
+        let lifetime = self.config.answer_lifetime.as_secs();
+        let said_now = seconds.saturating_sub(seconds.checked_rem(lifetime).unwrap_or(0));
         let is_good =
             |reputon: &Reputon<'_>| lookup.wants(reputon) && reputon.expires.is_none_or(|expires| expires > seconds);
         let mut reputons = found;
@@ -202,11 +206,11 @@ impl Server {
                 lookup.subject.as_str().to_owned(),
                 Score::ZERO,
             );
-            reputons.push(reputon.with_confidence(Score::ZERO).with_sample_size(0).with_generated(seconds));
+            reputons.push(reputon.with_confidence(Score::ZERO).with_sample_size(0).with_generated(said_now));
         }
         if lookup.application.is("email-id") {
             for reputon in &mut reputons {
-                self.complete(reputon, lookup, seconds);
+                self.complete(reputon, lookup, said_now);
             }
             if self.config.opendkim {
                 // It takes what comes last, and DKIM is what it asks about.
@@ -220,12 +224,14 @@ impl Server {
     /// a receiver takes for granted where nothing is said, so that it weighs the same with and without.
     fn complete(&self, reputon: &mut Reputon<'_>, lookup: &Lookup, now: u64) {
         // OpenDKIM asks about names, and wants to hear of DKIM; an address is not what DKIM identifies.
-        let default = self.config.opendkim.then(|| match lookup.subject.as_str().parse::<IpAddr>() {
+        let default = || match lookup.subject.as_str().parse::<IpAddr>() {
             Ok(IpAddr::V4(_)) => Identity::Ipv4,
             Ok(IpAddr::V6(_)) => Identity::Ipv6,
             Err(_) => Identity::Dkim,
-        });
-        if let Some(identity) = reputon.identity().or(lookup.identity).or(default) {
+        };
+        // What the data does not say is only said for OpenDKIM's sake.
+        let assumed = self.config.opendkim.then(|| lookup.identity.unwrap_or_else(default));
+        if let Some(identity) = reputon.identity().or(assumed) {
             reputon.set_extension(Identity::EXTENSION, ExtensionValue::text(identity.name()));
             reputon.set_extension(Identity::ALIAS, ExtensionValue::text(identity.name()));
         }

@@ -207,9 +207,11 @@ fn no_data_is_said_so_that_old_clients_understand() {
     let server = server(|_| {});
     let named = lookup(&server, "/email-id/example.org/SPAM,unheard-of", &[]);
     let response = server.respond(NOW, &named, Vec::new());
+    // Of the time since when it may be kept.
+    let generated = EPOCH - EPOCH % 300;
     let expected = |assertion: &str| {
         format!(
-            r#"{{"rater":"rep.example.net","assertion":"{assertion}","rated":"example.org","rating":0.0,"confidence":0.0,"sample-size":0,"generated":{EPOCH},"email-id-identity":"dkim","identity":"dkim","rate":4294967295}}"#
+            r#"{{"rater":"rep.example.net","assertion":"{assertion}","rated":"example.org","rating":0.0,"confidence":0.0,"sample-size":0,"generated":{generated},"email-id-identity":"dkim","identity":"dkim","rate":4294967295}}"#
         )
     };
     let body = format!(r#"{{"application":"email-id","reputons":[{},{}]}}"#, expected("spam"), expected("unheard-of"));
@@ -245,6 +247,35 @@ fn opendkim_finds_all_it_reads_and_dkim_last() {
     config.templates.push("https://{service}/{application}/{subject}".parse().unwrap());
     config.templates.push(format!("http://{{service}}/{}", "x".repeat(1024)).parse().unwrap());
     assert_eq!(config.opendkim_faults().len(), 2);
+}
+
+/// What the data leaves out is said to be of a time that does not change with every second.
+#[test]
+fn the_same_answer_has_the_same_tag() {
+    let mut lifetime = 0;
+    let server = server(|config| lifetime = config.answer_lifetime.as_secs());
+    let named = lookup(&server, "/email-id/example.org/spam", &[]);
+    let start = UnixTime::from_secs(i64::try_from(lifetime * 500_000).unwrap());
+    for found in [vec![reputon("spam")], Vec::new()] {
+        let tag = |after: u64| {
+            let now = UnixTime::from_secs(start.as_secs() + i64::try_from(after).unwrap());
+            server.respond(now, &named, found.clone()).headers()["etag"].clone()
+        };
+        assert_eq!(tag(0), tag(lifetime - 1));
+        assert_ne!(tag(0), tag(lifetime), "it is not said to be older than that");
+    }
+}
+
+#[test]
+fn what_the_data_does_not_say_is_only_said_to_opendkim() {
+    let found = || vec![reputon("spam")];
+    for (opendkim, identity) in [(true, Some(Identity::Spf)), (false, None)] {
+        let server = server(|config| config.opendkim = opendkim);
+        let named = lookup(&server, "/email-id/example.org/spam?identity=spf", &[]);
+        let response = server.respond(NOW, &named, found());
+        let document = Decoder::new().decode("application/reputon+json", response.body()).unwrap();
+        assert_eq!(document.reputons[0].identity(), identity);
+    }
 }
 
 #[test]

@@ -25,8 +25,8 @@ pub use obp::{
 };
 pub use pki::{CrlArgs, InitArgs, IssueArgs, PkiCommand, Profile, San};
 pub use repute::{
-    DnsblArgs, ExpandArgs, ImportArgs, LintArgs, ReputeCommand, ReputeQueryArgs, ReputeServeArgs, TemplateCommand,
-    TrustRule, WebScheme, ZoneFormat,
+    DnsblArgs, ExpandArgs, ImportArgs, KeyRule, LintArgs, ReputeCommand, ReputeQueryArgs, ReputeServeArgs,
+    TemplateCommand, TrustRule, WebScheme, ZoneFormat,
 };
 
 /// Intrusion alerts delivered, acknowledged and never lost.

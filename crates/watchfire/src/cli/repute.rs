@@ -142,9 +142,10 @@ pub struct ReputeQueryArgs {
     /// Certificate authorities that may vouch for raters, PEM [default: the system's]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ca: Option<PathBuf>,
-    /// First line is a key that raters want, sent as `Authorization: Bearer`
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub key_file: Option<PathBuf>,
+    /// First line is a key that a rater wants, sent to it alone as `Authorization: Bearer`; may be given again. RATER
+    /// can be left out where there is one --service
+    #[arg(long, value_name = "[RATER=]FILE")]
+    pub key_file: Vec<KeyRule>,
     /// Send keys and passwords over http too, where everybody on the way can read them
     #[arg(long)]
     pub credentials_in_clear_text: bool,
@@ -182,6 +183,28 @@ impl std::str::FromStr for TrustRule {
             return Err(wanted.into());
         }
         Ok(Self { service: service.to_owned(), trust })
+    }
+}
+
+/// Who gets a key: `RATER=FILE`, or a file alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyRule {
+    /// The rater, as it is named by --service; `None` is the only one.
+    pub service: Option<String>,
+    /// The file whose first line is the key.
+    pub file: PathBuf,
+}
+
+impl std::str::FromStr for KeyRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (service, file) = text.split_once('=').map_or((None, text), |(service, file)| (Some(service), file));
+        if file.is_empty() || service == Some("") {
+            return Err("write RATER=FILE, as in rep.example.net=key.txt, or FILE".into());
+        }
+        Ok(Self { service: service.map(str::to_owned), file: file.into() })
     }
 }
 
@@ -241,7 +264,8 @@ pub struct ImportArgs {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 #[non_exhaustive]
 pub enum ZoneFormat {
-    /// Seen from each line: an IPv4 address, network or range, an IPv6 address or network, or a name.
+    /// Seen from each line: an IPv4 address, network or range, an IPv6 address or network, or a name; a file that begins
+    /// with `$ORIGIN` or an SOA record is a master file.
     #[default]
     Auto,
     /// IPv4 addresses, networks and ranges.
@@ -254,6 +278,8 @@ pub enum ZoneFormat {
     Dnset,
     /// Names with A and TXT records.
     Generic,
+    /// A zone as BIND and other name servers read it.
+    Master,
 }
 
 /// `repute dnsbl`

@@ -3,7 +3,6 @@
 //! Over UDP threads of their own wait for packets: between a packet and its answer there is nothing but a look into the
 //! snapshot. The messages are `repute_proto`'s.
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::codes::Codes;
 use super::data::Data;
+use super::datagrams::Datagrams;
 use super::import::TEXT;
 use super::place::Target;
 use super::snapshot::{Hit, Snapshot};
@@ -216,34 +216,36 @@ impl List {
     fn answer_all(&self, socket: &UdpSocket) {
         let mut view = self.view();
         let mut turnstile = Turnstile::new(self.rate);
-        let (mut packet, mut out, mut listing) = ([0; 4_096], Vec::with_capacity(2_048), Listing::default());
+        let (mut datagrams, mut listing) = (Datagrams::new(), Listing::default());
         while !self.is_over.load(Ordering::Relaxed) {
-            let received = socket.recv_from(&mut packet);
-            if view.generation != self.data.generation() {
-                view = self.view();
-            }
-            let (len, from) = match received {
-                Ok(received) => received,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
-                // Some earlier answer did not arrive.
-                Err(_) => continue,
-            };
-            let packet = packet.get(..len).unwrap_or(&[]);
-            let now = unix_time();
-            let outcome = match turnstile.pass(from.ip(), now) {
-                Pass::Free => self.respond(&view, now, packet, Transport::Udp, &mut listing, &mut out),
-                limited => {
-                    self.counts.limited.fetch_add(1, Ordering::Relaxed);
-                    if limited == Pass::Silent {
-                        continue;
+            let mut now = None;
+            let exchanged = datagrams.exchange(socket, |packet, from, out| {
+                let now = *now.get_or_insert_with(unix_time);
+                self.refresh(&mut view);
+                let outcome = match turnstile.pass(from, now) {
+                    Pass::Free => self.respond(&view, now, packet, Transport::Udp, &mut listing, out),
+                    limited => {
+                        self.counts.limited.fetch_add(1, Ordering::Relaxed);
+                        if limited == Pass::Silent {
+                            return;
+                        }
+                        Responder::truncated(packet, out)
                     }
-                    Responder::truncated(packet, &mut out)
-                }
-            };
-            self.note(outcome);
-            if !out.is_empty() && socket.send_to(&out, from).is_err() {
-                self.counts.unsent.fetch_add(1, Ordering::Relaxed);
+                };
+                self.note(outcome);
+            });
+            // An error is the end of the pause, or the news that some earlier answer did not arrive.
+            if let Ok(unsent @ 1..) = exchanged {
+                self.counts.unsent.fetch_add(unsent, Ordering::Relaxed);
             }
+            // Also when nobody asks: old entries are not to stay in memory.
+            self.refresh(&mut view);
+        }
+    }
+
+    fn refresh(&self, view: &mut Arc<View>) {
+        if view.generation != self.data.generation() {
+            *view = self.view();
         }
     }
 

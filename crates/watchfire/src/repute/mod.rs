@@ -3,6 +3,7 @@
 pub mod blocklist;
 pub mod codes;
 pub mod data;
+mod datagrams;
 pub mod dnsbl;
 pub mod file;
 pub mod import;

@@ -432,10 +432,44 @@ fn source(text: &str, scheme: WebScheme) -> Result<Source, Failure> {
     address.map(Source::Repute)
 }
 
+/// Whether a flag that names a rater means this service.
+fn is_named(name: &str, service: &str) -> bool {
+    service == name || service.strip_suffix(name).is_some_and(|scheme| scheme.ends_with("://"))
+}
+
 fn trust(args: &ReputeQueryArgs, service: &str) -> f64 {
-    let named =
-        args.trust.iter().find(|rule| service == rule.service || service.ends_with(&format!("://{}", rule.service)));
-    named.map_or(1.0, |rule| rule.trust)
+    args.trust.iter().find(|rule| is_named(&rule.service, service)).map_or(1.0, |rule| rule.trust)
+}
+
+/// Keys by the service that each is for: a key is told to nobody else.
+fn keys(args: &ReputeQueryArgs, services: &[String]) -> Result<Vec<(String, Zeroizing<String>)>, Failure> {
+    let mut keys: Vec<(String, Zeroizing<String>)> = Vec::new();
+    for rule in &args.key_file {
+        let named = services.iter().filter(|service| rule.service.as_ref().is_none_or(|name| is_named(name, service)));
+        let service = match (named.collect::<Vec<_>>().as_slice(), &rule.service) {
+            ([service], _) => (*service).clone(),
+            ([], Some(name)) => {
+                let failure = Failure::usage(format!("{name} is no --service that speaks REPUTE")).at("--key-file");
+                return Err(failure.remedy("write RATER=FILE with a rater as --service names it"));
+            }
+            _ => {
+                let failure = Failure::usage("several raters could be meant").at("--key-file");
+                return Err(failure.remedy("say who gets the key: RATER=FILE"));
+            }
+        };
+        let path = &rule.file;
+        if keys.iter().any(|(known, _)| *known == service) {
+            return Err(Failure::usage(format!("a second key for {service}")).at(path.display()));
+        }
+        let octets = crate::pki::read_bounded(path).map_err(|error| file_failure("read the key", path, &error))?;
+        let octets = Zeroizing::new(octets);
+        let text = std::str::from_utf8(&octets).map_err(|_| Failure::usage("not UTF-8").at(path.display()))?;
+        let line = text.lines().next().map(str::trim).filter(|line| !line.is_empty());
+        let line = line.ok_or_else(|| Failure::usage("the first line is empty").at(path.display()))?;
+        Access::default().with_bearer(line).map_err(|error| Failure::usage(error.to_string()).at(path.display()))?;
+        keys.push((service, Zeroizing::new(line.to_owned())));
+    }
+    Ok(keys)
 }
 
 /// The panel of all raters that speak REPUTE, if there are any.
@@ -458,26 +492,22 @@ fn panel(args: &ReputeQueryArgs, sources: &[Source], lists: &LocalLists) -> Resu
     if addresses.iter().any(|address| address.service().scheme() == Scheme::Https) || args.ca.is_some() {
         builder = builder.tls(https::client_config(https::roots(args.ca.as_deref())?)?);
     }
-    let key = match &args.key_file {
-        Some(path) => {
-            let octets = crate::pki::read_bounded(path).map_err(|error| file_failure("read the key", path, &error))?;
-            let octets = Zeroizing::new(octets);
-            let text = std::str::from_utf8(&octets).map_err(|_| Failure::usage("not UTF-8").at(path.display()))?;
-            let line = text.lines().next().map(str::trim).filter(|line| !line.is_empty());
-            let line = line.ok_or_else(|| Failure::usage("the first line is empty").at(path.display()))?;
-            Some((Zeroizing::new(line.to_owned()), path))
-        }
-        None => None,
-    };
+    let names: Vec<String> = addresses.iter().map(|address| address.service().to_string()).collect();
+    let twice =
+        names.iter().enumerate().find(|(index, name)| names.iter().take(*index).any(|earlier| earlier == *name));
+    if let Some((_, name)) = twice {
+        return Err(Failure::usage(format!("{name} is there twice, and would count twice")).at("--service"));
+    }
+    let keys = keys(args, &names)?;
     let mut raters = Vec::new();
-    for address in addresses {
+    for (address, name) in addresses.iter().zip(&names) {
         let service = address.service();
         let mut access: Access = address.access();
-        if let Some((key, path)) = &key {
-            access = access.with_bearer(key).map_err(|error| Failure::usage(error.to_string()).at(path.display()))?;
+        if let Some((_, key)) = keys.iter().find(|(service, _)| service == name) {
+            access = access.with_bearer(key).map_err(|error| Failure::usage(error.to_string()).at("--key-file"))?;
         }
         builder = builder.access(service, access);
-        raters.push(Rater::new(service.clone(), trust(args, &service.to_string())));
+        raters.push(Rater::new(service.clone(), trust(args, name)));
     }
     let panel = builder.start_panel(raters, lists.clone(), Weighing::default());
     panel.map(Some).map_err(|error| Failure::usage(error.to_string()))

@@ -48,8 +48,10 @@ fn expand(args: &ExpandArgs, json: bool) -> Result<(), Failure> {
         None => Variables::new(),
     };
     for value in &args.values {
-        let (name, value) =
-            value.split_once('=').ok_or_else(|| Failure::usage(format!("`{value}`: write NAME=VALUE")))?;
+        let (name, value) = value.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+            let failure = Failure::usage(format!("`{value}` is no variable"));
+            failure.remedy("write NAME=VALUE")
+        })?;
         variables.set(name, value);
     }
     let uri =
@@ -164,8 +166,12 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Node, A::Error> {
         let mut map = Vec::new();
-        while let Some(pair) = pairs.next_entry()? {
-            map.push(pair);
+        let mut names = std::collections::HashSet::new();
+        while let Some((name, value)) = pairs.next_entry::<String, Node>()? {
+            if !names.insert(name.clone()) {
+                return Err(serde::de::Error::custom(format_args!("{name:?} is there twice")));
+            }
+            map.push((name, value));
         }
         Ok(Node::Map(map))
     }

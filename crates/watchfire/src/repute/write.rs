@@ -79,6 +79,9 @@ fn write_file(
         let failure = Failure::usage("entries cannot be added to a JSON document").at(path.display());
         return Err(failure.remedy("name a file that ends in .ndjson"));
     }
+    // A link stays one: what it leads to is replaced.
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = target.as_path();
     let old = std::fs::metadata(path).ok();
     if old.as_ref().is_some_and(|old| !old.is_file()) {
         return Err(Failure::usage("not a file: nothing can take its place").at(path.display()));

@@ -2,7 +2,9 @@
 
 mod csv;
 mod lines;
+mod master;
 mod misp;
+mod records;
 mod zone;
 
 use std::fs::File;
@@ -108,6 +110,10 @@ impl From<Failure> for Broken {
     fn from(failure: Failure) -> Self {
         Self::Source(failure)
     }
+}
+
+fn wrong(what: impl Into<String>) -> Broken {
+    Broken::Source(Failure::usage(what))
 }
 
 fn read(args: &ImportArgs, defaults: &Defaults, sink: &mut Sink) -> Result<(), Broken> {

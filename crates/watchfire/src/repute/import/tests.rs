@@ -180,6 +180,53 @@ async fn generic_zones_have_records() {
 }
 
 #[tokio::test]
+async fn master_files_are_read_as_name_servers_read_them() {
+    let at = Import::new();
+    let zone = "; a list\n$ORIGIN bl.example.\n$TTL 2h\n@ 1h IN SOA ns1 hostmaster.example. ( 1 2h ; later\n\t 10m\n  1d 5m )\n\
+        \tIN NS ns1\n@ A 192.0.2.53\nns1 A 192.0.2.53\n2.0.0.127 IN A 127.0.0.2\n99.2.0.192 300 IN A 127.0.0.4\n\
+        \tTXT \"seen; \\\"twice\\\" \" \"or \\116hrice\"\n*.100.51.198 A 127.0.0.2\n$ORIGIN names.bl.example.\n\
+        Bad.example.bl.example. A 127.0.0.9\nwww.example 5m A 127.0.0.10\n        CNAME x\n";
+    for (name, more) in [("a", &[][..]), ("b", &["--format", "master"])] {
+        let file = at.file(name, zone);
+        let store = format!("DIR/{name}.ndjson");
+        let imported = at.run(&store, &[&["--dnsbl-zone", file.as_str()], more].concat()).await.unwrap();
+        assert_eq!((imported.entries, imported.skipped), (5, 5));
+        let subjects = ["127.0.0.2", "192.0.2.99", "198.51.100.7", "bad.example", "www.example.names"];
+        let found = at.found(&store, &subjects).await;
+        let wanted = [
+            "127.0.0.2 spam 1 2",
+            "192.0.2.99 spam 1 4 seen; \"twice\" or thrice",
+            "198.51.100.7 spam 1 2",
+            "bad.example spam 1 9",
+            "www.example.names spam 1 10",
+        ];
+        assert_eq!(found, wanted);
+    }
+    // Without $ORIGIN, as where the server's configuration has it.
+    let bare = at.file("bare", "@ IN SOA ns. h. 1 2 3 4 5\n1.2.0.192 A 127.0.0.2\n");
+    at.run("DIR/bare.ndjson", &["--dnsbl-zone", &bare]).await.unwrap();
+    assert_eq!(at.found("DIR/bare.ndjson", &["192.0.2.1"]).await, ["192.0.2.1 spam 1 2"]);
+    for (text, why) in [
+        ("$GENERATE 1-9 $.0.0.10 A 127.0.0.2\n", "bad:3: $GENERATE: only"),
+        ("elsewhere. A 127.0.0.2\n", "bad:3: elsewhere is not below the zone bl.example"),
+        ("a A 127.0.0\n", "bad:3: \"127.0.0\" is no IPv4"),
+        ("a A\n", "bad:3: A has one"),
+        ("a 300 IN\n", "bad:3: no record"),
+        ("a TXT \"x\n", "bad:3: a quote"),
+        ("a TXT x\\999\n", "bad:3: a backslash"),
+        ("a )\n", "bad:3: a closing"),
+        ("a TXT (\nx\n", "the parenthesis opened in"),
+    ] {
+        let bad = at.file("bad", &format!("$ORIGIN bl.example.\n@ SOA a b 1 2 3 4 5\n{text}"));
+        let failure = at.run("DIR/bad.ndjson", &["--dnsbl-zone", &bad]).await.unwrap_err().to_string();
+        assert!(failure.contains(why), "{failure}");
+    }
+    let many = format!("$ORIGIN bl.example.\na TXT {}\n", "x ".repeat(300));
+    let failure = at.run("DIR/bad.ndjson", &["--dnsbl-zone", &at.file("bad", &many)]).await.unwrap_err().to_string();
+    assert!(failure.contains("bad:2: a record of more than 256 fields"), "{failure}");
+}
+
+#[tokio::test]
 async fn what_is_known_to_be_good_is_rated_so() {
     let at = Import::new();
     let list = r#"{"name":"Known","version":1,"description":"","type":"hostname","list":["Example.org",".example.net"],"matching_attributes":[]}"#;

@@ -1,19 +1,21 @@
-//! Zones of rbldnsd: ip4set, ip4trie, ip6trie, dnset and generic, each as its manual describes it.
+//! Zones of rbldnsd: ip4set, ip4trie, ip6trie, dnset and generic, each as its manual describes it; and master files, by
+//! [`master`].
 //!
 //! A line has an entry and, behind white space, a value: `:CODE:TEXT`, or a text alone. A line that begins with a colon
 //! changes the value of entries that have none. `!` makes an exception, `$` in a text stands for what was asked about,
 //! and `$0` to `$9` for texts that were set before. Lines that begin with `$` and other words are about the zone, and
 //! are passed over.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use ipnet::{Ipv4Subnets, Ipv6Net};
 use repute_proto::Score;
 
-use super::{Broken, Defaults, Lines, Sink};
+use super::master::{self, Master};
+use super::records::{Records, forwards};
+use super::{Broken, Defaults, Lines, Sink, wrong};
 use crate::cli::ZoneFormat;
-use crate::exit::Failure;
 
 /// What an entry answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,35 +31,43 @@ struct Zone<'z> {
     /// `$0` to `$9`.
     texts: [String; 10],
     /// A name of a generic zone whose records are still coming.
-    pending: Option<Pending>,
-}
-
-struct Pending {
-    rated: String,
-    codes: Vec<Ipv4Addr>,
-    text: String,
-    place: String,
+    records: Records,
+    /// What reads the file once it turns out to be a master file.
+    master: Option<Master>,
 }
 
 pub(super) fn read(path: &Path, format: ZoneFormat, defaults: &Defaults, sink: &mut Sink) -> Result<(), Broken> {
     let mut lines = Lines::open(path)?;
     let value = Value { code: Ipv4Addr::new(127, 0, 0, 2), text: String::new() };
-    let mut zone = Zone { format, defaults, value, texts: Default::default(), pending: None };
+    let mut zone =
+        Zone { format, defaults, value, texts: Default::default(), records: Records::default(), master: None };
+    if format == ZoneFormat::Master {
+        zone.master = Some(Master::default());
+    }
+    let mut is_begun = false;
     loop {
         let place = format!("{}:{}", path.display(), lines.number + 1);
         let Some(line) = lines.next()? else { break };
         let line = String::from_utf8_lossy(line);
-        zone.line(&line, &place, sink).map_err(|broken| match broken {
+        if format == ZoneFormat::Auto && zone.master.is_none() && !is_begun && master::is_sign(&line) {
+            zone.master = Some(Master::default());
+        }
+        // Directives do not tell which kind it is.
+        is_begun |= !line.is_empty() && !line.starts_with(['$', ';', '#']);
+        let read = match &mut zone.master {
+            Some(master) => master.line(&line, &place, defaults, sink),
+            None => zone.line(&line, &place, sink),
+        };
+        read.map_err(|broken| match broken {
             Broken::Source(failure) if failure.to_string().starts_with(&place) => Broken::Source(failure),
             Broken::Source(failure) => Broken::Source(failure.at(&place)),
             Broken::Store => Broken::Store,
         })?;
     }
-    zone.settle(sink)
-}
-
-fn wrong(what: impl Into<String>) -> Broken {
-    Broken::Source(Failure::usage(what))
+    match &mut zone.master {
+        Some(master) => master.end(defaults, sink),
+        None => zone.records.settle(defaults, sink),
+    }
 }
 
 impl Zone<'_> {
@@ -116,7 +126,7 @@ impl Zone<'_> {
         }
         match word.to_ascii_uppercase().as_str() {
             "DATASET" => {
-                self.settle(sink)?;
+                self.records.settle(self.defaults, sink)?;
                 let kind = rest.trim_start().split([' ', '\t', ':']).next().unwrap_or_default();
                 self.format = match kind {
                     "ip4set" | "ip4tset" => ZoneFormat::Ip4set,
@@ -208,32 +218,12 @@ impl Zone<'_> {
         let data = line.split_whitespace().skip_while(|word| !word.eq_ignore_ascii_case(&kind)).skip(1);
         let data = data.collect::<Vec<_>>().join(" ");
         let rated = forwards(&name);
-        if self.pending.as_ref().is_none_or(|pending| pending.rated != rated) {
-            self.settle(sink)?;
-            self.pending = Some(Pending { rated, codes: Vec::new(), text: String::new(), place: place.to_owned() });
-        }
-        let Some(pending) = &mut self.pending else { return Ok(()) };
         if kind == "A" {
             let code: Ipv4Addr = data.parse().map_err(|_| wrong(format!("{data:?} is no IPv4 address")))?;
-            pending.codes.push(code);
+            self.records.code(rated, code, place, self.defaults, sink)
         } else {
-            pending.text = data.trim_matches('"').to_owned();
+            self.records.text(rated, data.trim_matches('"'), place, self.defaults, sink)
         }
-        Ok(())
-    }
-
-    /// Gives away the name whose records were read.
-    fn settle(&mut self, sink: &mut Sink) -> Result<(), Broken> {
-        let Some(Pending { rated, codes, text, place }) = self.pending.take() else { return Ok(()) };
-        if codes.is_empty() {
-            // A text about nothing that is listed.
-            sink.skipped += 1;
-        }
-        for code in codes {
-            let reputon = self.defaults.listed(&rated, 1.0, Some(code), &text);
-            sink.add(&self.defaults.application, &reputon, || place.clone())?;
-        }
-        Ok(())
     }
 }
 
@@ -279,20 +269,4 @@ fn v4(entry: &str, ranges: bool) -> Result<Vec<String>, Broken> {
 fn v6(entry: &str) -> Result<Vec<String>, Broken> {
     let is_good = entry.parse::<Ipv6Net>().is_ok() || entry.parse::<Ipv6Addr>().is_ok();
     if is_good { Ok(vec![entry.to_owned()]) } else { Err(wrong(format!("{entry:?} is no IPv6 address or network"))) }
-}
-
-/// The address that a name is the reverse of, or the name.
-fn forwards(name: &str) -> String {
-    let mut labels: Vec<&str> = name.split('.').collect();
-    labels.reverse();
-    if let (4, Ok(address)) = (labels.len(), labels.join(".").parse::<Ipv4Addr>()) {
-        return address.to_string();
-    }
-    if labels.len() == 32
-        && labels.iter().all(|label| label.len() == 1)
-        && let Ok(address) = u128::from_str_radix(&labels.concat(), 16)
-    {
-        return IpAddr::V6(address.into()).to_string();
-    }
-    name.to_owned()
 }

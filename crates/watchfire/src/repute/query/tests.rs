@@ -92,3 +92,53 @@ async fn a_service_that_cannot_be_reached_is_not_one_without_data() {
     let failure = asked(&[&gone, &answering("200 OK", NOTHING)], &[]).await.unwrap_err();
     assert!(failure.to_string().contains("of those that answered"), "{failure}");
 }
+
+#[test]
+fn a_key_is_for_one_rater_and_a_rater_counts_once() {
+    let dir = crate::testing::TempDir::new("repute-key-rules");
+    let path = dir.path().join("key");
+    std::fs::write(&path, "secret\n").unwrap();
+    let file = path.display().to_string();
+    let started = |words: &[&str]| {
+        let words = [&["watchfire", "repute", "query", "--subject", "x", "--scheme", "https"], words].concat();
+        let cli = crate::cli::Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+        match cli.command {
+            crate::cli::Command::Repute(crate::cli::ReputeCommand::Query(args)) => {
+                let names = ["https://a.example".to_owned(), "https://b.example".to_owned()];
+                let named = |text: &String| args.service.iter().any(|service| text.ends_with(service.as_str()));
+                let names: Vec<String> = names.into_iter().filter(named).collect();
+                keys(&args, &names).map_err(|failure| failure.to_string())
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let (a, b) = (["--service", "a.example"], ["--service", "b.example"]);
+    let to = |keys: Vec<(String, Zeroizing<String>)>| keys.into_iter().map(|(service, _)| service).collect::<Vec<_>>();
+    assert_eq!(started(&[&a[..], &["--key-file", &file]].concat()).map(to), Ok(vec!["https://a.example".to_owned()]));
+    let for_b = format!("b.example={file}");
+    let both = [&a[..], &b].concat();
+    assert_eq!(
+        started(&[&both[..], &["--key-file", &for_b]].concat()).map(to),
+        Ok(vec!["https://b.example".to_owned()])
+    );
+    for (more, why) in [
+        (vec![file.as_str()], "several raters could be meant"),
+        (vec![&for_b, &for_b], "a second key"),
+        (vec!["c.example=x"], "c.example is no --service"),
+        (vec!["b.example=/nowhere/key"], "read the key"),
+        (vec!["=x"], "write RATER=FILE"),
+    ] {
+        let flags: Vec<&str> = more.into_iter().flat_map(|rule| ["--key-file", rule]).collect();
+        let told = started(&[&both[..], &flags].concat()).unwrap_err();
+        assert!(told.contains(why), "{told}");
+    }
+    let twice =
+        ["watchfire", "repute", "query", "--subject", "x", "--service", "a.example", "--service", "http://a.example"];
+    let crate::cli::Command::Repute(crate::cli::ReputeCommand::Query(args)) =
+        crate::cli::Cli::try_parse_from(twice).unwrap().command
+    else {
+        panic!("another command")
+    };
+    let told = Asker::start(&args).err().map(|failure| failure.to_string()).unwrap_or_default();
+    assert!(told.contains("there twice"), "{told}");
+}
