@@ -2,7 +2,9 @@
 
 pub mod acme;
 pub mod base64url;
+pub mod cdni;
 pub mod certificate;
+pub mod compat;
 pub mod crypto;
 pub mod csr;
 pub mod delegation;

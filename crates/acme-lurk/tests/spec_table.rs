@@ -9,7 +9,7 @@ use std::path::Path;
 const PENDING_ALLOWED: bool = true;
 
 const REQUIREMENTS: u32 = 177;
-const AMBIGUITIES: u32 = 30;
+const AMBIGUITIES: u32 = 41;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()

@@ -46,6 +46,38 @@ fn star_is_emulated_over_a_ca_that_has_none() {
 }
 
 #[test]
+fn a_ca_that_wants_a_certificate_renewed_earlier_is_heard() {
+    // Its certificates would be good for the whole order; it says to renew them now, as it does with what is revoked.
+    let mut lab = Lab::new(plain_ca(1000), ido_config().with_emulation(emulation()), ndc_config(), 1);
+    assert!(lab.run(30, |lab| !lab.installed.is_empty()));
+    let orders = |lab: &Lab| lab.seen.iter().filter(|(by, sent)| !*by && sent.url.ends_with("/new-order")).count();
+    assert_eq!(orders(&lab), 1);
+    let asked = lab.seen.iter().filter(|(by, sent)| !*by && sent.url.contains("/renewal-info/")).count();
+    assert_eq!(asked, 1, "asked as soon as there is one");
+    let now = |exchange: &acme_lurk::acme::client::Exchange, received: acme_lurk::acme::client::Received| {
+        if !exchange.url.contains("/renewal-info/") {
+            return received;
+        }
+        let window = r#"{"suggestedWindow":{"start":"2023-01-01T00:00:00Z","end":"2023-01-02T00:00:00Z"}}"#;
+        acme_lurk::acme::client::Received::new(200, [("retry-after", "100000")], window)
+    };
+    lab.tamper = Some(now);
+    // The next is due after ten seconds; the one behind it comes soon, because the CA says so.
+    assert!(lab.run(16, |lab| orders(lab) >= 3), "{}", orders(&lab));
+    // Each new one says which it replaces.
+    let replaces = lab.seen.iter().filter(|(by, sent)| !*by && sent.url.ends_with("/new-order")).filter(|(_, sent)| {
+        let jws: serde_json::Value = serde_json::from_slice(&sent.body).unwrap();
+        let octets = acme_lurk::base64url::decode(jws["payload"].as_str().unwrap()).unwrap();
+        String::from_utf8(octets).unwrap().contains("\"replaces\"")
+    });
+    assert_eq!(replaces.count(), orders(&lab) - 1);
+    // It does not go round without end: an eighth of the lifetime lies between.
+    let before = orders(&lab);
+    lab.run(10, |_| false);
+    assert!(orders(&lab) <= before + 5, "{}", orders(&lab));
+}
+
+#[test]
 fn an_emulated_order_ends_with_its_end_date() {
     let config = ido_config().with_emulation(emulation());
     let mut lab = Lab::new(plain_ca(100_000), config, ndc_config(), 1);

@@ -354,3 +354,34 @@ fn a_request_goes_to_the_ca_as_it_is_and_nothing_of_the_delegation_does() {
     assert_eq!(first, second);
     assert!(lab.audit.iter().any(|what| matches!(what, Audit::Placed { url } if url.starts_with(BASE))));
 }
+
+#[test]
+fn what_the_ca_does_not_reflect_ends_the_order_before_challenges() {
+    // The directory promises STAR, and the order has none of it; or one that nobody else may fetch.
+    let drop_all =
+        |exchange: &acme_lurk::acme::client::Exchange, received: Received| without(exchange, received, false);
+    let drop_get = |exchange: &acme_lurk::acme::client::Exchange, received: Received| without(exchange, received, true);
+    for tamper in [drop_all as fn(&_, _) -> _, drop_get as fn(&_, _) -> _] {
+        let mut lab = lab();
+        lab.tamper = Some(tamper);
+        assert!(lab.run(60, |lab| lab.ended.is_some()));
+        assert_eq!(lab.ended, Some(NdcEnd::Failed(NdcError::NoCertificateGet)));
+        assert_eq!(lab.ido.orders().next().unwrap().status, OrderStatus::Invalid);
+        assert!(lab.seen.iter().any(|(is_ndc, exchange)| !*is_ndc && exchange.url.ends_with("/new-order")));
+        assert!(lab.dns.is_empty() && !lab.seen.iter().any(|(_, exchange)| exchange.url.contains("/chall/")));
+    }
+}
+
+/// The answer to newOrder without `auto-renewal`, or without its `allow-certificate-get`.
+fn without(exchange: &acme_lurk::acme::client::Exchange, mut received: Received, get_only: bool) -> Received {
+    if exchange.url.ends_with("/new-order") {
+        let mut body: serde_json::Value = serde_json::from_slice(&received.body).unwrap();
+        if get_only {
+            body["auto-renewal"].as_object_mut().unwrap().remove("allow-certificate-get").unwrap();
+        } else {
+            body.as_object_mut().unwrap().remove("auto-renewal").unwrap();
+        }
+        received.body = serde_json::to_vec(&body).unwrap();
+    }
+    received
+}

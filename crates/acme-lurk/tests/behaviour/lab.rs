@@ -84,6 +84,8 @@ pub(crate) struct Lab {
     pub(crate) seen: Vec<(bool, Exchange)>,
     /// Those that came to the name owner.
     pub(crate) arrived: Vec<Exchange>,
+    /// Changes what the CA says to the name owner.
+    pub(crate) tamper: Option<fn(&Exchange, Received) -> Received>,
     starts: u8,
 }
 
@@ -172,6 +174,7 @@ impl Lab {
             dns: Vec::new(),
             seen: Vec::new(),
             arrived: Vec::new(),
+            tamper: None,
             starts: 10,
         }
     }
@@ -262,7 +265,10 @@ impl Lab {
         let now = self.now().unix;
         let received = hand_over(exchange, |request| self.ca.ca.handle_request(now, request));
         self.ca_works();
-        Some(received)
+        Some(match self.tamper {
+            Some(tamper) => tamper(exchange, received),
+            None => received,
+        })
     }
 
     /// The CA looks at the DNS, and makes certificates.

@@ -5,10 +5,12 @@
 mod bad_days;
 mod client;
 mod client_kit;
+mod compat;
 mod delegation;
 mod jose;
 mod lab;
 mod messages;
+mod proxy;
 mod relay;
 mod rendezvous;
 mod restart;

@@ -138,6 +138,34 @@ fn what_was_being_made_is_asked_for_again_and_what_was_revoked_stays_so() {
 }
 
 #[test]
+fn renewals_are_counted_for_each_account_over_restarts() {
+    // Twenty seconds each: 4320 certificates a day.
+    let limits = acme_lurk::acme::server::CaLimits::default().with_renewals_a_day(2 * 4320);
+    let mut net = Net::new(World::new(star().with_limits(limits, Limits::DEFAULT)));
+    let mut client = registered(&mut net);
+    let order = || {
+        let agreed = AutoRenewal::new(UnixTime::from_secs(START + 100), 20).with_certificate_get(true);
+        names(&["a.example"]).with_auto_renewal(agreed)
+    };
+    for _ in 0..2 {
+        let call = client.new_order(net.now(), order()).unwrap();
+        assert!(net.answer(&mut client, call).is_ok());
+    }
+    net.world.restart();
+    let call = client.new_order(net.now(), order()).unwrap();
+    assert_eq!(net.answer(&mut client, call).unwrap_err().problem().unwrap().kind, ProblemType::RateLimited);
+    // Another account has its own; and what is forgotten does not count.
+    let mut other = registered(&mut net);
+    let call = other.new_order(net.now(), order()).unwrap();
+    assert!(net.answer(&mut other, call).is_ok());
+    let at = net.instant + Duration::from_secs(86_500);
+    net.pass(at);
+    let agreed = AutoRenewal::new(UnixTime::from_secs(START + 90_000), 20).with_certificate_get(true);
+    let call = client.new_order(net.now(), names(&["a.example"]).with_auto_renewal(agreed)).unwrap();
+    assert!(net.answer(&mut client, call).is_ok());
+}
+
+#[test]
 fn records_that_are_none_are_refused_by_name() {
     let restore = |name: &str, value: &str| {
         let records = [(name.to_owned(), value.as_bytes().to_vec())];

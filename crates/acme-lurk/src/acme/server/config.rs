@@ -169,6 +169,9 @@ pub struct CaLimits {
     pub contacts: usize,
     /// Seconds until an order that is not `valid` is forgotten: a day.
     pub pending_seconds: u64,
+    /// Certificates a day that all orders of one account that are renewed automatically make together: 1,000,000. More
+    /// are `rateLimited` ([RFC 8739 section 6.2](https://www.rfc-editor.org/rfc/rfc8739#section-6.2)).
+    pub renewals_a_day: u64,
 }
 
 impl Default for CaLimits {
@@ -180,6 +183,7 @@ impl Default for CaLimits {
             open_orders: 300,
             contacts: 10,
             pending_seconds: 86_400,
+            renewals_a_day: 1_000_000,
         }
     }
 }
@@ -196,6 +200,13 @@ impl CaLimits {
     #[must_use]
     pub const fn with_totals(mut self, accounts: usize, orders: usize) -> Self {
         (self.accounts, self.orders) = (accounts, orders);
+        self
+    }
+
+    /// The same with so many certificates a day that are renewed automatically for one account.
+    #[must_use]
+    pub const fn with_renewals_a_day(mut self, certificates: u64) -> Self {
+        self.renewals_a_day = certificates;
         self
     }
 

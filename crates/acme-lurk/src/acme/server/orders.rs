@@ -8,7 +8,7 @@ use watchfire_core::UnixTime;
 use super::desk::AccountId;
 use super::event::{CaEvent, Issuance, OrderId};
 use super::http::{Response, ResponseExt as _};
-use super::store::OrderEntry;
+use super::store::{OrderEntry, renewals_a_day};
 use super::{Ca, Problem, ProblemType, not_found};
 use crate::acme::{Finalize, Identifier, IdentifierKind, NewOrder, Order, OrderStatus};
 use crate::csr::Csr;
@@ -48,8 +48,18 @@ impl Ca {
             }
             _ => None,
         };
-        if auto_renewal.is_none() {
-            self.validity(now, (asked.not_before, asked.not_after))?;
+        match &auto_renewal {
+            None => {
+                self.validity(now, (asked.not_before, asked.not_after))?;
+            }
+            Some(agreed) => {
+                let most = self.config.limits.renewals_a_day;
+                if self.store.renewals(account).saturating_add(renewals_a_day(agreed)) > most {
+                    let detail = format!("your orders would make more than {most} certificates a day by themselves");
+                    let problem = Problem::new(ProblemType::RateLimited, detail);
+                    return Ok(Response::problem(&problem).with_header("retry-after", "3600"));
+                }
+            }
         }
         let id = OrderId(self.desk.front.random().into());
         let expires = later(now, self.config.limits.pending_seconds);

@@ -61,6 +61,8 @@ pub(super) struct Store {
     pub(super) certificates: BTreeMap<Arc<str>, OrderId>,
     pub(super) issued: Tracked<Vec<u8>, IssuedEntry>,
     running_out: BTreeSet<(UnixTime, Vec<u8>)>,
+    /// Certificates a day that the orders of an account make by themselves.
+    renewals: BTreeMap<AccountId, u64>,
     pub(super) book: StarBook<OrderId>,
 }
 
@@ -74,6 +76,7 @@ impl Store {
             certificates: BTreeMap::new(),
             issued: Tracked::new(),
             running_out: BTreeSet::new(),
+            renewals: BTreeMap::new(),
             book: StarBook::new(orders),
         }
     }
@@ -86,13 +89,30 @@ impl Store {
 
     pub(super) fn insert_order(&mut self, id: OrderId, order: OrderEntry) {
         self.expiring.insert((order.expires, id.clone()));
+        self.count(&order, true);
         self.orders.insert(id, order);
     }
 
     /// Puts an order in that was read from a record.
     pub(super) fn restore_order(&mut self, id: OrderId, order: OrderEntry) {
         self.expiring.insert((order.expires, id.clone()));
+        self.count(&order, true);
         self.orders.restore(id, order);
+    }
+
+    /// Certificates a day that the orders of an account make by themselves, until they are forgotten.
+    pub(super) fn renewals(&self, account: &AccountId) -> u64 {
+        self.renewals.get(account).copied().unwrap_or(0)
+    }
+
+    fn count(&mut self, order: &OrderEntry, is_new: bool) {
+        let Some(agreed) = &order.auto_renewal else { return };
+        let count = self.renewals.entry(order.account.clone()).or_default();
+        let more = renewals_a_day(agreed);
+        *count = if is_new { count.saturating_add(more) } else { count.saturating_sub(more) };
+        if *count == 0 {
+            self.renewals.remove(&order.account);
+        }
     }
 
     /// Puts a certificate in that was read from a record.
@@ -133,12 +153,13 @@ impl Store {
                     }
                 }
             }
-            if let Some(certificate) = order.certificate {
-                self.certificates.remove(&certificate);
+            if let Some(certificate) = &order.certificate {
+                self.certificates.remove(certificate);
             }
             if let Some(star) = order.star {
                 self.book.remove(star);
             }
+            self.count(&order, false);
             forgotten.push((order.account, id));
         }
         while let Some((_, serial)) = self.running_out.pop_first_if(|(time, _)| *time <= now) {
@@ -146,6 +167,12 @@ impl Store {
         }
         forgotten
     }
+}
+
+/// Certificates a day that an order makes by itself, one at least.
+pub(super) const fn renewals_a_day(agreed: &AutoRenewal) -> u64 {
+    let lifetime = if agreed.lifetime == 0 { 1 } else { agreed.lifetime };
+    86_400_u64.div_ceil(lifetime)
 }
 
 trait PopFirstIf<T> {

@@ -4,12 +4,13 @@
 use rand::RngExt as _;
 use watchfire_core::UnixTime;
 
-use super::Ido;
 use super::config::Serving;
 use super::event::Audit;
 use super::server::star_expires;
 use super::store::{ServedChain, Work};
+use super::{Ido, is_idle};
 use crate::acme::client::Obtain;
+use crate::acme::renewal::{RenewalInfo, certificate_id};
 use crate::acme::server::certificates::{Asker, chain_response, may_get};
 use crate::acme::server::http::ResponseExt as _;
 use crate::acme::server::{OrderId, Request, Response, not_found};
@@ -80,6 +81,7 @@ impl Ido {
         let Some(order) = self.store.orders.get_mut(id) else { return };
         if order.emulated.is_some() {
             self.follow_schedule(now, id);
+            self.ask_when(now, id);
             return;
         }
         if is_ended {
@@ -209,6 +211,12 @@ impl Ido {
         star.hold(now.unix);
         let mut asked = NewOrder::new(order.identifiers.clone());
         asked.profile.clone_from(&emulation.profile);
+        let says_when = self.client.directory().is_some_and(|directory| directory.renewal_info.is_some());
+        if let Some(served) = order.served.as_ref().filter(|_| says_when && !order.no_replaces) {
+            let leaf = served.chain.first().map(Vec::as_slice).unwrap_or_default();
+            let leaf = Certificate::decode(leaf, &self.config.messages).ok();
+            asked.replaces = leaf.and_then(|leaf| certificate_id(&leaf));
+        }
         if emulation.validity {
             (asked.not_before, asked.not_after) = (Some(slot.not_before), Some(slot.not_after));
         }
@@ -219,6 +227,46 @@ impl Ido {
         }
         order.look_at = None;
         self.job(now, id, Work::Issuing(slot.index), |client| client.obtain(now, wanted));
+    }
+
+    /// Asks the CA when to renew, if it says such things and it is time to ask.
+    fn ask_when(&mut self, now: Now, id: &OrderId) {
+        let can = self.client.directory().is_some_and(|directory| directory.renewal_info.is_some());
+        let Some(order) = self.store.orders.get(id).filter(|order| is_idle(order.work) && can) else { return };
+        if order.ask_at.is_none_or(|at| at > now.unix) {
+            return;
+        }
+        let leaf = order.served.as_ref().and_then(|served| served.chain.first().cloned()).unwrap_or_default();
+        if let Some(order) = self.store.orders.get_mut(id) {
+            order.ask_at = None;
+        }
+        let limits = self.config.messages;
+        let Ok(leaf) = Certificate::decode(&leaf, &limits) else { return };
+        // One that has no name cannot be asked about.
+        if certificate_id(&leaf).is_some() {
+            self.job(now, id, Work::Asking, |client| client.renewal_info(now, &leaf));
+        }
+    }
+
+    /// What the CA says about when to renew: earlier than the schedule counts, later does not.
+    pub(super) fn told_when(&mut self, now: Now, id: &OrderId, answer: Option<(RenewalInfo, Option<u64>)>) {
+        let random = self.random.random();
+        let Some(order) = self.store.orders.get_mut(id) else { return };
+        let wait = match answer {
+            Some((info, retry_after)) => {
+                // However much in a hurry the CA is: an eighth of the lifetime lies between certificates.
+                let pause = order.auto_renewal.map_or(60, |agreed| (agreed.lifetime / 8).max(1));
+                let soonest = order.issued_at.map(|at| at.as_secs().saturating_add_unsigned(pause));
+                let wanted = info.choose(random).max(UnixTime::from_secs(soonest.unwrap_or(i64::MIN)));
+                let next = order.emulated.as_ref().and_then(StarOrder::wake);
+                if next.is_none_or(|next| wanted < next) {
+                    order.look_at = Some(order.look_at.map_or(wanted, |at| at.min(wanted)));
+                }
+                retry_after.unwrap_or(21_600).clamp(60, 86_400)
+            }
+            None => 3600,
+        };
+        order.ask_at = Some(now.date_in(wait));
     }
 
     /// A certificate of our own schedule was made.
@@ -245,6 +293,7 @@ impl Ido {
         let half = not_after.as_secs().saturating_sub(not_before.as_secs()) / 2;
         let middle = UnixTime::from_secs(not_before.as_secs().saturating_add(half));
         order.look_at = (not_after <= next || middle < next && not_after < star.schedule().end()).then_some(middle);
+        (order.ask_at, order.issued_at) = (Some(now.unix), Some(now.unix));
         self.put(id, chain, (not_before, not_after));
     }
 }

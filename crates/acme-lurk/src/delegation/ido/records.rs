@@ -156,6 +156,9 @@ fn read_order(mut members: Members) -> Result<Entry, DecodeError> {
         roll: None,
         look_at: members.time("look-at")?,
         gap_said: false,
+        ask_at: None,
+        issued_at: None,
+        no_replaces: false,
     })
 }
 

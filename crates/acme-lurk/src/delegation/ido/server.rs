@@ -258,6 +258,9 @@ impl Ido {
             roll: None,
             look_at: None,
             gap_said: false,
+            ask_at: None,
+            issued_at: None,
+            no_replaces: false,
         })
     }
 

@@ -48,6 +48,12 @@ pub(super) struct Entry {
     /// When to look, or to renew earlier than the schedule says.
     pub(super) look_at: Option<UnixTime>,
     pub(super) gap_said: bool,
+    /// When to ask the CA whether a certificate that we renew ourselves is to be renewed earlier (RFC 9773).
+    pub(super) ask_at: Option<UnixTime>,
+    /// When the last certificate of our own schedule was made.
+    pub(super) issued_at: Option<UnixTime>,
+    /// The CA takes no word of which certificate a new one replaces.
+    pub(super) no_replaces: bool,
 }
 
 /// A chain that is served.
@@ -67,6 +73,8 @@ pub(super) enum Work {
     Obtaining,
     /// A certificate for this slot of our own schedule.
     Issuing(u64),
+    /// When to renew.
+    Asking,
     /// The certificate of this moment.
     Fetching,
     Canceling,
@@ -114,7 +122,8 @@ impl Store {
         let is_open = order.work == Work::Nothing && order.retry_at.is_none();
         let own = order.emulated.as_ref().filter(|_| is_open && !order.stopping).and_then(StarOrder::wake);
         let look = order.look_at.filter(|_| is_open);
-        let date = [Some(order.expires), own, look].into_iter().flatten().min();
+        let ask = order.ask_at.filter(|_| is_open && order.status == OrderStatus::Valid);
+        let date = [Some(order.expires), own, look, ask].into_iter().flatten().min();
         let next = UnixTime::from_secs(now.as_secs().saturating_add(1));
         if let Some(date) = date.map(|date| date.max(next)) {
             self.dates.insert((date, id.clone()));

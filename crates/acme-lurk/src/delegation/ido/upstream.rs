@@ -189,6 +189,10 @@ impl Ido {
             (Work::Issuing(index), Ok(Answer::Obtained { certificate: Some(fetched), .. })) => {
                 self.issued(now, id, index, fetched.chain);
             }
+            (Work::Asking, Ok(Answer::RenewalInfo { info, retry_after })) => {
+                self.told_when(now, id, Some((info, retry_after)));
+            }
+            (Work::Asking, _) => self.told_when(now, id, None),
             (Work::Fetching, Ok(Answer::Certificate(fetched))) => self.take(now, id, fetched.chain),
             (Work::Fetching, Err(error)) if is(&error, &ProblemType::AutoRenewalCanceled) => {
                 self.becomes_canceled(now, id)
@@ -256,6 +260,7 @@ impl Ido {
             error => {
                 let unixtime = now.unix;
                 if let (Work::Issuing(_), Some(order)) = (work, self.store.orders.get_mut(id)) {
+                    order.no_replaces |= is(&error, &ProblemType::AlreadyReplaced);
                     // Each slot has an order of its own.
                     if !matches!(error, ClientError::TimedOut(_) | ClientError::Provision { .. }) {
                         order.upstream = None;
