@@ -161,8 +161,38 @@ fn lurk(vectors: &Path, seeds: &mut BTreeMap<(&'static str, String), Vec<u8>>) -
             seeds.insert((target, format!("{number:02}")), (0..100 + number * 40).map(|_| octet()).collect());
         }
     }
+    rendezvous(&vectors.join("stupid"), seeds)?;
     seeds.insert(("star_schedule", "time".into()), b"2021-04-20T00:00:00Z".to_vec());
     seeds.insert(("star_schedule", "date".into()), b"Thu, 03 Oct 2019 00:00:00 GMT".to_vec());
+    Ok(())
+}
+
+/// Those of the rendezvous: an octet that says what it is, and what it is.
+fn rendezvous(vectors: &Path, seeds: &mut BTreeMap<(&'static str, String), Vec<u8>>) -> std::io::Result<()> {
+    let mut put = |name: String, kind: u8, octets: &[u8]| {
+        seeds.insert(("relay_query", name), [&[kind], octets].concat());
+    };
+    for (number, query) in ["chid=i781hf64-0", "a=b&chid=a%2Fb+c", "chid=%", "chid=a&chid=b"].into_iter().enumerate() {
+        put(format!("query-{number}"), 0, query.as_bytes());
+    }
+    for (number, url) in ["http://r", "https://r.example:8443/p?x=y&", "http://[::1]:1/?"].into_iter().enumerate() {
+        put(format!("url-{number}"), 1, url.as_bytes());
+    }
+    let (key, url) = ("BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU", "http://example.org/stupid.php?chid=i781hf64-0");
+    put("open".into(), 2, format!("{{\"url\":\"{url}\",\"seq\":3}}").as_bytes());
+    let sealed = format!("\"alg\":\"A256GCM\",\"key\":\"{key}\",\"sha256\":\"{key}\"");
+    put("sealed".into(), 2, format!("{{\"url\":\"{url}\",\"expires\":\"2021-04-20T00:00:00Z\",{sealed}}}").as_bytes());
+    put("link".into(), 2, format!("{url}#seq=1&sha256={key}&alg=A256GCM&key={key}").as_bytes());
+    for (name, octets) in files(vectors, "xml")? {
+        put(name, 3, &octets);
+    }
+    put("result".into(), 3, b"<iq id='1' type='result'/>");
+    let steps: Vec<u8> = (0..80_u8).flat_map(|n| [n.wrapping_mul(7), n % 5, n.wrapping_mul(11), n % 40]).collect();
+    put("relay".into(), 4, &steps);
+    for sealed in [0, 1] {
+        let fates: Vec<u8> = (0..60_u8).map(|n| n.wrapping_mul(37)).collect();
+        put(format!("peers-{sealed}"), 5, &[&[sealed], &fates[..]].concat());
+    }
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub mod uyfm_datagram;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is that of its folders of seeds and regressions.
-pub const TARGETS: [(&str, Target); 28] = [
+pub const TARGETS: [(&str, Target); 29] = [
     ("iap_decode", iap_decode::run),
     ("iap_session", iap_session::run),
     ("iap_pair", iap_pair::run),
@@ -54,6 +54,7 @@ pub const TARGETS: [(&str, Target); 28] = [
     ("csr_check", lurk::csr::check),
     ("star_schedule", lurk::star::run),
     ("ca_session", lurk::ca::run),
+    ("relay_query", lurk::relay::run),
 ];
 
 /// Many inputs as one file: each behind its length, two octets.

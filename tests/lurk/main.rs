@@ -4,3 +4,5 @@
 mod ca;
 mod clients;
 mod lab;
+mod relay;
+mod template;

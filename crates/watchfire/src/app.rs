@@ -55,6 +55,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Lurk(LurkCommand::Ca(args)) => one(ServiceArgs::LurkCa(args), log_format, json),
         Command::Lurk(LurkCommand::Ndc(args)) => one(ServiceArgs::LurkNdc(args), log_format, json),
+        Command::Lurk(LurkCommand::Relay(args)) => one(ServiceArgs::LurkRelay(args), log_format, json),
         Command::Lurk(command) => {
             logging::init_or(log_format, "warn")?;
             wait(lurk::run(command, json))

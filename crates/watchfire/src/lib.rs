@@ -13,6 +13,7 @@ pub mod config;
 pub mod exit;
 pub mod https;
 pub mod iap;
+pub mod input;
 pub mod listening;
 pub mod logging;
 pub mod lurk;

@@ -11,6 +11,7 @@ use crate::iap::sensor::SensorService;
 use crate::listening;
 use crate::lurk::ca::CaService;
 use crate::lurk::ndc::NdcService;
+use crate::lurk::relay::RelayService;
 use crate::metrics::{self, Health, Registry};
 use crate::obp::broker::BrokerService;
 use crate::obp::stub::DnsService;
@@ -109,6 +110,7 @@ async fn serve(args: ServiceArgs, context: Context) -> Result<(), Failure> {
         ServiceArgs::ReputeServe(args) => ServeService::start(&args, &context).await?.run(context).await,
         ServiceArgs::ReputeDnsbl(args) => DnsblService::start(&args, &context).await?.run(context).await,
         ServiceArgs::LurkNdc(args) => NdcService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::LurkRelay(args) => RelayService::start(&args, &context).await?.run(context).await,
         ServiceArgs::LurkCa(args) => CaService::start(&args, &context).await?.run(context).await,
     }
 }

@@ -4,6 +4,7 @@ pub mod ca;
 pub mod csr;
 pub mod jws;
 pub mod message;
+pub mod relay;
 pub mod star;
 
 use acme_lurk::crypto::{Curve, KeyError, PublicKey, Scheme, SignError, Signer, Verifier, VerifyError};

@@ -17,7 +17,10 @@ pub use iap::{
     AlertsArgs, Compat, EkuMode, IapCommand, ManagerArgs, OutputSync, ProxyArgs, SensorArgs, StoreArgs, TlsArgs,
     TlsVersion,
 };
-pub use lurk::{CaArgs, CancelArgs, KeyType, LurkCommand, NdcArgs, SubjectRule};
+pub use lurk::{
+    CaArgs, CancelArgs, CsrTemplateCommand, GetArgs, KeyType, LurkCommand, NdcArgs, PutArgs, RelayArgs, SubjectRule,
+    TemplateCheckArgs, TemplateLintArgs,
+};
 pub use obp::{
     AccountAddArgs, AccountCommand, AccountFileArgs, AccountNameArgs, BindArgs, BindingArgs, BrokerArgs, CodecArgs,
     CodecCommand, CodecFormat, CodecProfile, ConnectArgs, Dialect, DnsArgs, Dnssec, ManageArgs, ObpCommand, Resolver,
@@ -210,6 +213,13 @@ mod tests {
             "watchfire lurk ndc --ido https://i/d --ca c --account-key k --delegation https://i/g --name a.example --name b.example \
              --out d --subject organization=Example --once --reload r --metrics 127.0.0.1:0 --json",
             "watchfire lurk cancel --order https://c/o --directory https://c/d --account-key k --ca c",
+            "watchfire lurk relay --listen 127.0.0.1:0 --post-auth f --cert c --key k --keep 10m --max-chunk 1M --metrics 127.0.0.1:0",
+            "watchfire lurk put --relay https://r/ --seal f",
+            "watchfire lurk put --relay http://r/ --post-auth u --ca c --timeout 5 --link -",
+            "watchfire lurk get n.json",
+            "watchfire lurk get https://r/?chid=a --ca c --max-octets 1M --json",
+            "watchfire lurk template lint t.json",
+            "watchfire lurk template check --template t.json --csr r.der --name a.example --json",
             "watchfire run --config f.toml",
             "watchfire config check f.toml",
             "watchfire completions bash",
@@ -253,6 +263,12 @@ mod tests {
             "watchfire repute dnsbl --listen a:1 --store s".to_owned(),
             "watchfire repute dnsbl --listen a:1 --store s --zone z --code spam=10.0.0.1".to_owned(),
             "watchfire lurk ca --listen a:1".to_owned(),
+            "watchfire lurk relay --listen a:1 --cert c".to_owned(),
+            "watchfire lurk relay --listen a:1 --auth-in-clear-text".to_owned(),
+            "watchfire lurk put f".to_owned(),
+            "watchfire lurk put --relay u --link --json f".to_owned(),
+            "watchfire lurk get".to_owned(),
+            "watchfire lurk template check --template t".to_owned(),
             "watchfire lurk ndc --ido u --account-key k --out d".to_owned(),
             "watchfire lurk ndc --ido u --account-key k --out d --name n --subject x=y".to_owned(),
             "watchfire lurk ca --listen a:1 --dir d --min-lifetime 0".to_owned(),

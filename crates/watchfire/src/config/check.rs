@@ -8,7 +8,7 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
 use super::{Config, ServiceArgs};
-use crate::cli::{BrokerArgs, ManagerArgs, ReputeServeArgs, SensorArgs, TlsArgs};
+use crate::cli::{BrokerArgs, ManagerArgs, RelayArgs, ReputeServeArgs, SensorArgs, TlsArgs};
 use crate::exit::{Failure, file_failure};
 use crate::obp::accounts::Accounts;
 use crate::repute::data::DataUrl;
@@ -68,6 +68,10 @@ pub fn check(config: &Config) -> Vec<Failure> {
                 }
                 args.metrics.iter().collect()
             }
+            ServiceArgs::LurkRelay(args) => {
+                relay(args, &mut problems);
+                args.listen.iter().chain(&args.metrics).collect()
+            }
             ServiceArgs::LurkCa(args) => {
                 if !args.dir.is_dir() {
                     folder_of(&args.dir, &mut problems);
@@ -118,11 +122,7 @@ fn sensor(args: &SensorArgs, found: &mut Vec<Failure>) {
 }
 
 fn broker(args: &BrokerArgs, found: &mut Vec<Failure>) {
-    if let (Some(cert), Some(private)) = (&args.cert, &args.key)
-        && let Some(leaf) = certificates(cert, found)
-    {
-        key(private, &leaf, found);
-    }
+    served_with(args.cert.as_deref(), args.key.as_deref(), found);
     if let Some(roots) = &args.roots {
         certificates(roots, found);
     }
@@ -141,11 +141,7 @@ fn broker(args: &BrokerArgs, found: &mut Vec<Failure>) {
 
 fn rater(args: &ReputeServeArgs, found: &mut Vec<Failure>) {
     source(&args.data, args.data_password_file.as_deref(), found);
-    if let (Some(cert), Some(private)) = (&args.cert, &args.key)
-        && let Some(leaf) = certificates(cert, found)
-    {
-        key(private, &leaf, found);
-    }
+    served_with(args.cert.as_deref(), args.key.as_deref(), found);
     if let Some(keys) = &args.keys {
         readable(keys, found);
     }
@@ -153,6 +149,22 @@ fn rater(args: &ReputeServeArgs, found: &mut Vec<Failure>) {
         if let Err(error) = template.parse::<repute_proto::Template>() {
             found.push(Failure::usage(format!("{template}: {error}")).at("template"));
         }
+    }
+}
+
+fn relay(args: &RelayArgs, found: &mut Vec<Failure>) {
+    served_with(args.cert.as_deref(), args.key.as_deref(), found);
+    if let Some(Err(failure)) = args.post_auth.as_deref().map(crate::lurk::relay::read_users) {
+        found.push(failure);
+    }
+}
+
+/// The certificate and the key of a service over HTTPS.
+fn served_with(cert: Option<&Path>, private: Option<&Path>, found: &mut Vec<Failure>) {
+    if let (Some(cert), Some(private)) = (cert, private)
+        && let Some(leaf) = certificates(cert, found)
+    {
+        key(private, &leaf, found);
     }
 }
 

@@ -26,7 +26,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::cli::{
-    BrokerArgs, CaArgs, DnsArgs, DnsblArgs, LogFormat, ManagerArgs, NdcArgs, ProxyArgs, ReputeServeArgs, SensorArgs,
+    BrokerArgs, CaArgs, DnsArgs, DnsblArgs, LogFormat, ManagerArgs, NdcArgs, ProxyArgs, RelayArgs, ReputeServeArgs,
+    SensorArgs,
 };
 use crate::exit::{Failure, file_failure};
 use crate::values::HostPort;
@@ -84,6 +85,8 @@ pub enum ServiceArgs {
     ReputeServe(Box<ReputeServeArgs>),
     /// `repute dnsbl`
     ReputeDnsbl(Box<DnsblArgs>),
+    /// `lurk relay`
+    LurkRelay(Box<RelayArgs>),
     /// `lurk ca`
     LurkCa(Box<CaArgs>),
     /// `lurk ndc`
@@ -101,6 +104,7 @@ impl ServiceArgs {
             Self::ObpDns(_) => "obp dns",
             Self::ReputeServe(_) => "repute serve",
             Self::ReputeDnsbl(_) => "repute dnsbl",
+            Self::LurkRelay(_) => "lurk relay",
             Self::LurkCa(_) => "lurk ca",
             Self::LurkNdc(_) => "lurk ndc",
         }
@@ -116,6 +120,7 @@ impl ServiceArgs {
             Self::ObpDns(args) => args.rebase(base),
             Self::ReputeServe(args) => args.rebase(base),
             Self::ReputeDnsbl(args) => args.rebase(base),
+            Self::LurkRelay(args) => args.rebase(base),
             Self::LurkCa(args) => args.rebase(base),
             Self::LurkNdc(args) => args.rebase(base),
         }
@@ -221,7 +226,7 @@ const FAMILIES: [(&str, &[&str]); 4] = [
     ("iap", &["manager", "sensor", "proxy"]),
     ("obp", &["broker", "dns"]),
     ("repute", &["serve", "dnsbl"]),
-    ("lurk", &["ca", "ndc"]),
+    ("lurk", &["relay", "ca", "ndc"]),
 ];
 
 struct Reader<'a> {
@@ -305,6 +310,7 @@ impl Reader<'_> {
             "obp.dns" => self.flags(dotted, at, table).map(|args| ServiceArgs::ObpDns(Box::new(args))),
             "repute.serve" => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeServe(Box::new(args))),
             "repute.dnsbl" => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeDnsbl(Box::new(args))),
+            "lurk.relay" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkRelay(Box::new(args))),
             "lurk.ca" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkCa(Box::new(args))),
             // The last of `FAMILIES`.
             _ => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkNdc(Box::new(args))),

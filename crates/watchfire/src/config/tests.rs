@@ -21,12 +21,13 @@ fn a_whole_file() {
          [obp.dns]\nlisten = [\"a:53\"]\nbinding = \"b.json\"\n\
          [repute.dnsbl]\nlisten = [\"a:53\"]\nstore = \"e.ndjson\"\nzone = \"bl.example\"\n\
          [repute.serve]\nlisten = [\"a:80\"]\ndata = \"e.ndjson\"\nkeys = \"keys\"\n\
+         [lurk.relay]\nlisten = [\"a:81\"]\npost-auth = \"users\"\nkeep = \"10m\"\n\
          [lurk.ca]\nlisten = \"a:14000\"\ndir = \"ca\"\nmin-lifetime = 5\ntrust-identifiers = true\n\
          [lurk.ndc]\nido = \"https://i.example/d\"\naccount-key = \"a.key\"\nname = [\"a.example\"]\nout = \"tls\"\nsubject = [\"country=DE\"]\n"
     );
     let config = parse(Path::new("/etc/wf/c.toml"), &text).unwrap();
     assert_eq!(config.log_format, Some(LogFormat::Json));
-    assert_eq!(config.services.len(), 10);
+    assert_eq!(config.services.len(), 11);
     let mut sensors = 0;
     for service in &config.services {
         match &service.args {
@@ -62,6 +63,10 @@ fn a_whole_file() {
             ServiceArgs::LurkNdc(args) => {
                 assert_eq!((args.out.as_path(), args.name.len()), (Path::new("/etc/wf/tls"), 1));
                 assert_eq!(args.subject[0].value, "DE");
+            }
+            ServiceArgs::LurkRelay(args) => {
+                assert_eq!(args.post_auth.as_deref(), Some(Path::new("/etc/wf/users")));
+                assert_eq!(args.keep.to_string(), "10m");
             }
             ServiceArgs::LurkCa(args) => {
                 assert_eq!((args.dir.as_path(), args.min_lifetime), (Path::new("/etc/wf/ca"), 5));

@@ -6,6 +6,9 @@ pub mod cancel;
 pub mod ndc;
 pub mod peer;
 pub mod records;
+pub mod relay;
+pub mod rendezvous;
+mod template;
 
 use crate::cli::LurkCommand;
 use crate::exit::Failure;
@@ -17,6 +20,11 @@ use crate::exit::Failure;
 pub async fn run(command: LurkCommand, json: bool) -> Result<(), Failure> {
     match command {
         LurkCommand::Cancel(args) => cancel::run(&args, json).await,
-        LurkCommand::Ca(_) | LurkCommand::Ndc(_) => Err(Failure::usage("a service is no single command")),
+        LurkCommand::Put(args) => rendezvous::put(&args).await,
+        LurkCommand::Get(args) => rendezvous::get(&args, json).await,
+        LurkCommand::Template(command) => template::run(&command, json),
+        LurkCommand::Ca(_) | LurkCommand::Relay(_) | LurkCommand::Ndc(_) => {
+            Err(Failure::usage("a service is no single command"))
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod laboratory;
 mod obp;
+mod rendezvous;
 mod repute;
 
 use std::path::{Path, PathBuf};
@@ -150,6 +151,7 @@ async fn steps(
 
     let obp = obp::steps(tour, &dir, &context(&stop)).await?;
     let repute = repute::steps(tour, &dir, &context(&stop)).await?;
+    let relay = rendezvous::steps(tour, &dir, &context(&stop)).await?;
 
     if let Some(console) = console {
         tour.step("console", || Ok(format!("http://{console}/")))?;
@@ -159,7 +161,7 @@ async fn steps(
         shutdown.cancelled().await;
     }
     stop.cancel();
-    for service in services.into_iter().chain(obp).chain(repute) {
+    for service in services.into_iter().chain(obp).chain(repute).chain([relay]) {
         let _ = service.await;
     }
     if args.dir.is_none() && args.exit {

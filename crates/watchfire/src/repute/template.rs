@@ -1,14 +1,13 @@
 //! `repute template`: what a template is worth, and what it says with values.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use repute_proto::{Template, Value, Variables};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 
 use crate::cli::{ExpandArgs, LintArgs, TemplateCommand};
-use crate::exit::{Failure, file_failure};
-use crate::out;
+use crate::exit::Failure;
+use crate::{input, out};
 
 /// Octets of the largest file of variables.
 const VARS: u64 = 1 << 20;
@@ -61,18 +60,9 @@ fn expand(args: &ExpandArgs, json: bool) -> Result<(), Failure> {
 
 /// Variables from a JSON object, in its order; numbers and truth values are taken for their texts.
 fn read(path: &Path) -> Result<Variables, Failure> {
-    let mut text = String::new();
-    let failed = |error: std::io::Error| file_failure("read the variables", path, &error);
-    if path == Path::new("-") {
-        std::io::stdin().lock().take(VARS + 1).read_to_string(&mut text).map_err(failed)?;
-    } else {
-        let file = std::fs::File::open(path).map_err(failed)?;
-        file.take(VARS + 1).read_to_string(&mut text).map_err(failed)?;
-    }
     let at = |line: usize| format!("{}:{line}", path.display());
-    if text.len() as u64 > VARS {
-        return Err(Failure::usage(format!("larger than {VARS} octets")).at(path.display()));
-    }
+    let octets = input::read(path, VARS, "read the variables")?;
+    let text = String::from_utf8(octets).map_err(|_| Failure::usage("not UTF-8").at(path.display()))?;
     let value: Node =
         serde_json::from_str(&text).map_err(|error| Failure::usage(error.to_string()).at(at(error.line())))?;
     let Node::Map(object) = value else {

@@ -3,12 +3,16 @@
 mod ca;
 mod cancel;
 mod ndc;
+mod relay;
+mod template;
 
 use clap::Subcommand;
 
 pub use ca::CaArgs;
 pub use cancel::CancelArgs;
 pub use ndc::{KeyType, NdcArgs, SubjectRule};
+pub use relay::{GetArgs, PutArgs, RelayArgs};
+pub use template::{CsrTemplateCommand, TemplateCheckArgs, TemplateLintArgs};
 
 /// The commands of ACME and its delegation.
 #[derive(Debug, Subcommand)]
@@ -20,4 +24,13 @@ pub enum LurkCommand {
     Ndc(Box<NdcArgs>),
     /// Stop an order that renews itself
     Cancel(CancelArgs),
+    /// Keep chunks of octets for those who cannot reach each other
+    Relay(Box<RelayArgs>),
+    /// Put a file into a relay, and print the notification for whoever shall get it
+    Put(Box<PutArgs>),
+    /// Get what a notification tells of
+    Get(Box<GetArgs>),
+    /// Look at CSR templates (RFC 9115), and at requests that shall fit them
+    #[command(subcommand)]
+    Template(CsrTemplateCommand),
 }
