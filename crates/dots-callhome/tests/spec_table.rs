@@ -1,81 +1,22 @@
 //! SPEC.md has a row for every requirement and every ambiguity, and each names tests that exist.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use watchfire_testkit::spec::{Requirements, SpecTable, numbered};
 
-/// Whether rows may still wait for tests of other packages. Their tests need not exist yet.
-const PENDING_ALLOWED: bool = true;
+/// Rows may still wait for tests of other packages.
+const STATES: [&str; 3] = ["deviation", "not applicable", "pending"];
 
-const REQUIREMENTS: u32 = 155;
-const AMBIGUITIES: u32 = 26;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
-}
-
-/// The cells of each row whose first cell begins so.
-fn rows(prefix: &str) -> Vec<Vec<String>> {
-    let table = std::fs::read_to_string(root().join("crates/dots-callhome/SPEC.md")).unwrap();
-    let rows = table.lines().filter(|line| line.starts_with(&format!("| {prefix}")));
-    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
-    rows.map(cells).collect()
-}
-
-/// The tests that a cell names: `path::name`, separated by commas, each in backticks.
-fn tests(cell: &str) -> Vec<(String, String)> {
-    if cell == "—" {
-        return Vec::new();
-    }
-    let test = |test: &str| {
-        let named = test.trim().strip_prefix('`').and_then(|test| test.strip_suffix('`')?.split_once("::"));
-        let (path, name) = named.unwrap_or_else(|| panic!("{test:?} is no `path::name`"));
-        (path.to_owned(), name.to_owned())
-    };
-    cell.split(',').map(test).collect()
-}
-
-fn exists(path: &str, name: &str) -> bool {
-    let Ok(source) = std::fs::read_to_string(root().join(path)) else { return false };
-    let lines: Vec<&str> = source.lines().map(str::trim).collect();
-    let found = lines.iter().position(|line| {
-        line.strip_prefix("async ")
-            .unwrap_or(line)
-            .strip_prefix("fn ")
-            .is_some_and(|rest| rest.starts_with(&format!("{name}(")))
-    });
-    // And it is a test: an attribute that says so stands above it.
-    found.is_some_and(|at| {
-        let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
-        above.into_iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
-    })
+fn table() -> SpecTable {
+    SpecTable::of(env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
 fn every_requirement_has_one_row_and_tests_that_exist() {
-    let mut states = BTreeMap::new();
-    for row in rows("DOTS-") {
-        let [id, _level, _who, requirement, state, test, reason] = &row[..] else { panic!("{row:?}") };
-        assert!(!requirement.is_empty(), "{id}");
-        assert_eq!(states.insert(id.clone(), state.clone()), None, "{id} twice");
-        match state.as_str() {
-            "done" => {}
-            "pending" if PENDING_ALLOWED => assert!(!reason.is_empty(), "{id}: on what?"),
-            "deviation" | "not applicable" => assert!(!reason.is_empty(), "{id}: why?"),
-            other => panic!("{id}: {other:?} is no state"),
-        }
-        let named = tests(test);
-        assert!(!named.is_empty() || matches!(state.as_str(), "not applicable" | "pending"), "{id} names no test");
-        for (path, name) in named {
-            assert!(exists(&path, &name), "{id}: there is no test {name} in {path}");
-        }
-    }
-    let listed: Vec<String> = (1..=REQUIREMENTS).map(|number| format!("DOTS-{number:03}")).collect();
-    assert_eq!(states.into_keys().collect::<Vec<_>>(), listed);
+    let rule = Requirements::new("DOTS-", &STATES).with_cells(7);
+    table().requirements(&rule, numbered("DOTS-", 3, [1..=155]));
 }
 
 #[test]
 fn every_ambiguity_has_one_row() {
-    let numbers: Vec<String> = rows("A").into_iter().map(|row| row[0].clone()).collect();
-    assert_eq!(numbers, (1..=AMBIGUITIES).map(|number| format!("A{number}")).collect::<Vec<_>>());
+    let found: Vec<String> = table().rows("A").into_iter().filter_map(|row| row.into_iter().next()).collect();
+    assert_eq!(found, numbered("A", 1, [1..=26]));
 }
