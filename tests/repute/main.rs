@@ -7,4 +7,5 @@ mod opendkim;
 mod query;
 mod serve;
 mod site;
+mod spamassassin;
 mod template;
