@@ -16,3 +16,9 @@ fn every_requirement_has_one_row_and_tests_that_exist() {
 fn every_ambiguity_has_one_row_and_tests_that_exist() {
     table().open_points("A", 4, &[3], numbered("A", 1, [1..=27]));
 }
+
+#[test]
+fn the_sections_of_rfc_5782_have_tests_that_exist() {
+    let sections = ["1", "2.1", "2.2", "2.3", "2.4", "3", "4", "5", "6"].map(|section| format!("5782-{section}"));
+    table().open_points("5782-", 4, &[3], sections);
+}
