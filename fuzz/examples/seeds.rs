@@ -162,6 +162,17 @@ fn lurk(vectors: &Path, seeds: &mut BTreeMap<(&'static str, String), Vec<u8>>) -
         }
     }
     rendezvous(&vectors.join("stupid"), seeds)?;
+    // An order, its request, and then the network alone; cancellation, a restart, bad luck: for each kind of servers.
+    for kind in 0..32_u8 {
+        let mut steps = vec![kind];
+        // The server learns of the CA and gets its account; the delegate orders, and sends its request.
+        steps.extend([0, 0].repeat(4));
+        steps.extend([0x4f, 0x18]);
+        steps.extend((6..16).flat_map(|url| [0x8f, url << 3]));
+        steps.extend([0, 0, 11, 1].repeat(12));
+        steps.extend([7, 200, 0, 0, 9, 0, 0, 0, 0, 0, 0, 14, 7, 250, 0, 0, 10, 0, 0, 15, 9, 0, 0, 0, 0, 0]);
+        seeds.insert(("ido_session", format!("{kind:02}")), steps);
+    }
     seeds.insert(("star_schedule", "time".into()), b"2021-04-20T00:00:00Z".to_vec());
     seeds.insert(("star_schedule", "date".into()), b"Thu, 03 Oct 2019 00:00:00 GMT".to_vec());
     Ok(())

@@ -25,7 +25,7 @@ pub mod uyfm_datagram;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is that of its folders of seeds and regressions.
-pub const TARGETS: [(&str, Target); 29] = [
+pub const TARGETS: [(&str, Target); 30] = [
     ("iap_decode", iap_decode::run),
     ("iap_session", iap_session::run),
     ("iap_pair", iap_pair::run),
@@ -55,6 +55,7 @@ pub const TARGETS: [(&str, Target); 29] = [
     ("star_schedule", lurk::star::run),
     ("ca_session", lurk::ca::run),
     ("relay_query", lurk::relay::run),
+    ("ido_session", lurk::ido::run),
 ];
 
 /// Many inputs as one file: each behind its length, two octets.

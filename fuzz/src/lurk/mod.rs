@@ -2,7 +2,9 @@
 
 pub mod ca;
 pub mod csr;
+pub mod ido;
 pub mod jws;
+mod leaf;
 pub mod message;
 pub mod relay;
 pub mod star;

@@ -38,6 +38,10 @@ fn star_is_emulated_over_a_ca_that_has_none() {
         assert!(lab.run(60, |lab| matches!(lab.ended, Some(NdcEnd::Canceled { .. }))));
         use acme_lurk::delegation::Audit;
         assert!(lab.audit.contains(&Audit::Canceled) && lab.audit.contains(&Audit::Revoked), "{:?}", lab.audit);
+        // All of them that are still good, not only the last.
+        let made = lab.audit.iter().filter(|what| matches!(what, Audit::Issued { .. })).count();
+        let wanted = if validity == 1000 { made } else { 1 };
+        assert!(lab.revoked >= wanted, "{} of {made}", lab.revoked);
         let orders = lab.seen.iter().filter(|(_, exchange)| exchange.url.ends_with("/new-order")).count();
         lab.run(200, |_| false);
         let later = lab.seen.iter().filter(|(_, exchange)| exchange.url.ends_with("/new-order")).count();

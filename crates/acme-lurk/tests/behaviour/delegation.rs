@@ -385,3 +385,52 @@ fn without(exchange: &acme_lurk::acme::client::Exchange, mut received: Received,
     }
     received
 }
+
+#[test]
+fn an_order_that_is_given_up_while_the_ca_is_away_is_stopped_there_when_it_comes_too_late() {
+    // While the order is still pursued, and after that has been given up too.
+    for (kept, away) in [(30, 40), (150, 170)] {
+        given_up(kept, away);
+    }
+}
+
+fn given_up(kept: u64, away: u64) {
+    use acme_lurk::delegation::IdoLimits;
+    let limits = IdoLimits::default().with_open_orders(10, kept);
+    let mut lab = Lab::new(star_ca(), ido_config().with_limits(limits, acme_lurk::Limits::DEFAULT), ndc_config(), 1);
+    // The CA gets the request, and is away before it has answered.
+    assert!(lab.run(30, |lab| lab.seen.iter().any(|(by, sent)| !*by && sent.url.ends_with("/finalize"))));
+    lab.lose_ca_answers_until = lab.instant + Duration::from_secs(away);
+    assert!(
+        lab.run(away + 60, |lab| lab.ido.orders().any(|order| order.status == OrderStatus::Invalid)),
+        "{:?}",
+        lab.audit
+    );
+    assert!(lab.run(200, |lab| lab.seen.iter().any(|(by, sent)| !*by && is_cancellation(sent))), "{:?}", lab.audit);
+    lab.run(5, |_| false);
+    let now = lab.now();
+    let star = lab.star_url();
+    let fetched = lab.ca.ca.handle_request(now.unix, &Request::get(&star));
+    let problem: serde_json::Value = serde_json::from_slice(&fetched.body).unwrap();
+    assert_eq!(problem["type"], "urn:ietf:params:acme:error:autoRenewalCanceled");
+}
+
+fn is_cancellation(exchange: &acme_lurk::acme::client::Exchange) -> bool {
+    let Ok(jws) = serde_json::from_slice::<serde_json::Value>(&exchange.body) else { return false };
+    acme_lurk::base64url::decode(jws["payload"].as_str().unwrap()).unwrap() == br#"{"status":"canceled"}"#
+}
+
+#[test]
+fn a_delegate_with_a_new_key_or_other_names_begins_anew() {
+    let mut lab = lab();
+    assert!(lab.run(30, |lab| !lab.installed.is_empty()));
+    let first = lab.ndc.order_url().unwrap().to_owned();
+    lab.restart_ndc();
+    assert_eq!(lab.ndc.order_url(), Some(first.as_str()));
+    lab.key = Arc::new(signer());
+    lab.restart_ndc();
+    assert_eq!((lab.ndc.order_url(), lab.ndc.installed_until()), (None, None));
+    let before = lab.installed.len();
+    assert!(lab.run(30, |lab| lab.installed.len() > before), "{:?} {:?}", lab.ndc, lab.ended);
+    assert_ne!(lab.ndc.order_url(), Some(first.as_str()));
+}

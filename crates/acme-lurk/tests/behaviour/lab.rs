@@ -84,6 +84,10 @@ pub(crate) struct Lab {
     pub(crate) seen: Vec<(bool, Exchange)>,
     /// Those that came to the name owner.
     pub(crate) arrived: Vec<Exchange>,
+    /// Nothing that the CA says before comes through.
+    pub(crate) lose_ca_answers_until: Instant,
+    /// How many certificates the CA has revoked.
+    pub(crate) revoked: usize,
     /// Changes what the CA says to the name owner.
     pub(crate) tamper: Option<fn(&Exchange, Received) -> Received>,
     starts: u8,
@@ -174,6 +178,8 @@ impl Lab {
             dns: Vec::new(),
             seen: Vec::new(),
             arrived: Vec::new(),
+            lose_ca_answers_until: Instant::ZERO,
+            revoked: 0,
             tamper: None,
             starts: 10,
         }
@@ -265,6 +271,9 @@ impl Lab {
         let now = self.now().unix;
         let received = hand_over(exchange, |request| self.ca.ca.handle_request(now, request));
         self.ca_works();
+        if self.instant < self.lose_ca_answers_until {
+            return None;
+        }
         Some(match self.tamper {
             Some(tamper) => tamper(exchange, received),
             None => received,
@@ -289,6 +298,7 @@ impl Lab {
                     // It may have been canceled meanwhile.
                     let _ = self.ca.ca.issued(now, &issuance.order, issuance.index, &leaf);
                 }
+                CaEvent::Revoked { .. } => self.revoked += 1,
                 _ => {}
             }
         }
@@ -452,6 +462,15 @@ impl Lab {
             good_until = Some(installation.not_after);
         }
         Ok(())
+    }
+
+    /// The URL of the certificate at the CA, of its only order.
+    pub(crate) fn star_url(&mut self) -> String {
+        let mut records = BTreeMap::new();
+        keep(&mut records, self.ca.ca.take_records());
+        let order = records.iter().find(|(name, _)| name.starts_with("order/")).expect("an order");
+        let order: serde_json::Value = serde_json::from_slice(order.1).unwrap();
+        format!("{BASE}/star/{}", order["certificate"].as_str().unwrap())
     }
 
     /// What the first order agreed on, as the delegate asked for it.

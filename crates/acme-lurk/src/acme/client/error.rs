@@ -134,6 +134,9 @@ pub enum PeerIncompatible {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientMisuse {
+    /// The directory is not at a URL of https, and its origin is not allowed otherwise.
+    #[error("the URL of the directory will not do: {0}")]
+    Directory(UrlRefusal),
     /// There is no account yet.
     #[error("there is no account: make one, or find it, first")]
     NoAccount,

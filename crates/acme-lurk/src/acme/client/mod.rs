@@ -128,9 +128,12 @@ impl Client {
     /// A client that has asked nothing yet. The seed spreads the waits; it need not be secret.
     ///
     /// # Errors
-    /// When the key is of a kind that does not sign requests.
+    /// When the key is of a kind that does not sign requests, and when the directory is neither at a URL of https nor
+    /// of an origin that is allowed ([`UrlRules::with_origin`](crate::url::UrlRules::with_origin)).
     pub fn new(config: Arc<ClientConfig>, signer: Arc<dyn Signer>, seed: [u8; 32]) -> Result<Self, ClientError> {
         call::check_signer(&*signer)?;
+        let refused = |refusal| ClientError::ApiMisuse(ClientMisuse::Directory(refusal));
+        config.urls.signed(&config.directory, &config.directory).map_err(refused)?;
         let (min, max) = config.limits.retry;
         let mut random = StdRng::from_seed(seed);
         let common = Backoff::new(min, max, random.random());

@@ -123,6 +123,24 @@ impl Desk {
         self.accounts.get_key_value(&id).map(|(id, entry)| (id.clone(), entry))
     }
 
+    /// Whether this is the key of an account.
+    pub(crate) fn has_key(&self, key: &PublicKey) -> bool {
+        self.keys.contains_key(&key.thumbprint())
+    }
+
+    /// When there are as many accounts as there may be: forgets one that has no order and is not wanted, by the
+    /// thumbprint of its key.
+    pub(crate) fn make_room(&mut self, is_wanted: impl Fn(&String) -> bool) {
+        if self.accounts.len() < self.config.accounts {
+            return;
+        }
+        let mut idle = self.accounts.iter().filter(|(_, account)| account.orders.is_empty());
+        let found = idle.find(|(_, account)| !is_wanted(&account.key.thumbprint_text())).map(|(id, _)| id.clone());
+        if let Some(account) = found.and_then(|id| self.accounts.remove(&id)) {
+            self.keys.remove(&account.key.thumbprint());
+        }
+    }
+
     /// An order was made. Lists of orders are not recorded: the orders are.
     pub(crate) fn opened(&mut self, account: &AccountId, order: &OrderId) {
         if let Some(account) = self.accounts.get_untracked(account) {

@@ -109,6 +109,10 @@ impl Ido {
         };
         let seed = self.random.random();
         let Some(order) = self.store.orders.get_mut(id) else { return };
+        // It came too late: the order is being stopped, and nothing of it is served.
+        if order.stopping || order.status == OrderStatus::Canceled {
+            return;
+        }
         let is_new = order.served.as_ref().is_none_or(|served| served.chain != chain);
         if let Some(agreed) = order.auto_renewal {
             let timer = order.roll.get_or_insert_with(|| RollTimer::new(&agreed, seed));
@@ -191,6 +195,10 @@ impl Ido {
         let task = star.task(now.unix);
         let slot = match task {
             Some(Task::Issue(slot)) => slot,
+            Some(Task::Expired) if order.status == OrderStatus::Processing => {
+                self.invalidate(now, id, None, "the end date has passed, and no certificate was made".to_owned());
+                return;
+            }
             Some(Task::Expired) => {
                 order.look_at = None;
                 // What the CA has made is good for longer than the order: it ends with it.
@@ -284,6 +292,12 @@ impl Ido {
                 return;
             }
         };
+        if order.stopping || order.status != OrderStatus::Valid && order.status != OrderStatus::Processing {
+            if let Some(leaf) = chain.into_iter().next() {
+                order.supersede(now.unix, leaf);
+            }
+            return;
+        }
         let is_again = star.current().is_some_and(|slot| slot.index == index);
         if !star.issued(now.unix, index) && !is_again {
             return;
@@ -294,6 +308,9 @@ impl Ido {
         let middle = UnixTime::from_secs(not_before.as_secs().saturating_add(half));
         order.look_at = (not_after <= next || middle < next && not_after < star.schedule().end()).then_some(middle);
         (order.ask_at, order.issued_at) = (Some(now.unix), Some(now.unix));
+        if let Some(leaf) = order.served.take().and_then(|served| served.chain.into_iter().next()) {
+            order.supersede(now.unix, leaf);
+        }
         self.put(id, chain, (not_before, not_after));
     }
 }

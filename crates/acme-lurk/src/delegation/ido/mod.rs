@@ -44,7 +44,8 @@ use crate::record::Record;
 /// ```
 ///
 /// After each call into it, in this order: keep what [`take_records`](Self::take_records) gives; send the response, if
-/// the call was a request; [`poll_output`](Self::poll_output) until it gives the time-out. A server that is made from
+/// the call was a request; [`poll_output`](Self::poll_output) until it gives the time-out, and keep records again before
+/// an exchange that it asks for is made. A server that is made from
 /// the records ([`restore`](Self::restore)) goes on with every order where the other one was.
 pub struct Ido {
     config: Arc<IdoConfig>,
@@ -165,6 +166,10 @@ impl Ido {
         }
         if let Some(order) = self.store.orders.get_mut(id) {
             order.stopping = true;
+            // What else was to be tried again can wait.
+            if let Some(at) = order.retry_at.take() {
+                self.store.retries.remove(&(at, id.clone()));
+            }
         }
         self.work(now, id);
         Ok(())
@@ -271,7 +276,12 @@ impl Ido {
         match order.status {
             OrderStatus::Processing => {
                 let detail = "the CA did not make the certificate in time".to_owned();
+                let is_there = order.upstream.is_some() && order.emulated.is_none();
                 self.invalidate(now, id, None, detail);
+                if let Some(order) = self.store.orders.get_mut(id) {
+                    order.discarding = is_there;
+                }
+                self.work(now, id);
             }
             _ => {
                 if let Some(order) = self.store.remove(id) {

@@ -122,15 +122,21 @@ fn encode_order(order: &Entry) -> Vec<u8> {
         inner.insert("not-after", format_rfc3339(served.not_after));
         object.insert("served", inner);
     }
+    let superseded: Vec<String> = order.superseded.iter().map(base64url::encode).collect();
+    put(&mut object, "superseded", (!superseded.is_empty()).then(|| json::texts(&superseded)));
     put(&mut object, "emulated", order.emulated.as_ref().map(encode_star));
     put(&mut object, "look-at", order.look_at.map(format_rfc3339));
     object.insert("stopping", order.stopping);
     object.insert("revoking", order.revoking);
+    object.insert("discarding", order.discarding);
     json::encode(&object)
 }
 
 fn read_order(mut members: Members) -> Result<Entry, DecodeError> {
     let served = members.members("served")?.map(read_served).transpose()?;
+    let superseded =
+        members.texts("superseded")?.unwrap_or_default().iter().map(base64url::decode).collect::<Option<_>>();
+    let superseded = superseded.ok_or_else(|| members.error("superseded", DecodeErrorKind::Base64))?;
     Ok(Entry {
         account: AccountId(members.required_text("account")?.into()),
         delegation: members.required_text("delegation")?,
@@ -147,9 +153,12 @@ fn read_order(mut members: Members) -> Result<Entry, DecodeError> {
         certificate: members.text("certificate")?,
         handle: members.text("handle")?.map(Into::into),
         served,
+        superseded,
+        recalled: None,
         emulated: members.members("emulated")?.map(read_star).transpose()?,
         stopping: members.boolean("stopping")?.unwrap_or(false),
         revoking: members.boolean("revoking")?.unwrap_or(false),
+        discarding: members.boolean("discarding")?.unwrap_or(false),
         work: Work::Nothing,
         retry_at: None,
         attempts: 0,

@@ -64,7 +64,12 @@ impl Ido {
             (_, true) => {
                 Err(Problem::new(ProblemType::Malformed, "this is not for GET: POST a signed request").with_status(405))
             }
-            (("new-account", None, ..), false) => self.desk.new_account(request),
+            (("new-account", None, ..), false) => {
+                // Whoever may not delegate anything makes room for who may.
+                let rules = &self.config.rules;
+                self.desk.make_room(|thumbprint| rules.values().any(|rule| rule.accounts.contains(thumbprint)));
+                self.desk.new_account(request)
+            }
             (route, false) => {
                 let (account, payload) = self.desk.authenticate(request)?;
                 match route {
@@ -249,9 +254,12 @@ impl Ido {
             certificate: None,
             handle: None,
             served: None,
+            superseded: Vec::new(),
+            recalled: None,
             emulated: None,
             stopping: false,
             revoking: false,
+            discarding: false,
             work: Work::Nothing,
             retry_at: None,
             attempts: 0,
@@ -319,8 +327,7 @@ impl Ido {
             .with_signature_type(self.config.signature_type);
         checker.check(&rule.delegation.csr_template, &csr, &*self.desk.verifier)?;
         let key = csr.key().map_err(|error| bad(error.to_string()))?;
-        let is_account_key = self.desk.accounts.values().any(|account| account.key == *key);
-        if is_account_key || self.client.signer().public_key() == key {
+        if self.desk.has_key(key) || self.client.signer().public_key() == key {
             return Err(bad("key: that of an account is not to be used for certificates".into()));
         }
         Ok(())

@@ -9,6 +9,8 @@ use crate::acme::client::CallId;
 use crate::acme::server::OrderId;
 use crate::acme::server::desk::AccountId;
 use crate::acme::{Identifier, OrderStatus, Problem};
+use crate::certificate::Certificate;
+use crate::limits::Limits;
 use crate::record::Tracked;
 use crate::star::{AutoRenewal, RollTimer, StarOrder};
 
@@ -34,12 +36,18 @@ pub(super) struct Entry {
     pub(super) handle: Option<Arc<str>>,
     /// What is served there.
     pub(super) served: Option<ServedChain>,
+    /// Certificates of our own schedule that were served before, and are still good: DER. They are revoked with the last.
+    pub(super) superseded: Vec<Vec<u8>>,
+    /// The one that the CA is asked to revoke.
+    pub(super) recalled: Option<Vec<u8>>,
     /// The schedule that we follow ourselves.
     pub(super) emulated: Option<StarOrder>,
     /// The order is to be stopped.
     pub(super) stopping: bool,
     /// The last certificate is to be revoked.
     pub(super) revoking: bool,
+    /// The order was given up here, and may have become valid at the CA: it is to be stopped there.
+    pub(super) discarding: bool,
     pub(super) work: Work,
     pub(super) retry_at: Option<Instant>,
     pub(super) attempts: u32,
@@ -54,6 +62,40 @@ pub(super) struct Entry {
     pub(super) issued_at: Option<UnixTime>,
     /// The CA takes no word of which certificate a new one replaces.
     pub(super) no_replaces: bool,
+}
+
+/// Superseded certificates of an order that are remembered; of more the oldest is forgotten.
+const SUPERSEDED: usize = 512;
+
+impl Entry {
+    /// Takes note of a certificate that is good and not served any more.
+    pub(super) fn supersede(&mut self, now: UnixTime, leaf: Vec<u8>) {
+        self.superseded.retain(|leaf| is_good(leaf, now));
+        if self.superseded.len() >= SUPERSEDED {
+            self.superseded.remove(0);
+        }
+        if self.emulated.is_some() && is_good(&leaf, now) {
+            self.superseded.push(leaf);
+        }
+    }
+
+    /// A certificate that is good and was given out: the one that is served first.
+    pub(super) fn to_revoke(&self, now: UnixTime) -> Option<Vec<u8>> {
+        let served = self.served.as_ref().and_then(|served| served.chain.first());
+        served.into_iter().chain(&self.superseded).find(|leaf| is_good(leaf, now)).cloned()
+    }
+
+    /// A certificate is revoked, or will not be.
+    pub(super) fn forget(&mut self, leaf: &[u8]) {
+        self.superseded.retain(|known| known != leaf);
+        if self.served.as_ref().and_then(|served| served.chain.first()).is_some_and(|known| known == leaf) {
+            self.served = None;
+        }
+    }
+}
+
+fn is_good(leaf: &[u8], now: UnixTime) -> bool {
+    Certificate::decode(leaf, &Limits::DEFAULT).is_ok_and(|leaf| leaf.not_after() > now)
 }
 
 /// A chain that is served.
@@ -78,6 +120,8 @@ pub(super) enum Work {
     /// The certificate of this moment.
     Fetching,
     Canceling,
+    /// To stop an order that came too late.
+    Discarding,
     /// The certificate, to revoke it.
     Recalling,
     Revoking,

@@ -67,6 +67,10 @@ impl Ido {
                 OrderStatus::Valid if order.stopping => self.stop(now, id),
                 OrderStatus::Canceled if order.revoking => self.stop(now, id),
                 OrderStatus::Valid => self.refresh(now, id),
+                OrderStatus::Invalid if order.discarding => {
+                    let url = order.upstream.clone().unwrap_or_default();
+                    self.job(now, id, Work::Discarding, |client| client.read_order(now, url));
+                }
                 _ => {}
             }
         }
@@ -99,7 +103,13 @@ impl Ido {
             self.job(now, id, Work::Directory, |client| client.read_directory(now));
             return;
         };
-        let is_proxied = self.config.rules.get(&order.delegation).is_some_and(|rule| rule.upstream.is_some());
+        let Some(rule) = self.config.rules.get(&order.delegation) else {
+            let gone = Problem::new(ProblemType::UnknownDelegation, "the delegation is gone");
+            let detail = gone.to_string();
+            self.invalidate(now, id, Some(&gone), detail);
+            return;
+        };
+        let is_proxied = rule.upstream.is_some();
         let hands_through = self.config.serving == Serving::HandThrough;
         let lets_get = match order.auto_renewal {
             Some(_) => directory.meta.auto_renewal.map(|meta| meta.allow_certificate_get),
@@ -175,6 +185,26 @@ impl Ido {
             order.attempts = 0;
         }
         match (work, result) {
+            // It was given up here meanwhile, and is to be given up there too.
+            (_, Ok(Answer::Obtained { url, order: theirs, .. }))
+                if order.status == OrderStatus::Invalid && theirs.auto_renewal.is_some() =>
+            {
+                self.job(now, id, Work::Discarding, |client| client.cancel(now, url));
+            }
+            (Work::Discarding, Ok(Answer::Order { url, order: theirs, .. })) => {
+                match (theirs.status, theirs.auto_renewal) {
+                    (OrderStatus::Valid, Some(_)) => {
+                        self.job(now, id, Work::Discarding, |client| client.cancel(now, url));
+                    }
+                    (OrderStatus::Processing, _) => {
+                        let waits = ClientError::TimedOut(Some("the CA still makes a certificate".to_owned()));
+                        self.try_again(now, id, &waits);
+                    }
+                    // It has not got our request, and never will.
+                    _ => order.discarding = false,
+                }
+            }
+            (Work::Discarding, Err(ClientError::Problem(problem))) if is_final(&problem) => order.discarding = false,
             (Work::Obtaining, Ok(Answer::Obtained { order: theirs, certificate, .. })) => {
                 let found = theirs.star_certificate.clone().or_else(|| theirs.certificate.clone());
                 order.certificate = found;
@@ -205,8 +235,12 @@ impl Ido {
                 let leaf = fetched.chain.into_iter().next().unwrap_or_default();
                 self.job(now, id, Work::Revoking, |client| client.revoke(now, leaf, 5, None));
             }
-            (Work::Revoking, Ok(_)) => self.revoked(now, id),
-            (Work::Revoking, Err(error)) if is(&error, &ProblemType::AlreadyRevoked) => self.revoked(now, id),
+            (Work::Revoking, Ok(_)) => self.recalled(now, id),
+            (Work::Revoking, Err(error)) if is(&error, &ProblemType::AlreadyRevoked) => self.recalled(now, id),
+            (Work::Revoking, Err(ClientError::Problem(problem))) if is_final(&problem) => {
+                self.audit(Some(id), Audit::NotCanceled { detail: problem.to_string() });
+                self.recalled(now, id);
+            }
             (Work::Directory, Ok(_)) | (_, Ok(_)) => {}
             (work, Err(error)) => self.job_failed(now, id, work, error),
         }
@@ -251,7 +285,9 @@ impl Ido {
             ClientError::PeerIncompatible(_) | ClientError::PeerMisbehaved(_) if is_request => {
                 self.invalidate(now, id, None, error.to_string());
             }
-            ClientError::Problem(problem) if matches!(work, Work::Canceling | Work::Revoking) && is_final(&problem) => {
+            ClientError::Problem(problem)
+                if matches!(work, Work::Canceling | Work::Recalling) && is_final(&problem) =>
+            {
                 self.audit(Some(id), Audit::NotCanceled { detail: problem.to_string() });
                 if let Some(order) = self.store.orders.get_mut(id) {
                     (order.stopping, order.revoking) = (false, false);
@@ -332,12 +368,8 @@ impl Ido {
     fn stop(&mut self, now: Now, id: &OrderId) {
         let Some(order) = self.store.orders.get(id) else { return };
         let upstream = order.upstream.clone();
-        let leaf = order.served.as_ref().and_then(|served| served.chain.first().cloned());
-        let is_over = order.served.as_ref().is_some_and(|served| served.not_after <= now.unix);
         match (order.auto_renewal.is_some() && order.emulated.is_none(), upstream) {
             (true, Some(url)) => self.job(now, id, Work::Canceling, |client| client.cancel(now, url)),
-            // Nothing of it can be used any more.
-            (false, _) if is_over => self.revoked(now, id),
             (false, _) => {
                 if order.emulated.is_some() && order.status == OrderStatus::Valid {
                     // It is stopped at once; the certificate that is out there is revoked if that is wanted.
@@ -354,10 +386,15 @@ impl Ido {
                         return;
                     }
                 }
-                match (leaf, self.store.orders.get(id).and_then(|order| order.certificate.clone())) {
+                let Some(order) = self.store.orders.get_mut(id) else { return };
+                let leaf = order.to_revoke(now.unix);
+                order.recalled.clone_from(&leaf);
+                // One that was handed through is not known here.
+                let url = order.certificate.clone().filter(|_| order.served.is_none() && order.emulated.is_none());
+                match (leaf, url) {
                     (Some(leaf), _) => self.job(now, id, Work::Revoking, |client| client.revoke(now, leaf, 5, None)),
                     (None, Some(url)) => self.job(now, id, Work::Recalling, |client| client.certificate(now, url)),
-                    (None, None) => self.becomes_canceled(now, id),
+                    (None, None) => self.revoked(now, id),
                 }
             }
             (true, None) => self.becomes_canceled(now, id),
@@ -375,6 +412,17 @@ impl Ido {
         order.expires = until.max(now.date_in(DAY.max(lifetime)));
         self.audit(Some(id), Audit::Canceled);
         self.store.reschedule(now.unix, id);
+    }
+
+    /// The CA has answered about a certificate; there may be more of them.
+    fn recalled(&mut self, now: Now, id: &OrderId) {
+        let Some(order) = self.store.orders.get_mut(id) else { return };
+        if let Some(leaf) = order.recalled.take() {
+            order.forget(&leaf);
+        }
+        if order.emulated.is_none() || order.to_revoke(now.unix).is_none() {
+            self.revoked(now, id);
+        }
     }
 
     fn revoked(&mut self, now: Now, id: &OrderId) {

@@ -4,9 +4,12 @@ use jsonbcd::{Object, Value};
 use watchfire_core::UnixTime;
 
 use crate::base64url;
+use crate::crypto::PublicKey;
+use crate::csr::{Csr, spki};
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::json::{self, Members, put};
 use crate::limits::Limits;
+use crate::names;
 use crate::star::AutoRenewal;
 use crate::time::format_rfc3339;
 
@@ -35,6 +38,23 @@ pub(super) struct KeptOrder {
 }
 
 impl Kept {
+    /// Forgets an order, and what is installed of it, that is for another key or other names than are wanted now.
+    pub(super) fn drop_unless_for(&mut self, key: &PublicKey, names: &[String], limits: &Limits) {
+        let Some(order) = &self.order else { return };
+        let fits = Csr::decode(&order.csr, limits).is_ok_and(|csr| {
+            let mut found: Vec<Option<String>> = csr.dns_names().map(names::normalize).collect();
+            let mut wanted: Vec<Option<String>> = names.iter().cloned().map(Some).collect();
+            [&mut found, &mut wanted].into_iter().for_each(|list| {
+                list.sort_unstable();
+                list.dedup();
+            });
+            csr.spki() == spki(key) && (names.is_empty() || found == wanted)
+        });
+        if !fits {
+            (self.order, self.installed, self.etag) = (None, None, None);
+        }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut object = Object::new();
         put(&mut object, "account", self.account.as_deref());

@@ -146,6 +146,8 @@ impl Ndc {
         if account_key.public_key() == key.public_key() {
             return Err(ClientError::ApiMisuse(crate::acme::client::ClientMisuse::Key));
         }
+        let mut kept = kept;
+        kept.drop_unless_for(key.public_key(), &config.names, server.messages());
         let mut random = StdRng::from_seed(seed);
         let mut client = Client::new(server, account_key, random.random())?;
         if let Some(account) = &kept.account {
@@ -219,24 +221,20 @@ impl Ndc {
     /// The next thing to do or to know, or when to wake.
     #[must_use = "an output that is dropped is lost"]
     pub fn poll_output(&mut self, now: Now) -> Output<Infallible, NdcEvent> {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return Output::Event(event);
-            }
-            match self.client.poll_output(now) {
-                Output::Event(event) => self.heard(now, event),
-                Output::Timeout(at) => {
-                    let own = self.wake_at(now);
-                    return Output::Timeout([at, own].into_iter().flatten().min());
-                }
-                Output::Transmit(never) => match never {},
+        if self.events.is_empty() {
+            let at = self.drain(now);
+            if self.events.is_empty() {
+                let own = self.wake_at(now);
+                return Output::Timeout([at, own].into_iter().flatten().min());
             }
         }
+        self.events.pop_front().map_or(Output::Timeout(None), Output::Event)
     }
 
     /// The instant of the last time-out has come.
     pub fn handle_timeout(&mut self, now: Now) {
         self.client.handle_timeout(now);
+        self.drain(now);
         self.watch(now);
         let is_due = match self.wake {
             Some(Wake::Fetch(date) | Wake::Order(date)) => date <= now.unix,
@@ -253,17 +251,31 @@ impl Ndc {
                 Some(Wake::Again(_)) => self.resume(now),
                 None => {}
             }
+            self.drain(now);
         }
     }
 
     /// An exchange was made.
     pub fn handle_response(&mut self, now: Now, id: ExchangeId, received: Received) {
         self.client.handle_response(now, id, received);
+        self.drain(now);
     }
 
     /// An exchange could not be made.
     pub fn handle_failure(&mut self, now: Now, id: ExchangeId, failure: ExchangeFailure) {
         self.client.handle_failure(now, id, failure);
+        self.drain(now);
+    }
+
+    /// Takes in what the client has to say, so that a snapshot is complete before anything is sent.
+    fn drain(&mut self, now: Now) -> Option<Instant> {
+        loop {
+            match self.client.poll_output(now) {
+                Output::Event(event) => self.heard(now, event),
+                Output::Timeout(at) => return at,
+                Output::Transmit(never) => match never {},
+            }
+        }
     }
 
     fn wake_at(&self, now: Now) -> Option<Instant> {
