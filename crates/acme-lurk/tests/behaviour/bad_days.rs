@@ -3,13 +3,13 @@
 
 use acme_lurk::acme::OrderStatus;
 use acme_lurk::acme::server::CaConfig;
-use acme_lurk::delegation::{Emulation, NdcEnd, Serving};
+use acme_lurk::delegation::{Emulation, NdcConfig, NdcEnd, Serving};
 use acme_lurk::star::{StarMeta, StarPolicy};
 use proptest::prelude::*;
 use watchfire_core::{Duration, UnixTime};
 use watchfire_testkit::LinkConfig;
 
-use crate::lab::{Lab, STAR, ido_config, ndc_config, star_ca};
+use crate::lab::{Lab, NAME, STAR, ido_config, ndc_config, star_ca};
 use crate::server_kit::{BASE, START};
 
 fn emulation() -> Emulation {
@@ -144,6 +144,24 @@ fn replayed_nonces_and_lost_answers_make_no_second_order() {
         let now = lab.now();
         let received = crate::client_kit::hand_over(&exchange, |request| lab.ido.handle_request(now, request));
         assert!(received.status >= 400, "{exchange:?}");
+    }
+}
+
+#[test]
+fn clocks_that_jump_are_noticed_within_a_minute() {
+    for (config, ca) in [(ido_config(), star_ca()), (ido_config().with_emulation(emulation()), plain_ca(40))] {
+        let ndc = NdcConfig::new([NAME]).unwrap().with_star(20, 10, 2_000);
+        let mut lab = Lab::new(ca, config, ndc, 1);
+        assert!(lab.run(30, |lab| !lab.installed.is_empty()));
+        for jump in [300, -200, 90, -30, 400] {
+            lab.skew += jump;
+            lab.run(70, |_| false);
+            let until = lab.installed.last().unwrap().1.not_after;
+            assert!(until > lab.now().unix, "{jump}: {until:?} {:?} {:?}", lab.now(), lab.audit.last());
+            assert_eq!(lab.ended, None);
+        }
+        // Whatever the clock says, certificates are made at the pace of the schedule, and not all that were missed.
+        assert!(lab.installed.len() < 60, "{}", lab.installed.len());
     }
 }
 
