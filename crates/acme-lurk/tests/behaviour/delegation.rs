@@ -434,3 +434,49 @@ fn a_delegate_with_a_new_key_or_other_names_begins_anew() {
     assert!(lab.run(30, |lab| lab.installed.len() > before), "{:?} {:?}", lab.ndc, lab.ended);
     assert_ne!(lab.ndc.order_url(), Some(first.as_str()));
 }
+
+#[test]
+fn an_order_that_is_not_finalized_is_invalid_and_then_forgotten() {
+    use acme_lurk::delegation::IdoLimits;
+    let key = signer();
+    let thumbprint = acme_lurk::crypto::Signer::public_key(&key).thumbprint_text();
+    let rule = DelegationRule::new("abc", Delegation::new(template(NAME))).unwrap().with_account(thumbprint);
+    let limits = IdoLimits::default().with_open_orders(2, 60);
+    let config = ido_config().with_limits(limits, acme_lurk::Limits::DEFAULT).with_delegation(rule).unwrap();
+    let mut lab = Lab::with_key(star_ca(), config, ndc_config(), Arc::new(signer()), 1);
+    let delegate = Delegate::register(&mut lab, key);
+    let asked = NewOrder::new(vec![Identifier::dns(NAME).unwrap()])
+        .with_auto_renewal(lab.agreed().with_certificate_get(true))
+        .with_delegation(format!("{IDO}/delegation/abc"));
+    let order = |lab: &mut Lab| delegate.post(lab, &format!("{IDO}/new-order"), &asked.encode());
+    let url = order(&mut lab).header("location").unwrap().to_owned();
+    assert_eq!(order(&mut lab).status, 201);
+    let refused = order(&mut lab);
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("60")), "two wait already");
+    lab.run(70, |_| false);
+    lab.restart_ido();
+    let shown = Order::decode(&delegate.post(&mut lab, &url, b"").body, &acme_lurk::Limits::DEFAULT).unwrap();
+    assert_eq!((shown.status, shown.error.is_some()), (OrderStatus::Invalid, true));
+    lab.skew += 86_500;
+    lab.run(70, |_| false);
+    assert_eq!(delegate.post(&mut lab, &url, b"").status, 404);
+    assert_eq!(lab.ido.len().1, 0);
+    assert!(!lab.ido_records.keys().any(|name| name.starts_with("order/")), "{:?}", lab.ido_records.keys());
+}
+
+#[test]
+fn accounts_that_nobody_wants_make_room() {
+    use acme_lurk::delegation::IdoLimits;
+    let key = signer();
+    let thumbprint = acme_lurk::crypto::Signer::public_key(&key).thumbprint_text();
+    let rule = DelegationRule::new("abc", Delegation::new(template(NAME))).unwrap().with_account(thumbprint);
+    let limits = IdoLimits::default().with_totals(3, 10);
+    let config = ido_config().with_limits(limits, acme_lurk::Limits::DEFAULT).with_delegation(rule).unwrap();
+    let mut lab = Lab::with_key(star_ca(), config, ndc_config(), Arc::new(signer()), 1);
+    let wanted = Delegate::register(&mut lab, key);
+    for _ in 0..6 {
+        Delegate::register(&mut lab, signer());
+    }
+    assert_eq!(lab.ido.len().0, 3);
+    assert_eq!(wanted.post(&mut lab, &wanted.kid.clone(), b"").status, 200, "whoever has a delegation stays");
+}

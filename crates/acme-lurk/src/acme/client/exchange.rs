@@ -212,6 +212,10 @@ impl Client {
                     self.common.reset();
                 } else {
                     let detail = format!("newNonce answers with status {} and no nonce", received.status);
+                    // It may have moved.
+                    if matches!(received.status, 404 | 410) {
+                        self.directory = None;
+                    }
                     self.common_failed(now, detail, received.retry_after(now.unix));
                 }
             }

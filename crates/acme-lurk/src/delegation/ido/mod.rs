@@ -23,12 +23,12 @@ use rand::{RngExt as _, SeedableRng as _};
 use watchfire_core::{Backoff, Instant, Output};
 
 use self::store::{Store, Work};
-use crate::acme::OrderStatus;
 use crate::acme::client::{
     CallId, Client, ClientConfig, ClientError, ExchangeFailure, ExchangeId, ProvisionId, Received,
 };
 use crate::acme::server::desk::{Desk, DeskConfig};
 use crate::acme::server::{OrderId, Request, Response};
+use crate::acme::{OrderStatus, Problem, ProblemType};
 use crate::crypto::{Signer, Verifier};
 use crate::now::Now;
 use crate::record::Record;
@@ -282,6 +282,14 @@ impl Ido {
                     order.discarding = is_there;
                 }
                 self.work(now, id);
+            }
+            OrderStatus::Ready => {
+                if let Some(order) = self.store.orders.get_mut(id) {
+                    order.status = OrderStatus::Invalid;
+                    order.error = Some(Problem::new(ProblemType::Malformed, "the order was not finalized in time"));
+                    order.expires = now.date_in(server::DAY);
+                }
+                self.store.reschedule(now.unix, id);
             }
             _ => {
                 if let Some(order) = self.store.remove(id) {
