@@ -165,3 +165,156 @@ pub(crate) fn verify(anchor: &str, chain: &str, name: &str) {
         chain,
     ]));
 }
+
+/// What delegates may ask for.
+pub(crate) const TEMPLATE: &str = r#"{
+  "keyTypes": [{"PublicKeyType": "id-ecPublicKey", "namedCurve": "secp256r1", "SignatureType": "ecdsa-with-SHA256"}],
+  "subject": {"organization": "**"},
+  "extensions": {"subjectAltName": {"DNS": ["abc.ido.example"]}, "extendedKeyUsage": ["serverAuth"]}
+}"#;
+
+/// A name owner's server that runs.
+pub(crate) struct Owner {
+    pub(crate) service: Service,
+    pub(crate) address: String,
+    pub(crate) directory: String,
+    /// Whom its delegates must trust: it, and the CA.
+    pub(crate) anchor: String,
+    log: PathBuf,
+}
+
+impl Owner {
+    /// One whose only delegate has a key of this thumbprint, at this CA.
+    pub(crate) fn start(folder: &Folder, ca: &Ca, thumbprint: &str, flags: &[&str]) -> Self {
+        Self::listening(folder, "127.0.0.1:0", ca, thumbprint, flags)
+    }
+
+    pub(crate) fn listening(folder: &Folder, listen: &str, ca: &Ca, thumbprint: &str, flags: &[&str]) -> Self {
+        Self::at(folder, listen, &ca.directory, &ca.anchor, thumbprint, flags)
+    }
+
+    pub(crate) fn at(
+        folder: &Folder,
+        listen: &str,
+        upstream: &str,
+        anchor: &str,
+        thumbprint: &str,
+        flags: &[&str],
+    ) -> Self {
+        folder.write("template.json", TEMPLATE);
+        let rule =
+            format!("[[delegation]]\nname = \"cdn\"\ntemplate = \"template.json\"\naccounts = [\"{thumbprint}\"]\n");
+        let (rules, dir) = (folder.write("delegations.toml", rule), folder.file("ido"));
+        let words = ["lurk", "ido", "--json", "--listen", listen, "--upstream", upstream, "--upstream-ca", anchor];
+        let service = Service::start(&[&words[..], &["--delegations", &rules, "--dir", &dir], flags].concat());
+        let line = service.event();
+        assert_eq!(line["service"], "lurk-ido", "{}", service.log());
+        let text = |name: &str| line[name].as_str().unwrap().to_owned();
+        let (address, directory) = (text("addr"), text("directory"));
+        Self { service, address, directory, anchor: folder.file("ido/ca.pem"), log: folder.path("ido/audit.ndjson") }
+    }
+
+    /// The lines of the audit log about this.
+    pub(crate) fn audit(&self, event: &str) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&self.log).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["event"] == event).collect()
+    }
+}
+
+/// Makes the account's key of the delegate, as users do, and gives its thumbprint (RFC 7638).
+pub(crate) fn thumbprint(folder: &Folder) -> String {
+    let key = folder.file("account.key");
+    succeed(Command::new("openssl").args([
+        "genpkey",
+        "-algorithm",
+        "EC",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-out",
+        &key,
+    ]));
+    let script = "import base64,hashlib,subprocess,sys\n\
+        der=subprocess.check_output(['openssl','pkey','-in',sys.argv[1],'-pubout','-outform','DER'])\n\
+        b=lambda o:base64.urlsafe_b64encode(o).rstrip(b'=').decode()\n\
+        jwk='{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}'%(b(der[-64:-32]),b(der[-32:]))\n\
+        print(b(hashlib.sha256(jwk.encode()).digest()))";
+    succeed(Command::new("python3").args(["-c", script, &key])).trim().to_owned()
+}
+
+/// A name server of TXT records: the files of the folder `dns`, named as the records are.
+pub(crate) struct Zone {
+    pub(crate) address: String,
+    /// The hook that makes them.
+    pub(crate) hook: String,
+}
+
+impl Zone {
+    pub(crate) fn start(folder: &Folder) -> Self {
+        let records = folder.path("dns");
+        std::fs::create_dir_all(&records).unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            let mut query = [0; 1500];
+            while let Ok((length, from)) = socket.recv_from(&mut query) {
+                if let Some(answer) = txt_answer(&query[..length], &records) {
+                    let _ = socket.send_to(&answer, from);
+                }
+            }
+        });
+        let hook = Self::hook(folder, "hook", "");
+        Self { address, hook }
+    }
+
+    /// A hook that does not end while this file is there.
+    pub(crate) fn slow_hook(&self, folder: &Folder, file: &str) -> String {
+        Self::hook(folder, "slow-hook", &format!("while [ -e {file} ]; do sleep 0.05; done\n"))
+    }
+
+    fn hook(folder: &Folder, name: &str, more: &str) -> String {
+        let (dns, calls) = (folder.file("dns"), folder.file("calls"));
+        let script = format!(
+            "#!/bin/sh\necho \"$1 $2 $3\" >> {calls}\n{more}case $1 in\npresent) printf %s \"$3\" > {dns}/$2;;\n\
+             cleanup) rm -f {dns}/$2;;\n*) exit 1;;\nesac\n"
+        );
+        let path = folder.write(name, script);
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        path
+    }
+}
+
+/// The answer to one question about TXT records (RFC 1035 section 4).
+fn txt_answer(query: &[u8], records: &Path) -> Option<Vec<u8>> {
+    let (mut at, mut labels) = (12, Vec::new());
+    loop {
+        let length = usize::from(*query.get(at)?);
+        if length == 0 {
+            break;
+        }
+        labels.push(String::from_utf8_lossy(query.get(at + 1..at + 1 + length)?).to_lowercase());
+        at += 1 + length;
+    }
+    let question = query.get(12..at + 5)?;
+    let is_txt = question.ends_with(&[0, 16, 0, 1]);
+    let found = std::fs::read(records.join(labels.join("."))).ok().filter(|_| is_txt);
+    let code = if found.is_some() { 0 } else { 3 };
+    let mut answer = query.get(..2)?.to_vec();
+    answer.extend([0x85, 0x80 | code, 0, 1, 0, u8::from(found.is_some()), 0, 0, 0, 0]);
+    answer.extend(question);
+    if let Some(text) = found {
+        let length = u8::try_from(text.len()).ok()?;
+        answer.extend([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 0, 0, length + 1, length]);
+        answer.extend(text);
+    }
+    Some(answer)
+}
+
+/// A page over plain HTTP.
+pub(crate) fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}

@@ -3,6 +3,7 @@
 
 mod ca;
 mod clients;
+mod delegation;
 mod lab;
 mod relay;
 mod template;

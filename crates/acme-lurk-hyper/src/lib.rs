@@ -11,6 +11,8 @@ pub mod keep;
 #[cfg(feature = "relay")]
 pub mod relay;
 #[cfg(feature = "client")]
+pub mod owner;
+#[cfg(feature = "client")]
 pub mod respond;
 #[cfg(feature = "server")]
 pub mod server;

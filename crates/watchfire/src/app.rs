@@ -54,6 +54,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             wait(repute::run(command, json))
         }
         Command::Lurk(LurkCommand::Ca(args)) => one(ServiceArgs::LurkCa(args), log_format, json),
+        Command::Lurk(LurkCommand::Ido(args)) => one(ServiceArgs::LurkIdo(args), log_format, json),
         Command::Lurk(LurkCommand::Ndc(args)) => one(ServiceArgs::LurkNdc(args), log_format, json),
         Command::Lurk(LurkCommand::Relay(args)) => one(ServiceArgs::LurkRelay(args), log_format, json),
         Command::Lurk(command) => {

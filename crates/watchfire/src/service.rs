@@ -10,6 +10,7 @@ use crate::iap::proxy::ProxyService;
 use crate::iap::sensor::SensorService;
 use crate::listening;
 use crate::lurk::ca::CaService;
+use crate::lurk::ido::IdoService;
 use crate::lurk::ndc::NdcService;
 use crate::lurk::relay::RelayService;
 use crate::metrics::{self, Health, Registry};
@@ -109,6 +110,7 @@ async fn serve(args: ServiceArgs, context: Context) -> Result<(), Failure> {
         ServiceArgs::ObpDns(args) => DnsService::start(&args, &context).await?.run(context).await,
         ServiceArgs::ReputeServe(args) => ServeService::start(&args, &context).await?.run(context).await,
         ServiceArgs::ReputeDnsbl(args) => DnsblService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::LurkIdo(args) => IdoService::start(&args, &context).await?.run(context).await,
         ServiceArgs::LurkNdc(args) => NdcService::start(&args, &context).await?.run(context).await,
         ServiceArgs::LurkRelay(args) => RelayService::start(&args, &context).await?.run(context).await,
         ServiceArgs::LurkCa(args) => CaService::start(&args, &context).await?.run(context).await,

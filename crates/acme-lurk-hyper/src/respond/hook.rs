@@ -21,13 +21,21 @@ const WORDS: u64 = 4096;
 #[derive(Debug, Clone)]
 pub struct DnsHook {
     program: PathBuf,
+    arguments: Vec<String>,
     patience: Duration,
 }
 
 impl DnsHook {
     /// Calls this program, which has two minutes each time.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), patience: Duration::from_secs(120) }
+        Self { program: program.into(), arguments: Vec::new(), patience: Duration::from_secs(120) }
+    }
+
+    /// The same with arguments before those.
+    #[must_use]
+    pub fn with_arguments(mut self, arguments: impl IntoIterator<Item = String>) -> Self {
+        self.arguments = arguments.into_iter().collect();
+        self
     }
 
     /// The same with another time.
@@ -41,7 +49,12 @@ impl DnsHook {
         let (name, text) = (dns01_name(provision.identifier.value()), dns01_text(&provision.key_authorization));
         let what = format!("{} {verb} {name}", self.program.display());
         let mut command = Command::new(&self.program);
-        command.args([verb, &name, &text]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .args(&self.arguments)
+            .args([verb, &name, &text])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().map_err(|error| format!("{what}: {error}"))?;
         let mut words = Vec::new();
         let running = async {

@@ -18,8 +18,8 @@ pub use iap::{
     TlsVersion,
 };
 pub use lurk::{
-    CaArgs, CancelArgs, CsrTemplateCommand, GetArgs, KeyType, LurkCommand, NdcArgs, PutArgs, RelayArgs, SubjectRule,
-    TemplateCheckArgs, TemplateLintArgs,
+    CaArgs, CancelArgs, CsrTemplateCommand, GetArgs, IdoArgs, KeyType, LurkCommand, NdcArgs, PutArgs, RelayArgs,
+    SubjectRule, TemplateCheckArgs, TemplateLintArgs,
 };
 pub use obp::{
     AccountAddArgs, AccountCommand, AccountFileArgs, AccountNameArgs, BindArgs, BindingArgs, BrokerArgs, CodecArgs,
@@ -210,6 +210,8 @@ mod tests {
             "watchfire repute template expand {?a,b} a=1 b=2 --vars f.json",
             "watchfire lurk ca --listen 127.0.0.1:0 --dir d --min-lifetime 5 --http01-port 5002 --trust-identifiers",
             "watchfire lurk ca --listen 127.0.0.1:0 --dir d --resolver 127.0.0.1:53 --url https://ca.example/acme --json",
+            "watchfire lurk ido --listen 127.0.0.1:0 --upstream https://c/d --delegations f --dir d --upstream-ca c --dns-hook h \
+             --emulate-star --metrics 127.0.0.1:0 --json",
             "watchfire lurk ndc --ido https://i/d --ca c --account-key k --delegation https://i/g --name a.example --name b.example \
              --out d --subject organization=Example --once --reload r --metrics 127.0.0.1:0 --json",
             "watchfire lurk cancel --order https://c/o --directory https://c/d --account-key k --ca c",
@@ -269,6 +271,7 @@ mod tests {
             "watchfire lurk put --relay u --link --json f".to_owned(),
             "watchfire lurk get".to_owned(),
             "watchfire lurk template check --template t".to_owned(),
+            "watchfire lurk ido --listen a:1 --upstream u --dir d".to_owned(),
             "watchfire lurk ndc --ido u --account-key k --out d".to_owned(),
             "watchfire lurk ndc --ido u --account-key k --out d --name n --subject x=y".to_owned(),
             "watchfire lurk ca --listen a:1 --dir d --min-lifetime 0".to_owned(),

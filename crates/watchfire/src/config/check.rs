@@ -59,6 +59,18 @@ pub fn check(config: &Config) -> Vec<Failure> {
                 source(&args.store, args.store_password_file.as_deref(), &mut problems);
                 args.listen.iter().chain(&args.metrics).collect()
             }
+            ServiceArgs::LurkIdo(args) => {
+                if let Err(failure) = crate::lurk::delegations::read(&args.delegations) {
+                    problems.push(failure);
+                }
+                if !args.dir.is_dir() {
+                    folder_of(&args.dir, &mut problems);
+                }
+                if let Some(ca) = &args.upstream_ca {
+                    certificates(ca, &mut problems);
+                }
+                std::iter::once(&args.listen).chain(&args.http01_listen).chain(&args.metrics).collect()
+            }
             ServiceArgs::LurkNdc(args) => {
                 if !args.out.is_dir() {
                     folder_of(&args.out, &mut problems);

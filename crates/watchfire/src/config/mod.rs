@@ -26,8 +26,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::cli::{
-    BrokerArgs, CaArgs, DnsArgs, DnsblArgs, LogFormat, ManagerArgs, NdcArgs, ProxyArgs, RelayArgs, ReputeServeArgs,
-    SensorArgs,
+    BrokerArgs, CaArgs, DnsArgs, DnsblArgs, IdoArgs, LogFormat, ManagerArgs, NdcArgs, ProxyArgs, RelayArgs,
+    ReputeServeArgs, SensorArgs,
 };
 use crate::exit::{Failure, file_failure};
 use crate::values::HostPort;
@@ -89,6 +89,8 @@ pub enum ServiceArgs {
     LurkRelay(Box<RelayArgs>),
     /// `lurk ca`
     LurkCa(Box<CaArgs>),
+    /// `lurk ido`
+    LurkIdo(Box<IdoArgs>),
     /// `lurk ndc`
     LurkNdc(Box<NdcArgs>),
 }
@@ -106,6 +108,7 @@ impl ServiceArgs {
             Self::ReputeDnsbl(_) => "repute dnsbl",
             Self::LurkRelay(_) => "lurk relay",
             Self::LurkCa(_) => "lurk ca",
+            Self::LurkIdo(_) => "lurk ido",
             Self::LurkNdc(_) => "lurk ndc",
         }
     }
@@ -122,6 +125,7 @@ impl ServiceArgs {
             Self::ReputeDnsbl(args) => args.rebase(base),
             Self::LurkRelay(args) => args.rebase(base),
             Self::LurkCa(args) => args.rebase(base),
+            Self::LurkIdo(args) => args.rebase(base),
             Self::LurkNdc(args) => args.rebase(base),
         }
     }
@@ -226,7 +230,7 @@ const FAMILIES: [(&str, &[&str]); 4] = [
     ("iap", &["manager", "sensor", "proxy"]),
     ("obp", &["broker", "dns"]),
     ("repute", &["serve", "dnsbl"]),
-    ("lurk", &["relay", "ca", "ndc"]),
+    ("lurk", &["relay", "ca", "ido", "ndc"]),
 ];
 
 struct Reader<'a> {
@@ -312,6 +316,7 @@ impl Reader<'_> {
             "repute.dnsbl" => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeDnsbl(Box::new(args))),
             "lurk.relay" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkRelay(Box::new(args))),
             "lurk.ca" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkCa(Box::new(args))),
+            "lurk.ido" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkIdo(Box::new(args))),
             // The last of `FAMILIES`.
             _ => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkNdc(Box::new(args))),
         };

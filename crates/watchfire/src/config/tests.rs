@@ -23,6 +23,7 @@ fn a_whole_file() {
          [repute.serve]\nlisten = [\"a:80\"]\ndata = \"e.ndjson\"\nkeys = \"keys\"\n\
          [lurk.relay]\nlisten = [\"a:81\"]\npost-auth = \"users\"\nkeep = \"10m\"\n\
          [lurk.ca]\nlisten = \"a:14000\"\ndir = \"ca\"\nmin-lifetime = 5\ntrust-identifiers = true\n\
+         [lurk.ido]\nlisten = \"a:1\"\nupstream = \"https://c.example/d\"\ndelegations = \"d.toml\"\ndir = \"ido\"\n\
          [lurk.ndc]\nido = \"https://i.example/d\"\naccount-key = \"a.key\"\nname = [\"a.example\"]\nout = \"tls\"\nsubject = [\"country=DE\"]\n"
     );
     let config = parse(Path::new("/etc/wf/c.toml"), &text).unwrap();
@@ -59,6 +60,9 @@ fn a_whole_file() {
             ServiceArgs::ReputeDnsbl(args) => {
                 assert_eq!(args.store.to_string(), "/etc/wf/e.ndjson");
                 assert_eq!(args.zone, ["bl.example"]);
+            }
+            ServiceArgs::LurkIdo(args) => {
+                assert_eq!((args.delegations.as_path(), args.emulate_star), (Path::new("/etc/wf/d.toml"), false));
             }
             ServiceArgs::LurkNdc(args) => {
                 assert_eq!((args.out.as_path(), args.name.len()), (Path::new("/etc/wf/tls"), 1));

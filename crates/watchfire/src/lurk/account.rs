@@ -23,7 +23,7 @@ pub fn read(path: &Path) -> Result<Option<Arc<dyn Signer>>, Failure> {
     };
     let wrong = |what: String| {
         let failure = Failure::usage(what).at(path.display());
-        failure.remedy("write it as PKCS#8 in PEM: openssl pkcs8 -topk8 -nodes -in OLD -out NEW")
+        failure.remedy("write it as PKCS#8 in PEM: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW")
     };
     let key =
         PrivatePkcs8KeyDer::from_pem_slice(&octets).map_err(|_| wrong("holds no private key in PKCS#8".into()))?;

@@ -1,7 +1,6 @@
 //! `lurk ca`: a CA for laboratories, with certificates that renew themselves.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,15 +9,15 @@ use acme_lurk::Limits;
 use acme_lurk::acme::server::{Ca, CaConfig, CaLimits};
 use acme_lurk::crypto::Ring;
 use acme_lurk::star::{Fraction, StarMeta, StarPolicy};
-use acme_lurk_hyper::ca::{Authority, AuthorityError, CaNotice, CaSite};
+use acme_lurk_hyper::ca::{Authority, CaNotice, CaSite};
 use acme_lurk_hyper::server::{Server, ServerLimits};
 use acme_lurk_hyper::validate::{NetworkValidator, Resolver as Names, ResolverError, ValidatorConfig};
 use watchfire_hyper::Clock;
-use zeroize::Zeroizing;
 
+use super::front::{self, DAYS};
 use super::records::Records;
 use crate::cli::{CaArgs, Resolver};
-use crate::exit::{Failure, file_failure};
+use crate::exit::Failure;
 use crate::listening;
 use crate::metrics::{self, Registry};
 use crate::pki::files;
@@ -26,9 +25,6 @@ use crate::service::Context;
 
 /// How long requests that are under way may take when the CA ends.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Ten years: laboratories are forgotten.
-const DAYS: u32 = 3650;
 
 /// A CA that listens.
 #[derive(Debug)]
@@ -46,11 +42,11 @@ impl CaService {
     /// A folder that cannot be used, an address that cannot be listened at.
     pub async fn start(args: &CaArgs, context: &Context) -> Result<Self, Failure> {
         files::make_folder(&args.dir)?;
-        let root = authority(&args.dir, "ca", || Authority::root("Watchfire laboratory root", DAYS))?;
-        let issuer = authority(&args.dir, "issuer", || root.subordinate("Watchfire laboratory issuer", DAYS))?;
+        let root = front::authority(&args.dir, "ca", || Authority::root("Watchfire laboratory root", DAYS))?;
+        let issuer = front::authority(&args.dir, "issuer", || root.subordinate("Watchfire laboratory issuer", DAYS))?;
         let listener = metrics::bind(&args.listen).await?;
         let address = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
-        let base = base(args, address)?;
+        let base = front::base(args.url.as_deref(), &args.listen, address)?;
         let config = config(args, &base, &issuer);
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
@@ -67,10 +63,10 @@ impl CaService {
         let site = CaSite::builder(ca, issuer, validator(args)?).keeper(records).on_notice(told).start();
         let mut limits = ServerLimits::default();
         limits.connection.connections = args.max_connections as usize;
-        let origin = origin_of(&base);
+        let origin = front::origin_of(&base);
         let server = Server::builder(origin, site.clone()).limits(limits).on_event(|event| tracing::debug!("{event}"));
         let server = server.start();
-        let served = server.serve(listener, Some(tls(&root, args, &base)?));
+        let served = server.serve(listener, Some(front::tls(&root, &args.listen, &base)?));
         served.map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
         let directory = format!("{base}/directory");
         listening::announce(context.json, "lurk-ca", address, &serde_json::json!({ "directory": &directory }))?;
@@ -109,67 +105,6 @@ impl CaService {
     }
 }
 
-/// Reads an authority of the folder, or makes it.
-fn authority(
-    dir: &Path,
-    name: &str,
-    make: impl FnOnce() -> Result<Authority, AuthorityError>,
-) -> Result<Authority, Failure> {
-    let (certificate, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
-    let read = |path: &Path| match crate::pki::read_bounded(path) {
-        Ok(octets) => {
-            let octets = Zeroizing::new(octets);
-            let text = std::str::from_utf8(&octets).map_err(|_| Failure::usage("not PEM").at(path.display()))?;
-            Ok(Some(Zeroizing::new(text.to_owned())))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(file_failure("read", path, &error)),
-    };
-    match (read(&certificate)?, read(&key)?) {
-        (Some(certificate_pem), Some(key_pem)) => Authority::from_pem(&certificate_pem, &key_pem).map_err(|error| {
-            let failure =
-                Failure::usage(error.to_string()).at(format!("{} and {}", certificate.display(), key.display()));
-            failure.remedy("restore the pair from a backup, or start with a new folder")
-        }),
-        (Some(_), None) => Err(Failure::usage("its key is missing")
-            .at(certificate.display())
-            .remedy(format!("restore {}, or start with a new folder", key.display()))),
-        // A key without certificate: it was interrupted before anybody could trust it.
-        (None, _) => {
-            let made = make().map_err(|error| Failure::usage(format!("cannot make an authority: {error}")))?;
-            files::write_private(&key, &made.key_pem(), true)?;
-            files::write_public(&certificate, made.certificate_pem().as_bytes(), true)?;
-            Ok(made)
-        }
-    }
-}
-
-/// How all URLs begin.
-fn base(args: &CaArgs, address: SocketAddr) -> Result<String, Failure> {
-    if let Some(url) = &args.url {
-        let url = url.trim_end_matches('/');
-        let host = url.strip_prefix("https://").and_then(|rest| rest.split('/').next());
-        if host.is_none_or(str::is_empty) || url.contains(['?', '#', ' ']) {
-            return Err(Failure::usage(format!("`{url}` is no URL of https")).at("--url"));
-        }
-        return Ok(url.to_owned());
-    }
-    // All addresses is none that a client could ask.
-    let host = match args.listen.host().parse::<IpAddr>() {
-        Ok(ip) if ip.is_unspecified() => "localhost".to_owned(),
-        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
-        _ => args.listen.host().to_owned(),
-    };
-    Ok(format!("https://{host}:{}", address.port()))
-}
-
-/// Scheme, host and port of a URL.
-fn origin_of(base: &str) -> String {
-    let after = base.find("://").map_or(0, |at| at + 3);
-    let end = base[after..].find('/').map_or(base.len(), |at| after + at);
-    base[..end].to_owned()
-}
-
 fn config(args: &CaArgs, base: &str, issuer: &Authority) -> CaConfig {
     let meta = StarMeta::new(args.min_lifetime, args.max_duration.0.as_secs(), true);
     let thousandths = (args.renew_fraction * 1000.0).round() as u16;
@@ -193,25 +128,6 @@ fn validator(args: &CaArgs) -> Result<NetworkValidator, Failure> {
     let mut config = ValidatorConfig::default();
     (config.http01_port, config.tls_alpn01_port) = (args.http01_port, args.tls_alpn01_port);
     NetworkValidator::new(names.map_err(failed)?, config).map_err(|error| Failure::usage(format!("TLS: {error}")))
-}
-
-/// A certificate for every name by which this machine may be asked, made anew at each start.
-fn tls(root: &Authority, args: &CaArgs, base: &str) -> Result<Arc<rustls::ServerConfig>, Failure> {
-    let host = origin_of(base);
-    let host = host.trim_start_matches("https://");
-    let host = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(host, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1", args.listen.host(), host].map(str::to_owned).into();
-    names.sort_unstable();
-    names.dedup();
-    let made = root.server_certificate(&names, DAYS);
-    let (chain, key) = made.map_err(|error| Failure::usage(format!("cannot certify {host}: {error}")))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let wrong = |error: rustls::Error| Failure::usage(format!("TLS: {error}"));
-    let mut config = builder.map_err(wrong)?.with_no_client_auth().with_single_cert(chain, key).map_err(wrong)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }
 
 fn told(notice: CaNotice<'_>) {
@@ -240,15 +156,4 @@ fn count(server: &Server, site: &CaSite, registry: &Registry) {
         registry.gauge("watchfire_lurk_ca_accounts", "Accounts.", &[]).set(level(accounts));
         registry.gauge("watchfire_lurk_ca_orders", "Orders that are kept.", &[]).set(level(orders));
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn origins_have_no_path() {
-        assert_eq!(origin_of("https://ca.example/acme/x"), "https://ca.example");
-        assert_eq!(origin_of("https://[::1]:14000"), "https://[::1]:14000");
-    }
 }

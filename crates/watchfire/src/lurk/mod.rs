@@ -1,8 +1,12 @@
 //! `watchfire lurk`: certificates for names that somebody else owns.
 
 pub mod account;
+pub mod audit;
 pub mod ca;
 pub mod cancel;
+pub mod delegations;
+pub mod front;
+pub mod ido;
 pub mod ndc;
 pub mod peer;
 pub mod records;
@@ -23,7 +27,7 @@ pub async fn run(command: LurkCommand, json: bool) -> Result<(), Failure> {
         LurkCommand::Put(args) => rendezvous::put(&args).await,
         LurkCommand::Get(args) => rendezvous::get(&args, json).await,
         LurkCommand::Template(command) => template::run(&command, json),
-        LurkCommand::Ca(_) | LurkCommand::Relay(_) | LurkCommand::Ndc(_) => {
+        LurkCommand::Ca(_) | LurkCommand::Ido(_) | LurkCommand::Relay(_) | LurkCommand::Ndc(_) => {
             Err(Failure::usage("a service is no single command"))
         }
     }

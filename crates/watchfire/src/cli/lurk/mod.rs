@@ -2,6 +2,7 @@
 
 mod ca;
 mod cancel;
+mod ido;
 mod ndc;
 mod relay;
 mod template;
@@ -10,6 +11,7 @@ use clap::Subcommand;
 
 pub use ca::CaArgs;
 pub use cancel::CancelArgs;
+pub use ido::IdoArgs;
 pub use ndc::{KeyType, NdcArgs, SubjectRule};
 pub use relay::{GetArgs, PutArgs, RelayArgs};
 pub use template::{CsrTemplateCommand, TemplateCheckArgs, TemplateLintArgs};
@@ -20,6 +22,8 @@ pub use template::{CsrTemplateCommand, TemplateCheckArgs, TemplateLintArgs};
 pub enum LurkCommand {
     /// A laboratory CA: ACME with certificates that renew themselves (STAR)
     Ca(Box<CaArgs>),
+    /// The server of a name owner: lets others have certificates for its names, and takes them back
+    Ido(Box<IdoArgs>),
     /// Obtain certificates for names of somebody else, keep them fresh and install them
     Ndc(Box<NdcArgs>),
     /// Stop an order that renews itself

@@ -1,0 +1,277 @@
+//! `lurk ido`: the server of a name owner.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use acme_lurk::acme::OrderStatus;
+use acme_lurk::crypto::Ring;
+use acme_lurk::delegation::{Audit, DelegationRule, Emulation, Ido, IdoConfig, Serving};
+use acme_lurk::star::{StarMeta, StarPolicy};
+use acme_lurk_hyper::ca::Authority;
+use acme_lurk_hyper::owner::{OwnerNotice, OwnerSite};
+use acme_lurk_hyper::respond::{DnsHook, Http01, Responder, Responders};
+use acme_lurk_hyper::server::{Server, ServerLimits};
+
+use super::audit::AuditLog;
+use super::front::{self, DAYS};
+use super::records::Records;
+use super::{account, delegations, peer};
+use crate::cli::IdoArgs;
+use crate::exit::Failure;
+use crate::https::ServerCertificate;
+use crate::listening;
+use crate::metrics::{self, Counter, Health, Registry};
+use crate::pki::files;
+use crate::service::Context;
+
+/// How long requests that are under way may take when the server ends.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// For one call to the CA.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The server of a name owner that listens.
+#[derive(Debug)]
+pub struct IdoService {
+    server: Server,
+    site: OwnerSite,
+    address: SocketAddr,
+    directory: String,
+}
+
+impl IdoService {
+    /// Reads all files, opens the sockets and says where it listens.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is wrong, an address that cannot be listened at.
+    pub async fn start(args: &IdoArgs, context: &Context) -> Result<Self, Failure> {
+        let rules = delegations::read(&args.delegations)?;
+        files::make_folder(&args.dir)?;
+        let signer = account::read_or_make(&args.dir.join("account.key"))?;
+        let upstream = peer::config(&args.upstream, "--upstream", PATIENCE)?;
+        let pool = peer::pool(args.upstream_ca.as_deref())?;
+        let responder = responder(args).await?;
+        let listener = metrics::bind(&args.listen).await?;
+        let address = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
+        let base = front::base(args.url.as_deref(), &args.listen, address)?;
+        let tls = tls(args, &base, context)?;
+        let config = Arc::new(config(args, &base, rules, &responder)?);
+        let state = args.dir.join("state.db");
+        let (records, known) = Records::open(&state)?;
+        let audit = AuditLog::open(&args.dir.join("audit.ndjson"))?;
+        let meters = Meters::new(&context.metrics, context.health.clone());
+        let seed = watchfire_hyper::seed().map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
+        let site = OwnerSite::builder(pool).responder(Arc::new(responder)).keeper(records).on_notice(move |notice| {
+            told(&notice);
+            meters.count(&notice);
+            if let OwnerNotice::Audit { order, what } = notice {
+                audit.note(order, what);
+            }
+        });
+        let site = site.start(|now| Ido::restore(config, upstream, signer, Arc::new(Ring::new()), seed, now, known));
+        let site = site.map_err(|error| {
+            let failure = Failure::usage(error.to_string()).at(state.display());
+            failure.remedy("restore it from a backup, or move it away and begin anew")
+        })?;
+        let mut limits = ServerLimits::default();
+        limits.connection.connections = args.max_connections as usize;
+        let server = Server::builder(front::origin_of(&base), site.clone()).limits(limits);
+        let server = server.on_event(|event| tracing::debug!("{event}")).start();
+        let served = server.serve(listener, Some(tls));
+        served.map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
+        let directory = format!("{base}/directory");
+        listening::announce(context.json, "lurk-ido", address, &serde_json::json!({ "directory": &directory }))?;
+        if !context.json {
+            tracing::info!(%directory, trust = %args.dir.join("ca.pem").display(), "the server of a name owner");
+        }
+        let (accounts, orders) = site.with(Ido::len);
+        if accounts > 0 {
+            tracing::info!(accounts, orders, "the server goes on");
+        }
+        if let Some(address) = &args.metrics {
+            context.serve_metrics(address).await?;
+        }
+        count(&server, &site, &context.metrics);
+        Ok(Self { server, site, address, directory })
+    }
+
+    /// Where it answers.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of its directory.
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    /// The server itself, to look at its orders and to stop them.
+    pub fn site(&self) -> &OwnerSite {
+        &self.site
+    }
+
+    /// Serves until `context.shutdown`.
+    ///
+    /// # Errors
+    /// None; it has the form of every service.
+    pub async fn run(self, context: Context) -> Result<(), Failure> {
+        context.shutdown.cancelled().await;
+        self.server.shutdown(GRACE).await;
+        self.site.shutdown().await;
+        Ok(())
+    }
+}
+
+async fn responder(args: &IdoArgs) -> Result<Responders, Failure> {
+    let mut responders = Responders::new();
+    if let Some(hook) = &args.dns_hook {
+        // A program with arguments, or one with spaces in its name.
+        let whole = Path::new(hook).exists();
+        let mut words = hook.split_ascii_whitespace();
+        let program = if whole { Some(hook.as_str()) } else { words.next() };
+        let program = program.ok_or_else(|| Failure::usage("names no program").at("--dns-hook"))?;
+        let arguments: Vec<String> = if whole { Vec::new() } else { words.map(str::to_owned).collect() };
+        responders = responders.with(Arc::new(DnsHook::new(program).with_arguments(arguments)));
+    }
+    if let Some(listen) = &args.http01_listen {
+        let http01 = Http01::start(metrics::bind(listen).await?);
+        let http01 = http01.map_err(|error| Failure::usage(error.to_string()).at(listen))?;
+        tracing::info!(addr = %http01.local_addr(), "http-01 is met");
+        responders = responders.with(Arc::new(http01));
+    }
+    Ok(responders)
+}
+
+/// The operator's certificate, or one of an authority of our own. Its anchor, and those of the CA, are put where delegates
+/// find both.
+fn tls(args: &IdoArgs, base: &str, context: &Context) -> Result<Arc<rustls::ServerConfig>, Failure> {
+    if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
+        let certificate = ServerCertificate::load(cert, key)?;
+        certificate.keep_fresh(context);
+        return certificate.server_config();
+    }
+    let root = front::authority(&args.dir, "root", || Authority::root("Watchfire name owner", DAYS))?;
+    let mut anchors = vec![root.certificate().to_vec()];
+    if let Some(ca) = &args.upstream_ca {
+        anchors.extend(crate::https::certificates(ca)?.iter().map(|certificate| certificate.to_vec()));
+    }
+    let bundle = acme_lurk::certificate::encode_chain(anchors.iter().map(Vec::as_slice));
+    files::write_public(&args.dir.join("ca.pem"), &bundle, true)?;
+    front::tls(&root, &args.listen, base)
+}
+
+fn config(
+    args: &IdoArgs,
+    base: &str,
+    rules: Vec<DelegationRule>,
+    responder: &Responders,
+) -> Result<IdoConfig, Failure> {
+    let policy = StarPolicy::new(StarMeta::new(args.min_lifetime, args.max_duration.0.as_secs(), true));
+    let serving = if args.serve_certificates { Serving::Own } else { Serving::HandThrough };
+    let mut config = IdoConfig::new(base)
+        .with_star(Some(policy))
+        .with_serving(serving)
+        .with_inferred_delegation(args.infer_delegation)
+        .with_challenges(responder.kinds());
+    if args.emulate_star {
+        let mut emulation = Emulation::new(policy);
+        if let Some(profile) = &args.emulate_profile {
+            emulation = emulation.with_profile(profile);
+        }
+        config = config.with_emulation(emulation);
+    }
+    for rule in rules {
+        let itself =
+            || Failure::usage("a delegation is passed on to this server itself").at(args.delegations.display());
+        config = config.with_delegation(rule).ok_or_else(itself)?;
+    }
+    Ok(config)
+}
+
+fn told(notice: &OwnerNotice<'_>) {
+    match notice {
+        OwnerNotice::Audit { order, what } => {
+            let order = order.map(ToString::to_string).unwrap_or_default();
+            match what {
+                Audit::Gap => tracing::error!(%order, "the certificate has run out, and there is no newer one"),
+                Audit::Invalid { detail } => tracing::warn!(%order, "the order has failed: {detail}"),
+                Audit::Trouble { detail } => tracing::warn!(%order, "tried again: {detail}"),
+                Audit::NotCanceled { detail } => tracing::error!(%order, "cannot be stopped: {detail}"),
+                Audit::Refused { account, problem } => tracing::warn!(%order, %account, "refused: {problem}"),
+                Audit::Placed { url } => tracing::info!(%order, upstream = %url, "the CA has taken the order"),
+                what => tracing::info!(%order, "{what:?}"),
+            }
+        }
+        OwnerNotice::NotKept { error } => tracing::error!("{error}"),
+        notice => tracing::debug!("{notice:?}"),
+    }
+}
+
+/// What happened, counted.
+struct Meters {
+    refused: Counter,
+    issued: Counter,
+    failed: Counter,
+    troubles: Counter,
+    gaps: Counter,
+    canceled: Counter,
+    not_kept: Counter,
+    health: Health,
+}
+
+impl Meters {
+    fn new(registry: &Registry, health: Health) -> Self {
+        Self {
+            refused: registry.counter("watchfire_lurk_ido_orders_refused_total", "Orders that were refused.", &[]),
+            issued: registry.counter("watchfire_lurk_ido_certificates_total", "Certificates obtained.", &[]),
+            failed: registry.counter("watchfire_lurk_ido_orders_failed_total", "Orders that failed.", &[]),
+            troubles: registry.counter("watchfire_lurk_ido_troubles_total", "Tries that came to nothing.", &[]),
+            gaps: registry.counter("watchfire_lurk_ido_gaps_total", "Certificates that ran out.", &[]),
+            canceled: registry.counter("watchfire_lurk_ido_canceled_total", "Orders that were stopped.", &[]),
+            not_kept: registry.counter("watchfire_lurk_ido_not_kept_total", "Changes that could not be kept.", &[]),
+            health,
+        }
+    }
+
+    fn count(&self, notice: &OwnerNotice<'_>) {
+        match notice {
+            OwnerNotice::NotKept { error } => {
+                self.not_kept.increment();
+                self.health.set("lurk-ido", Err(error.to_string()));
+            }
+            OwnerNotice::Audit { what, .. } => {
+                match what {
+                    Audit::Refused { .. } => self.refused.increment(),
+                    Audit::Valid | Audit::Issued { .. } => self.issued.increment(),
+                    Audit::Invalid { .. } => self.failed.increment(),
+                    Audit::Trouble { .. } => self.troubles.increment(),
+                    Audit::Gap => self.gaps.increment(),
+                    Audit::Canceled => self.canceled.increment(),
+                    _ => {}
+                }
+                // It is said only after it was kept.
+                self.health.set("lurk-ido", Ok(()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn count(server: &Server, site: &OwnerSite, registry: &Registry) {
+    let (http, site) = (Arc::clone(server.counters()), site.clone());
+    registry.at_each_look(move |registry| {
+        let set = |name, help, value: &AtomicU64| registry.counter(name, help, &[]).set(value.load(Relaxed));
+        set("watchfire_lurk_ido_connections_total", "Connections that were taken.", &http.connections);
+        set("watchfire_lurk_ido_requests_total", "Requests.", &http.requests);
+        set("watchfire_lurk_ido_refused_total", "Requests that were refused.", &http.refused);
+        let ((accounts, orders), valid) =
+            site.with(|ido| (ido.len(), ido.orders().filter(|order| order.status == OrderStatus::Valid).count()));
+        let level = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        registry.gauge("watchfire_lurk_ido_accounts", "Accounts.", &[]).set(level(accounts));
+        registry.gauge("watchfire_lurk_ido_orders", "Orders that are kept.", &[]).set(level(orders));
+        registry.gauge("watchfire_lurk_ido_orders_valid", "Orders with a certificate.", &[]).set(level(valid));
+    });
+}

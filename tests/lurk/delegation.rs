@@ -1,0 +1,204 @@
+//! A CA, a name owner and a delegate: certificates that roll, and end when the owner says so.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use watchfire_tests::{PATIENCE, Service, run};
+
+use crate::lab::{Ca, Folder, Owner, Zone, thumbprint, verify};
+
+const NAME: &str = "abc.ido.example";
+
+/// What the openssl tool says of a certificate.
+fn shown(chain: &str, what: &str) -> String {
+    crate::lab::succeed(Command::new("openssl").args(["x509", "-noout", what, "-in", chain]))
+}
+
+/// The delegate, with its answers to the template, and what it says.
+fn delegate(folder: &Folder, owner: &Owner, flags: &[&str]) -> Service {
+    let (key, out) = (folder.file("account.key"), folder.file("ndc"));
+    let words = ["lurk", "ndc", "--json", "--ido", &owner.directory, "--ca", &owner.anchor, "--account-key", &key];
+    let more = ["--name", NAME, "--out", &out, "--subject", "organization=Example"];
+    Service::start(&[&words[..], &more, flags].concat())
+}
+
+fn next(service: &Service, event: &str) -> Value {
+    let found = service.event();
+    assert_eq!(found["event"], event, "{found}\n{}", service.log());
+    found
+}
+
+/// The value of a metric without labels.
+fn metric(address: &str, name: &str) -> i64 {
+    let page = crate::lab::get(address, "/metrics");
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {page}")).trim().parse().unwrap()
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_delegate_rolls_until_the_owner_stops_it() {
+    let folder = Folder::new();
+    let ca = Ca::start(&folder, &["--min-lifetime", "4", "--trust-identifiers"]);
+    let owner = Owner::start(&folder, &ca, &thumbprint(&folder), &[]);
+    let reloads = folder.file("reloads");
+    let mut ndc = delegate(&folder, &owner, &["--reload", &format!("echo $WATCHFIRE_CHAIN >> {reloads}")]);
+    let order = next(&ndc, "ordered")["order"].as_str().unwrap().to_owned();
+    assert!(order.starts_with(owner.directory.trim_end_matches("directory")), "{order}");
+    let chain = folder.file("ndc/chain.pem");
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        let installed = next(&ndc, "installed");
+        ends.push(installed["not_after"].as_str().unwrap().to_owned());
+        verify(&ca.anchor, &chain, NAME);
+    }
+    assert!(ends[0] < ends[1] && ends[1] < ends[2], "{ends:?}");
+    for file in ["ndc/chain.pem", "ndc/key.pem", "account.key"] {
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.path(file)).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let public =
+        crate::lab::succeed(Command::new("openssl").args(["pkey", "-pubout", "-in", &folder.file("ndc/key.pem")]));
+    assert_eq!(shown(&chain, "-pubkey"), public, "the chain is for the key");
+
+    // The owner takes it back at the CA, with the account that has ordered there.
+    let upstream = owner.audit("placed")[0]["upstream"].as_str().unwrap().to_owned();
+    let key = folder.file("ido/account.key");
+    let cancel = ["lurk", "cancel", "--order", &upstream, "--directory", &ca.directory, "--account-key", &key];
+    let stopped = run(&[&cancel[..], &["--ca", &ca.anchor, "--json"]].concat());
+    let line: Value = serde_json::from_slice(&stopped.stdout).unwrap_or_else(|_| panic!("{stopped:?}"));
+    assert_eq!(
+        (stopped.status.code(), &line["event"], &line["status"]),
+        (Some(0), &"canceled".into(), &"canceled".into())
+    );
+    loop {
+        let event = ndc.event();
+        match event["event"].as_str().unwrap() {
+            "installed" => {}
+            "canceled" => break,
+            _ => panic!("{event}"),
+        }
+    }
+    assert_eq!(ndc.wait(), 1);
+    assert!(ndc.log().contains("the name owner has stopped the order"), "{}", ndc.log());
+    let count = std::fs::read_to_string(&reloads).unwrap().lines().count();
+    assert!(count >= 3, "the command ran after each installation: {count}");
+    // Somebody else's order is not to be stopped.
+    let other = run(&[
+        "lurk",
+        "cancel",
+        "--order",
+        &upstream,
+        "--directory",
+        &ca.directory,
+        "--account-key",
+        &folder.file("account.key"),
+        "--ca",
+        &ca.anchor,
+    ]);
+    assert_eq!(other.status.code(), Some(1), "{}", String::from_utf8_lossy(&other.stderr));
+}
+
+#[test]
+fn one_certificate_is_obtained_by_dns_01_and_the_hook_cleans_up() {
+    let folder = Folder::new();
+    let zone = Zone::start(&folder);
+    let ca = Ca::start(&folder, &["--resolver", &zone.address, "--min-lifetime", "3600"]);
+    let owner = Owner::start(&folder, &ca, &thumbprint(&folder), &["--dns-hook", &zone.hook]);
+    let mut ndc = delegate(&folder, &owner, &["--once"]);
+    next(&ndc, "ordered");
+    next(&ndc, "installed");
+    assert_eq!(ndc.wait(), 0, "{}", ndc.log());
+    verify(&ca.anchor, &folder.file("ndc/chain.pem"), NAME);
+    until("the record is gone", || std::fs::read_dir(folder.path("dns")).unwrap().next().is_none());
+    let calls = std::fs::read_to_string(folder.path("calls")).unwrap();
+    let verbs: Vec<&str> = calls.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(verbs, ["present", "cleanup"], "{calls}");
+    assert!(calls.contains(&format!("present _acme-challenge.{NAME} ")), "{calls}");
+}
+
+#[test]
+fn who_has_no_delegation_or_asks_for_more_is_refused() {
+    let folder = Folder::new();
+    let ca = Ca::start(&folder, &["--trust-identifiers"]);
+    let owner = Owner::start(&folder, &ca, &thumbprint(&folder), &[]);
+    let ndc = |key: &str, name: &str, more: &[&str]| {
+        let (key, out) = (folder.file(key), folder.file("refused"));
+        let words =
+            ["lurk", "ndc", "--ido", &owner.directory, "--ca", &owner.anchor, "--account-key", &key, "--out", &out];
+        let output = run(&[&words[..], &["--name", name, "--once"], more].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, error) = ndc("stranger.key", NAME, &[]);
+    assert!(code == Some(1) && error.contains("the account has no delegation"), "{code:?} {error}");
+    let (code, error) = ndc("account.key", "www.ido.example", &["--subject", "organization=Example"]);
+    assert!(code == Some(1) && error.contains("does not allow the name \"www.ido.example\""), "{code:?} {error}");
+    let (code, error) = ndc("account.key", NAME, &[]);
+    assert!(code == Some(1) && error.contains("organization"), "{code:?} {error}");
+    let delegation = owner.directory.replace("directory", "delegation/other");
+    let (code, error) = ndc("account.key", NAME, &["--subject", "organization=Example", "--delegation", &delegation]);
+    assert!(code == Some(1) && error.contains("unknownDelegation"), "{code:?} {error}");
+    let gone = ["lurk", "ndc", "--ido", "https://127.0.0.1:9/directory", "--ca", &owner.anchor, "--timeout", "2s"];
+    let (key, out) = (folder.file("account.key"), folder.file("refused"));
+    let output = run(&[&gone[..], &["--account-key", &key, "--out", &out, "--name", NAME, "--once"]].concat());
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Killed wherever it stands, the owner goes on with the same order; none is lost, and none is made twice.
+#[test]
+fn an_owner_that_is_killed_goes_on_with_every_order() {
+    let folder = Folder::new();
+    let zone = Zone::start(&folder);
+    let ca = Ca::start(&folder, &["--resolver", &zone.address, "--min-lifetime", "6", "--metrics", "127.0.0.1:0"]);
+    let metrics = ca.service.address();
+    let (slow, thumbprint) = (folder.file("slow"), thumbprint(&folder));
+    let hook = zone.slow_hook(&folder, &slow);
+    let mut owner = Owner::start(&folder, &ca, &thumbprint, &["--dns-hook", &hook]);
+    let again = |owner: &mut Owner| {
+        owner.service.kill();
+        *owner = Owner::listening(&folder, &owner.address, &ca, &thumbprint, &["--dns-hook", &hook]);
+    };
+    std::fs::write(&slow, "").unwrap();
+    let ndc = delegate(&folder, &owner, &[]);
+    next(&ndc, "ordered");
+    // The request is kept, perhaps the CA's order too.
+    again(&mut owner);
+    // In the middle of a challenge: the hook hangs as long as the file is there.
+    until("the hook is called", || {
+        std::fs::read_to_string(folder.path("calls")).is_ok_and(|calls| calls.contains("present"))
+    });
+    again(&mut owner);
+    std::fs::remove_file(&slow).unwrap();
+    next(&ndc, "installed");
+    // While certificates roll: the delegate does not need the owner for that.
+    again(&mut owner);
+    next(&ndc, "installed");
+    let placed: Vec<Value> = owner.audit("placed");
+    let mut urls: Vec<&str> = placed.iter().filter_map(|line| line["upstream"].as_str()).collect();
+    urls.dedup();
+    assert_eq!(urls.len(), 1, "one order at the CA: {placed:?}");
+    assert_eq!(metric(&metrics, "watchfire_lurk_ca_orders"), 1);
+    assert_eq!(owner.audit("valid").len(), 1);
+}
+
+#[test]
+fn mistakes_in_the_file_are_named_by_line() {
+    let folder = Folder::new();
+    let file = folder.write("delegations.toml", "[[delegation]]\nname = \"cdn\"\ntemplate = \"none.json\"\n");
+    let dir = folder.file("ido");
+    let words = ["lurk", "ido", "--listen", "127.0.0.1:0", "--upstream", "https://ca.example/d", "--dir", &dir];
+    let output = run(&[&words[..], &["--delegations", &file]].concat());
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("delegations.toml:3: delegation `cdn`") && error.contains("none.json"), "{error}");
+    assert!(!folder.path("ido").exists(), "nothing was made");
+}
