@@ -86,13 +86,7 @@ fn uacme_obtains_a_certificate() {
     std::fs::set_permissions(&hook, Permissions::from_mode(0o700)).unwrap();
     let dir = folder.file("uacme");
     let uacme = |words: &str| {
-        let script = format!(
-            "mount --bind {} /etc/ssl/certs/ca-certificates.crt && exec uacme -a {} -c {dir} -h {hook} -y {words}",
-            ca.anchor, ca.directory
-        );
-        let mut command = Command::new("unshare");
-        command.args(["-m", "sh", "-c", &script]);
-        command
+        crate::lab::uacme(&ca.anchor, &format!("exec uacme -a {} -c {dir} -h {hook} -y {words}", ca.directory))
     };
     if !Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|status| status.success()) {
         watchfire_tests::skip("uacme", "it needs a mount namespace, which this system does not give");

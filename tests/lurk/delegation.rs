@@ -202,3 +202,39 @@ fn mistakes_in_the_file_are_named_by_line() {
     assert!(error.contains("delegations.toml:3: delegation `cdn`") && error.contains("none.json"), "{error}");
     assert!(!folder.path("ido").exists(), "nothing was made");
 }
+
+/// A server reads the new certificate while it serves, and nobody who shakes hands notices.
+#[test]
+fn a_server_rolls_under_load_without_a_failed_handshake() {
+    let folder = Folder::new();
+    let ca = Ca::start(&folder, &["--min-lifetime", "4", "--trust-identifiers"]);
+    let owner = Owner::start(&folder, &ca, &thumbprint(&folder), &[]);
+    let pid = folder.file("pid");
+    let ndc = delegate(&folder, &owner, &["--reload", &format!("if [ -e {pid} ]; then kill -HUP $(cat {pid}); fi")]);
+    next(&ndc, "ordered");
+    next(&ndc, "installed");
+    let data = folder.write("entries.ndjson", "");
+    let (chain, key) = (folder.file("ndc/chain.pem"), folder.file("ndc/key.pem"));
+    let words = ["repute", "serve", "--json", "--listen", "127.0.0.1:0", "--data", &data];
+    let server = Service::start(&[&words[..], &["--cert", &chain, "--key", &key]].concat());
+    let address = server.address();
+    std::fs::write(&pid, server.pid().to_string()).unwrap();
+    let (mut shown, mut hands) = (std::collections::BTreeSet::new(), 0);
+    let began = Instant::now();
+    while shown.len() < 5 {
+        let words = ["s_client", "-connect", &address, "-servername", NAME, "-verify_hostname", NAME];
+        let output = Command::new("openssl")
+            .args(words)
+            .args(["-verify_return_error", "-CAfile", &ca.anchor])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "handshake {hands}: {text}\n{}", String::from_utf8_lossy(&output.stderr));
+        let begin = text.find("-----BEGIN CERTIFICATE-----").unwrap();
+        shown.insert(text[begin..].split("-----END").next().unwrap().to_owned());
+        hands += 1;
+        assert!(began.elapsed() < 2 * PATIENCE, "{} certificates in {hands} handshakes", shown.len());
+    }
+    assert!(hands > 20, "{hands} handshakes");
+}

@@ -202,9 +202,20 @@ impl Owner {
         flags: &[&str],
     ) -> Self {
         folder.write("template.json", TEMPLATE);
-        let rule =
-            format!("[[delegation]]\nname = \"cdn\"\ntemplate = \"template.json\"\naccounts = [\"{thumbprint}\"]\n");
-        let (rules, dir) = (folder.write("delegations.toml", rule), folder.file("ido"));
+        folder.write(
+            "delegations.toml",
+            format!("[[delegation]]\nname = \"cdn\"\ntemplate = \"template.json\"\naccounts = [\"{thumbprint}\"]\n"),
+        );
+        Self::run(folder, listen, upstream, anchor, flags)
+    }
+
+    /// One with the files that are there.
+    pub(crate) fn again(folder: &Folder, listen: &str, ca: &Ca, flags: &[&str]) -> Self {
+        Self::run(folder, listen, &ca.directory, &ca.anchor, flags)
+    }
+
+    fn run(folder: &Folder, listen: &str, upstream: &str, anchor: &str, flags: &[&str]) -> Self {
+        let (rules, dir) = (folder.file("delegations.toml"), folder.file("ido"));
         let words = ["lurk", "ido", "--json", "--listen", listen, "--upstream", upstream, "--upstream-ca", anchor];
         let service = Service::start(&[&words[..], &["--delegations", &rules, "--dir", &dir], flags].concat());
         let line = service.event();
@@ -317,4 +328,12 @@ pub(crate) fn get(address: &str, path: &str) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
+}
+
+/// A script around uacme, which trusts what the system trusts, where that is this anchor.
+pub(crate) fn uacme(anchor: &str, script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    let script = format!("mount --bind {anchor} /etc/ssl/certs/ca-certificates.crt && {{ {script}; }}");
+    command.args(["-m", "sh", "-c", &script]);
+    command
 }

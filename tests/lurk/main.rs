@@ -5,5 +5,7 @@ mod ca;
 mod clients;
 mod delegation;
 mod lab;
+mod pebble;
 mod relay;
+mod stock;
 mod template;

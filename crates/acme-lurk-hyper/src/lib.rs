@@ -8,10 +8,10 @@ pub mod client;
 pub mod delegate;
 #[cfg(feature = "server")]
 pub mod keep;
-#[cfg(feature = "relay")]
-pub mod relay;
 #[cfg(feature = "client")]
 pub mod owner;
+#[cfg(feature = "relay")]
+pub mod relay;
 #[cfg(feature = "client")]
 pub mod respond;
 #[cfg(feature = "server")]

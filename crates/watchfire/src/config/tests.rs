@@ -28,7 +28,7 @@ fn a_whole_file() {
     );
     let config = parse(Path::new("/etc/wf/c.toml"), &text).unwrap();
     assert_eq!(config.log_format, Some(LogFormat::Json));
-    assert_eq!(config.services.len(), 11);
+    assert_eq!(config.services.len(), 12);
     let mut sensors = 0;
     for service in &config.services {
         match &service.args {

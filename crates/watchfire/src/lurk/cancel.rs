@@ -1,7 +1,9 @@
 //! `lurk cancel`: takes certificates back.
 
+use acme_lurk::acme::Order;
 use acme_lurk::acme::client::Answer;
 use acme_lurk::time::format_rfc3339;
+use serde_json::json;
 
 use super::{account, peer};
 use crate::cli::CancelArgs;
@@ -13,6 +15,21 @@ use crate::out;
 /// # Errors
 /// A key that cannot be read, a CA that cannot be reached or refuses.
 pub async fn run(args: &CancelArgs, json: bool) -> Result<(), Failure> {
+    let order = order(args).await?;
+    let expires = order.expires.map(format_rfc3339);
+    if json {
+        let status = order.status.as_str();
+        let object = json!({ "event": "canceled", "order": args.order, "status": status, "expires": expires });
+        return out::line(&object.to_string());
+    }
+    out::line(&format!("{}: {}; what was fetched before is good until it runs out", args.order, order.status))
+}
+
+/// Cancels an order, and gives it as it is then.
+///
+/// # Errors
+/// As [`run`].
+pub async fn order(args: &CancelArgs) -> Result<Order, Failure> {
     let signer = account::require(&args.account_key)?;
     let pool = peer::pool(args.ca.as_deref())?;
     let client = peer::client(&args.directory, "--directory", signer, pool, args.timeout.0)?;
@@ -21,11 +38,8 @@ pub async fn run(args: &CancelArgs, json: bool) -> Result<(), Failure> {
     client.call(|machine, now| machine.find_account(now)).await.map_err(failed)?;
     let order = args.order.clone();
     let answer = client.call(|machine, now| machine.cancel(now, order)).await.map_err(failed)?;
-    let Answer::Order { order, .. } = answer else { return Err(Failure::misbehaved("no order").at(&args.order)) };
-    let expires = order.expires.map(format_rfc3339);
-    if json {
-        let object = serde_json::json!({ "event": "canceled", "order": args.order, "status": order.status.as_str(), "expires": expires });
-        return out::line(&object.to_string());
+    match answer {
+        Answer::Order { order, .. } => Ok(*order),
+        _ => Err(Failure::misbehaved("no order").at(&args.order)),
     }
-    out::line(&format!("{}: {}; what was fetched before is good until it runs out", args.order, order.status))
 }

@@ -89,7 +89,7 @@ pub fn read(path: &Path) -> Result<Vec<DelegationRule>, Failure> {
         })?;
         for account in &table.accounts {
             let thumbprint = account.as_ref();
-            if !base64url::decode(thumbprint).is_some_and(|octets| octets.len() == 32) {
+            if base64url::decode(thumbprint).is_none_or(|octets| octets.len() != 32) {
                 let failure =
                     wrong(format!("delegation `{name}`: accounts: `{thumbprint}` is no thumbprint"), account.span());
                 return Err(failure.remedy("write RFC 7638's, 43 characters of base64url, as `lurk ndc` logs it"));

@@ -26,6 +26,9 @@ use crate::service::Context;
 /// For the command of `--reload`.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(60);
 
+/// The counter of installations: its name, and what it is.
+pub const INSTALLED: (&str, &str) = ("watchfire_lurk_ndc_installed_total", "Certificates installed.");
+
 /// A lifetime below an hour is one of a laboratory.
 const HOUR: u64 = 3600;
 /// What certificates of web servers should live for at most.
@@ -48,7 +51,9 @@ impl NdcService {
         let config = config.ok_or_else(|| Failure::usage("one of the names is no DNS name").at("--name"))?;
         files::make_folder(&args.out)?;
         let signer = account::read_or_make(&args.account_key)?;
-        let key_file = args.out.join("key.pem");
+        let (key_file, chain_file) = (args.out.join("key.pem"), args.out.join("chain.pem"));
+        let state = args.out.join("state.json");
+        let known = read_state(&state, &key_file, &chain_file)?;
         let key = certificate_key(&key_file, args.key_type)?;
         if signer.public_key() == key.public_key() {
             let failure = Failure::usage("is the key of the account too").at(key_file.display());
@@ -60,14 +65,12 @@ impl NdcService {
         if let Some(address) = &args.metrics {
             context.serve_metrics(address).await?;
         }
-        let state = args.out.join("state.json");
-        let known = read_state(&state)?;
-        let config = configure(config, args, &server, &signer, &pool).await?;
+        let config = configure(config, args, &server, &signer, &pool, known.is_some()).await?;
         let delegate = make(config, server, signer, key, pool, known.as_deref(), &state)?;
         let installer = Installer {
             json: context.json,
             key: key_file,
-            chain: args.out.join("chain.pem"),
+            chain: chain_file,
             state,
             reload: args.reload.clone(),
             ido: args.ido.clone(),
@@ -127,12 +130,22 @@ fn certificate_key(path: &Path, kind: KeyType) -> Result<Arc<dyn Signer>, Failur
     )
 }
 
-fn read_state(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    match crate::pki::read_bounded(path) {
-        Ok(octets) => Ok(Some(octets)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(file_failure("read the state", path, &error)),
+/// What is known from before. It counts for nothing when the key that it was for is gone, or the chain that it says is
+/// installed.
+fn read_state(path: &Path, key: &Path, chain: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    let octets = match crate::pki::read_bounded(path) {
+        Ok(octets) => octets,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(file_failure("read the state", path, &error)),
+    };
+    let is_installed =
+        serde_json::from_slice::<serde_json::Value>(&octets).is_ok_and(|state| state["installed"].is_string());
+    let missing = [(key, true), (chain, is_installed)].into_iter().find(|(file, needed)| *needed && !file.exists());
+    if let Some((file, _)) = missing {
+        tracing::warn!(file = %file.display(), "it is gone: all begins anew");
+        return Ok(None);
     }
+    Ok(Some(octets))
 }
 
 /// What is ordered, by the flags and by what the server gives.
@@ -142,6 +155,7 @@ async fn configure(
     server: &Arc<ClientConfig>,
     signer: &Arc<dyn Signer>,
     pool: &Pool,
+    goes_on: bool,
 ) -> Result<NdcConfig, Failure> {
     for rule in &args.subject {
         config = config.with_subject(rule.field, rule.value.clone());
@@ -160,9 +174,17 @@ async fn configure(
         let client = acme_lurk_hyper::client::Client::builder((**server).clone(), Arc::clone(signer), pool.clone());
         let client = client.start().map_err(|error| peer::failure(&error))?;
         let read = client.call(|machine, now| machine.read_directory(now)).await;
-        if let Answer::Directory(directory) = read.map_err(|error| peer::failure(&error).at(&args.ido))?
-            && let Some(star) = directory.meta.auto_renewal
-        {
+        let star = match read {
+            Ok(Answer::Directory(directory)) => directory.meta.auto_renewal,
+            Ok(_) => None,
+            // What is installed is kept fresh all the same: that needs the CA alone.
+            Err(error) if goes_on => {
+                tracing::warn!("{}", peer::failure(&error).at(&args.ido));
+                None
+            }
+            Err(error) => return Err(peer::failure(&error).at(&args.ido)),
+        };
+        if let Some(star) = star {
             let least = star.min_lifetime.max(1);
             lifetime = Some(if least < HOUR { least } else { least.max(DAYS_4) });
             duration = duration.min(star.max_duration);
@@ -316,7 +338,7 @@ struct Meters {
 impl Meters {
     fn new(registry: &Registry) -> Self {
         Self {
-            installed: registry.counter("watchfire_lurk_ndc_installed_total", "Certificates installed.", &[]),
+            installed: registry.counter(INSTALLED.0, INSTALLED.1, &[]),
             failed: registry.counter("watchfire_lurk_ndc_install_failed_total", "Installations that failed.", &[]),
             rejected: registry.counter("watchfire_lurk_ndc_rejected_total", "Certificates that were wrong.", &[]),
             alarms: registry.counter("watchfire_lurk_ndc_alarms_total", "Certificates whose successor was late.", &[]),

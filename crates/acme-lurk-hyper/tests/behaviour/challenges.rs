@@ -1,0 +1,116 @@
+//! Challenges that are met, and looked at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use acme_lurk_hyper::Going;
+use acme_lurk_hyper::acme_lurk::acme::ChallengeKind;
+use acme_lurk_hyper::acme_lurk::acme::client::{Answer, ClientError, Provision};
+use acme_lurk_hyper::respond::{Http01, Nobody, Responder, Responders, TlsAlpn01};
+use acme_lurk_hyper::validate::ValidatorConfig;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::laboratory::{Laboratory, obtain, wanted};
+
+fn quick() -> ValidatorConfig {
+    let mut config = ValidatorConfig::default();
+    config.pause = Duration::from_millis(10);
+    config.attempt = Duration::from_secs(5);
+    config
+}
+
+async fn listener() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[tokio::test]
+async fn http_01_and_tls_alpn_01_are_met_over_the_network() {
+    let (http, http_port) = listener().await;
+    let (tls, tls_port) = listener().await;
+    let mut config = quick();
+    (config.http01_port, config.tls_alpn01_port) = (http_port, tls_port);
+    let laboratory = Laboratory::start(config, false).await;
+    let responders =
+        Responders::new().with(Arc::new(Http01::start(http).unwrap())).with(Arc::new(TlsAlpn01::start(tls).unwrap()));
+    assert_eq!(responders.kinds(), [ChallengeKind::Http01, ChallengeKind::TlsAlpn01]);
+    let client = laboratory.client(Some(Arc::new(responders))).await;
+    for (kind, name) in [(ChallengeKind::Http01, "http.localhost"), (ChallengeKind::TlsAlpn01, "tls.localhost")] {
+        let answer = obtain(&client, wanted(name, false).with_challenges([kind])).await.unwrap();
+        let Answer::Obtained { certificate: Some(fetched), .. } = answer else { panic!("{answer:?}") };
+        assert_eq!(fetched.chain.len(), 2, "with the authority that has signed it");
+    }
+    assert_eq!(laboratory.site.counters().validated.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+/// A server that answers every request with this.
+async fn canned(response: String) -> u16 {
+    let (listener, port) = listener().await;
+    let response = response.replace("PORT", &port.to_string());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut room = [0; 4096];
+            let _ = stream.read(&mut room).await;
+            let _ = stream.write_all(response.as_bytes()).await;
+        }
+    });
+    port
+}
+
+/// Meets http-01 by doing nothing.
+struct Pretender;
+
+impl Responder for Pretender {
+    fn present<'a>(&'a self, _provision: &'a Provision) -> Going<'a, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn clean_up<'a>(&'a self, _provision: &'a Provision) -> Going<'a, ()> {
+        Box::pin(async {})
+    }
+
+    fn kinds(&self) -> Vec<ChallengeKind> {
+        vec![ChallengeKind::Http01]
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_meet_http_01_is_said() {
+    let end = "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let long = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(5000));
+    for (response, why) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong".to_owned(), "the content is not the key authorization"),
+        (long, "length limit exceeded"),
+        (format!("HTTP/1.1 404 Not Found{end}"), "status 404"),
+        (format!("HTTP/1.1 302 Found\r\nLocation: https://x.localhost/{end}"), "not http"),
+        (format!("HTTP/1.1 302 Found\r\nLocation: http://x.localhost:9/{end}"), "another port"),
+        (format!("HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/{end}"), "what is no name"),
+        (format!("HTTP/1.1 302 Found\r\nLocation: http://x.localhost:PORT/{end}"), "more than 5 times"),
+        (format!("HTTP/1.1 302 Found{end}"), "to nowhere"),
+        ("SSH-2.0-x\r\n".to_owned(), "http://no.localhost"),
+    ] {
+        let mut config = quick();
+        config.attempts = 1;
+        config.http01_port = canned(response).await;
+        let laboratory = Laboratory::start(config, false).await;
+        let client = laboratory.client(Some(Arc::new(Pretender))).await;
+        let wanted = wanted("no.localhost", false).with_challenges([ChallengeKind::Http01]);
+        let error = obtain(&client, wanted).await.unwrap_err();
+        let text = format!("{error:?}");
+        assert!(
+            text.contains(why)
+                || laboratory.site.counters().validations_failed.load(std::sync::atomic::Ordering::Relaxed) == 1,
+            "{why}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_meets_nothing_says_so() {
+    let laboratory = Laboratory::start(quick(), false).await;
+    let client = laboratory.client(Some(Arc::new(Nobody::default()))).await;
+    let error = obtain(&client, wanted("a.localhost", false)).await.unwrap_err();
+    assert!(matches!(error, ClientError::Provision { .. }), "{error:?}");
+}
