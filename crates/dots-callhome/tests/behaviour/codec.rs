@@ -2,12 +2,12 @@ use dots_callhome::wire::{MessageBuf, tcp, udp};
 use dots_callhome::{InvalidRequest, MitigationRequest, Profile, resource};
 use serde_json::Value;
 
-fn vectors() -> Value {
+pub fn vectors() -> Value {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/dots/vectors.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+pub fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 

@@ -8,11 +8,14 @@
 )]
 
 mod answers;
+mod bounds;
 mod codec;
 mod dialer;
+mod dissector;
 mod lifecycle;
 mod loss;
 mod oracle;
 mod peers;
+mod rules;
 mod session;
 mod support;
