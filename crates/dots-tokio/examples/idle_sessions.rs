@@ -4,9 +4,11 @@
 //! `ulimit -n 65536`. The servers run in a second process, which this one starts. Linux, because of /proc.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a measurement")]
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -109,12 +111,27 @@ async fn main() -> Outcome<()> {
     }
     println!("{count} sessions over {word} after {:.1} s", began.elapsed().as_secs_f64());
     let mut events = client.events();
-    // Two heartbeats each way, at 30 s.
-    for seconds in [5, 60] {
+    for seconds in [5, 30] {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        let after = resident()?;
-        println!("{} octets each", after.saturating_sub(before) / count as u64);
+        println!("{} octets each", resident()?.saturating_sub(before) / count as u64);
     }
+    // For each session, when it was heard last, and how many messages there were then. Heartbeats go both ways, at 30 s;
+    // so nobody is silent for longer.
+    let mut heard: BTreeMap<Arc<str>, (u64, Instant)> = BTreeMap::new();
+    let mut longest = Duration::ZERO;
+    let watching = Instant::now();
+    while watching.elapsed() < Duration::from_secs(65) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for peer in client.peers() {
+            let Some(session) = &peer.session else { continue };
+            let (count, at) = heard.entry(Arc::clone(&peer.peer)).or_insert_with(|| (0, Instant::now()));
+            if *count != session.stats.received {
+                (*count, *at) = (session.stats.received, Instant::now());
+            }
+            longest = longest.max(at.elapsed());
+        }
+    }
+    println!("{:.1} s of silence at most in any of them, looked at each second", longest.as_secs_f64());
     let mut lost = 0;
     while let Ok(Ok(event)) = tokio::time::timeout(Duration::from_millis(10), events.next()).await {
         lost += usize::from(matches!(event, CallHomeEvent::Disconnected { .. }));

@@ -17,6 +17,8 @@ use crate::error::SecurityError;
 const PER_WRITE: usize = 8;
 /// Octets read at once.
 const READ: usize = 4096;
+/// Octets of these handed on at once: one or two requests.
+const PIECE: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct StreamLink {
@@ -117,22 +119,8 @@ impl StreamLink {
     ) -> Option<SecurityError> {
         let mut buffer = vec![0; READ].into_boxed_slice();
         loop {
-            loop {
-                let batch = match self.take() {
-                    Ok(Some(batch)) => batch,
-                    Ok(None) => break,
-                    Err(why) => return why,
-                };
-                let write = async {
-                    writer.write_all(&batch).await?;
-                    // Each batch becomes records of its own.
-                    writer.flush().await
-                };
-                match timeout(write_timeout, write).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return Some(error.into()),
-                    Err(_) => return Some(SecurityError::Io("the peer does not read".to_owned())),
-                }
+            if let Err(why) = self.write_queued(writer, write_timeout).await {
+                return why;
             }
             let read = tokio::select! {
                 read = reader.read(&mut buffer) => read,
@@ -140,10 +128,39 @@ impl StreamLink {
             };
             match read {
                 Ok(0) => return None,
-                Ok(length) => content.arrived(self.id, buffer.get(..length).unwrap_or_default()),
+                Ok(length) => {
+                    // A message or two at a time, and then their answers: so both ends work at once.
+                    for piece in buffer.get(..length).unwrap_or_default().chunks(PIECE) {
+                        content.arrived(self.id, piece);
+                        if let Err(why) = self.write_queued(writer, write_timeout).await {
+                            return why;
+                        }
+                    }
+                }
                 Err(error) => return Some(error.into()),
             }
         }
+    }
+
+    /// Writes what is queued; an error is the end, which has a reason or not.
+    async fn write_queued(
+        &self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        write_timeout: Duration,
+    ) -> Result<(), Option<SecurityError>> {
+        while let Some(batch) = self.take()? {
+            let write = async {
+                writer.write_all(&batch).await?;
+                // Each batch becomes records of its own.
+                writer.flush().await
+            };
+            match timeout(write_timeout, write).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(Some(error.into())),
+                Err(_) => return Err(Some(SecurityError::Io("the peer does not read".to_owned()))),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -29,7 +29,13 @@ thread_local! {
     /// What the engine that runs on this thread right now is to use, or has found out. dimpl asks shared objects, and
     /// asks them within our call: so the call can say on whose behalf.
     static CALL: RefCell<Call> = const { RefCell::new(Call { cookie: None, identity: None }) };
+
+    /// What the engine that runs on this thread right now writes into.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Octets of the buffer to begin with: more than a datagram has.
+const FIRST_BUFFER: usize = 2048;
 
 #[derive(Debug)]
 struct Call {
@@ -176,7 +182,6 @@ struct Engine {
     wake: Option<Instant>,
     chain: Vec<CertificateDer<'static>>,
     identity: Option<Vec<u8>>,
-    buffer: usize,
     up: bool,
     over: bool,
 }
@@ -189,16 +194,7 @@ impl fmt::Debug for Engine {
 
 impl Engine {
     fn new(dtls: Dtls) -> Self {
-        Self {
-            dtls,
-            out: VecDeque::new(),
-            wake: None,
-            chain: Vec::new(),
-            identity: None,
-            buffer: 2048,
-            up: false,
-            over: false,
-        }
+        Self { dtls, out: VecDeque::new(), wake: None, chain: Vec::new(), identity: None, up: false, over: false }
     }
 
     /// Calls dimpl, and takes down what it says.
@@ -221,14 +217,18 @@ impl Engine {
     }
 
     fn drain(&mut self) {
-        let mut buffer = vec![0; self.buffer];
+        // One for all engines of a thread: a session is too idle to have its own.
+        let mut buffer = BUFFER.take();
+        self.drain_into(&mut buffer);
+        BUFFER.set(buffer);
+    }
+
+    fn drain_into(&mut self, buffer: &mut Vec<u8>) {
+        buffer.resize(buffer.len().max(FIRST_BUFFER), 0);
         loop {
-            match self.dtls.poll_output(&mut buffer) {
+            match self.dtls.poll_output(buffer) {
                 Output::Packet(datagram) => self.out.push_back(Secured::Datagram(datagram.to_vec())),
-                Output::BufferTooSmall { needed } if needed <= 1 << 17 => {
-                    self.buffer = needed;
-                    buffer.resize(needed, 0);
-                }
+                Output::BufferTooSmall { needed } if needed <= 1 << 17 => buffer.resize(needed, 0),
                 Output::BufferTooSmall { .. } => {
                     return self.end(Some(SecurityError::Handshake("a record without measure".to_owned())));
                 }

@@ -15,10 +15,10 @@ use crate::support::{
 };
 
 /// Files for programs that want files; gone with the value.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("dots-tokio-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -35,7 +35,7 @@ impl Folder {
     }
 
     /// Certificate, key and CA of a node.
-    fn credentials(&self, ca: &Ca, name: &str) -> [String; 3] {
+    pub fn credentials(&self, ca: &Ca, name: &str) -> [String; 3] {
         let leaf = ca.issue(name);
         [self.write("leaf.pem", leaf.chain), self.write("leaf.key", leaf.key), self.write("ca.pem", &ca.pem)]
     }
