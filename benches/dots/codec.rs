@@ -4,6 +4,7 @@
 //! `cargo bench -p watchfire-benches --bench dots_codec -- SECONDS` prints the table of `benches/README.md`.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 
+mod attack;
 mod corpus;
 
 use std::hint::black_box;
@@ -66,7 +67,7 @@ fn validated(datagram: &[u8]) -> MitigationRequest {
 }
 
 fn main() {
-    let (call_home, base) = (corpus::unhex(corpus::CALL_HOME), corpus::unhex(corpus::BASE));
+    let (call_home, base) = (attack::unhex(attack::CALL_HOME), attack::unhex(corpus::BASE));
     let datagram = corpus::datagram(&call_home);
     for octets in [&call_home, &base] {
         assert_eq!(corpus::body(octets).to_vec(), *octets);

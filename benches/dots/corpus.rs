@@ -1,36 +1,27 @@
-//! What the benchmarks of DOTS read and write: the request of RFC 9066 figure 10 and its like, and the types that
-//! whoever has no DOTS library would write with minicbor's derive.
+//! What the benchmark of the codec reads and writes, and the types that whoever has no DOTS library would write with
+//! minicbor's derive.
 
 use std::net::IpAddr;
 
 use dots_callhome::body::{Body, Direction};
-use dots_callhome::wire::{Code, MessageBuf, OptionNumber, Token, udp};
+use dots_callhome::wire::{Token, udp};
 use minicbor::decode::{self, Decode, Decoder};
 use minicbor::encode::{self, Encode, Encoder, Write};
 
-/// RFC 9066 figure 10: one target, one source, an hour. 56 octets.
-pub(super) const CALL_HOME: &str = "a101a10281a3068173323030313a6462383a633030303a3a2f3132380e190e101980008173323030313a\
-                                    6462383a3132333a3a312f313238";
+use crate::attack;
+
 /// RFC 9132 figure 8: two targets, three ports, a protocol, an hour. 73 octets.
 pub(super) const BASE: &str = "a101a10281a4068274323030313a6462383a363430313a3a312f31323874323030313a6462383a363430313a\
                                3a322f3132380783a1081850a1081901bba108191f900a81060e190e10";
-
-pub(super) fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex")).collect()
-}
 
 /// The typed body of octets.
 pub(super) fn body(octets: &[u8]) -> Body {
     Body::decode(octets, Direction::Request).expect("a body of the figures")
 }
 
-/// The whole datagram of a PUT, without the record of DTLS around it. 148 octets for the body of Call Home.
+/// The whole datagram of a PUT, without the record of DTLS around it.
 pub(super) fn datagram(body: &[u8]) -> Vec<u8> {
-    let mut put = MessageBuf::new(Code::PUT, Token::new(&[1, 2, 3, 4, 5, 6, 7, 8]).expect("eight octets"));
-    for segment in [".well-known", "dots", "mitigate", "cuid=dz6pHjaADkaFTbjr0JGBpw", "mid=123"] {
-        put.push_option(OptionNumber::URI_PATH, segment.as_bytes());
-    }
-    put.set_dots_payload(body);
+    let put = attack::request(body).with_token(Token::new(&[1, 2, 3, 4, 5, 6, 7, 8]).expect("eight octets"));
     let mut out = Vec::new();
     put.encode_udp(udp::Type::Non, 0x1239, &mut out);
     out
