@@ -105,6 +105,9 @@ fn main() -> std::io::Result<()> {
             }
         }
     }
+    for (name, octets) in watchfire_fuzz::dots::hello::seeds() {
+        seeds.insert(("dots_hello", name), octets);
+    }
     for (name, octets) in watchfire_fuzz::dots::session::seeds() {
         seeds.insert(("dots_session", name), octets);
     }

@@ -46,6 +46,7 @@ pub const TARGETS: [(&str, Target); 30] = [
     ("coap_tcp", dots::coap::tcp),
     ("dots_cbor", dots::body::cbor),
     ("dots_json", dots::body::json),
+    ("dots_hello", dots::hello::run),
     ("dots_session", dots::session::run),
     ("dots_pair", dots::pair::run),
     ("jws", lurk::jws::run),

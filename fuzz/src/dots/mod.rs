@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod coap;
+pub mod hello;
 pub mod pair;
 pub mod session;
 
