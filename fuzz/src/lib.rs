@@ -25,7 +25,7 @@ pub mod uyfm_datagram;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is that of its folders of seeds and regressions.
-pub const TARGETS: [(&str, Target); 30] = [
+pub const TARGETS: [(&str, Target); 31] = [
     ("iap_decode", iap_decode::run),
     ("iap_session", iap_session::run),
     ("iap_pair", iap_pair::run),
