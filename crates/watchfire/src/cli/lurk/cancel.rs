@@ -16,7 +16,7 @@ pub struct CancelArgs {
     /// The directory of the CA
     #[arg(long, value_name = "URL")]
     pub directory: String,
-    /// The key of the account that has made the order, PKCS#8 in PEM
+    /// The key of the account that has made the order, PEM
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub account_key: PathBuf,
     /// Certificate authorities that may vouch for the CA, PEM [default: the system's]

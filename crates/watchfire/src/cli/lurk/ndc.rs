@@ -18,7 +18,7 @@ pub struct NdcArgs {
     /// Certificate authorities that may vouch for the name owner and its CA, PEM [default: the system's]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ca: Option<PathBuf>,
-    /// The key of the account, PKCS#8 in PEM; made when missing
+    /// The key of the account, PEM; made when missing
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub account_key: PathBuf,
     /// Which delegation [default: the one whose template has the names]
