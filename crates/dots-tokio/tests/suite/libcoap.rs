@@ -22,8 +22,8 @@ const LIBRARIES: [&str; 2] = ["openssl", "gnutls"];
 fn peer(library: &str) -> Option<&'static Path> {
     static BUILT: OnceLock<Vec<Option<PathBuf>>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
-        // Kept: other tests of this process use it, and none knows who is the last.
-        let folder = std::env::temp_dir().join(format!("dots-libcoap-{}", std::process::id()));
+        // Cargo's folder for that: other tests of this process use it as well, and none knows who is the last.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("libcoap-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/libcoap_peer.c");
         LIBRARIES
