@@ -31,6 +31,7 @@ impl Keeper for Forgetful {
 }
 
 /// What is said in the place of an answer that would promise what was not kept.
+#[cfg(any(feature = "ca", feature = "client"))]
 pub(crate) fn refuse(response: &mut acme_lurk::acme::server::Response, error: &KeepError) {
     use acme_lurk::acme::{Problem, ProblemType};
     response.status = 500;
