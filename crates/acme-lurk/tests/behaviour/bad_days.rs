@@ -13,7 +13,8 @@ use crate::lab::{Lab, NAME, STAR, ido_config, ndc_config, star_ca};
 use crate::server_kit::{BASE, START};
 
 fn emulation() -> Emulation {
-    Emulation::new(StarPolicy::new(StarMeta::new(10, 1_000_000, true)))
+    // That everybody may fetch is not for the policy to say: we serve.
+    Emulation::new(StarPolicy::new(StarMeta::new(10, 1_000_000, false)))
 }
 
 /// A CA without STAR, whose certificates are good for so many seconds.

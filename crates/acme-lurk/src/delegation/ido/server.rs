@@ -120,18 +120,19 @@ impl Ido {
         self.config.emulation.is_some() && self.client.directory().is_some() && !is_star
     }
 
-    /// What STAR orders are taken: what we take, and of that what the CA does.
+    /// What STAR orders are taken: what we take, and of that what the CA does. Everybody may fetch in all of them, as RFC
+    /// 9115 wants it; where the CA does not let them, that is found out when it is asked.
     fn star_policy(&self) -> Option<StarPolicy> {
-        if self.emulates() {
-            return self.config.emulation.as_ref().map(|emulation| emulation.policy);
-        }
-        let mut policy = self.config.star?;
-        let Some(directory) = self.client.directory() else { return Some(policy) };
-        // A CA without STAR is found out when it is asked: whether it has it is what its directory says, and no more.
-        if let Some(theirs) = directory.meta.auto_renewal {
-            let (min, max) = (policy.meta.min_lifetime, policy.meta.max_duration);
-            policy.meta = StarMeta::new(min.max(theirs.min_lifetime), max.min(theirs.max_duration), true);
-        }
+        let mut policy = match &self.config.emulation {
+            Some(emulation) if self.emulates() => emulation.policy,
+            _ => self.config.star?,
+        };
+        let theirs = self.client.directory().and_then(|directory| directory.meta.auto_renewal);
+        let (min, max) = (policy.meta.min_lifetime, policy.meta.max_duration);
+        policy.meta = match theirs {
+            Some(theirs) => StarMeta::new(min.max(theirs.min_lifetime), max.min(theirs.max_duration), true),
+            None => StarMeta::new(min, max, true),
+        };
         Some(policy)
     }
 
