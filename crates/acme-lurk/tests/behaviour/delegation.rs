@@ -480,3 +480,20 @@ fn accounts_that_nobody_wants_make_room() {
     assert_eq!(lab.ido.len().0, 3);
     assert_eq!(wanted.post(&mut lab, &wanted.kid.clone(), b"").status, 200, "whoever has a delegation stays");
 }
+
+#[test]
+fn a_ca_whose_clock_is_ahead_is_not_asked_without_end() {
+    let mut lab = Lab::new(star_ca(), ido_config().with_serving(Serving::Own), ndc_config(), 1);
+    assert!(lab.run(30, |lab| !lab.installed.is_empty()));
+    lab.tamper = Some(|exchange, received| {
+        if !exchange.url.contains("/star/") {
+            return received;
+        }
+        let problem = r#"{"type":"urn:ietf:params:acme:error:autoRenewalExpired","detail":"over"}"#;
+        Received::new(403, [("replay-nonce", "AAAA")], problem)
+    });
+    let before = lab.seen.iter().filter(|(is_ndc, _)| !*is_ndc).count();
+    lab.run(60, |_| false);
+    let asked = lab.seen.iter().filter(|(is_ndc, _)| !*is_ndc).count() - before;
+    assert!((1..5).contains(&asked), "{asked}");
+}

@@ -9,7 +9,7 @@ use super::event::Audit;
 use super::server::star_expires;
 use super::store::{ServedChain, Work};
 use super::{Ido, is_idle};
-use crate::acme::client::Obtain;
+use crate::acme::client::{ClientError, Obtain};
 use crate::acme::renewal::{RenewalInfo, certificate_id};
 use crate::acme::server::certificates::{Asker, chain_response, may_get};
 use crate::acme::server::http::ResponseExt as _;
@@ -100,10 +100,9 @@ impl Ido {
         let validity = match self.check_leaf(now, id, &chain) {
             Ok(validity) => validity,
             Err(wrong) => {
-                self.audit(Some(id), Audit::Trouble { detail: format!("the certificate of the CA {wrong}") });
-                if let Some(order) = self.store.orders.get_mut(id) {
-                    order.look_at = Some(now.date_in(60));
-                }
+                // Perhaps its clock is behind ours, or has just been set: ask again, but not at once.
+                let wrong = ClientError::TimedOut(Some(format!("the certificate of the CA {wrong}")));
+                self.try_again(now, id, &wrong);
                 return;
             }
         };

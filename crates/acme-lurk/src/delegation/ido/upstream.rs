@@ -228,7 +228,9 @@ impl Ido {
                 self.becomes_canceled(now, id)
             }
             (Work::Fetching, Err(error)) if is(&error, &ProblemType::AutoRenewalExpired) => {
-                order.look_at = None;
+                // Its clock may be ahead of ours; nothing more comes of the order in any case.
+                let end = order.auto_renewal.map_or(now.unix, |agreed| agreed.end);
+                order.look_at = Some(end.max(now.date_in(600)));
             }
             (Work::Canceling, Ok(_)) => self.becomes_canceled(now, id),
             (Work::Recalling, Ok(Answer::Certificate(fetched))) => {
