@@ -173,11 +173,22 @@ impl Service {
     /// # Panics
     /// When it cannot be started.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = watchfire(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program can be started");
+        Self::spawn(watchfire(arguments))
+    }
+
+    /// Starts another program, such as one that starts ours elsewhere.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_other(program: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).env("RUST_LOG", "info");
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be started");
         let (to_test, lines) = mpsc::channel();
         let out = BufReader::new(child.stdout.take().expect("it is a pipe"));
         std::thread::spawn(move || {

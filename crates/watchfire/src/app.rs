@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command, ConfigCommand, IapCommand, LurkCommand, ObpCommand, ReputeCommand};
+use crate::cli::{Cli, Command, ConfigCommand, DotsCommand, IapCommand, LurkCommand, ObpCommand, ReputeCommand};
 use crate::config::{self, Service, ServiceArgs};
 use crate::exit::{Failure, clap_exit};
-use crate::{alerts, logging, lurk, manual, obp, out, pki, quickstart, repute, service};
+use crate::{alerts, dots, logging, lurk, manual, obp, out, pki, quickstart, repute, service};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -60,6 +60,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Lurk(command) => {
             logging::init_or(log_format, "warn")?;
             wait(lurk::run(command, json))
+        }
+        Command::Dots(DotsCommand::CallHomeClient(args)) => one(ServiceArgs::DotsClient(args), log_format, json),
+        Command::Dots(DotsCommand::CallHomeServer(args)) => one(ServiceArgs::DotsServer(args), log_format, json),
+        Command::Dots(command) => {
+            logging::init_or(log_format, "warn")?;
+            wait(dots::run(command, json))
         }
         Command::Quickstart(args) => {
             logging::init_or(log_format, "warn")?;

@@ -4,6 +4,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Service, ServiceArgs};
+use crate::dots;
 use crate::exit::Failure;
 use crate::iap::manager::ManagerService;
 use crate::iap::proxy::ProxyService;
@@ -114,5 +115,7 @@ async fn serve(args: ServiceArgs, context: Context) -> Result<(), Failure> {
         ServiceArgs::LurkNdc(args) => NdcService::start(&args, &context).await?.run(context).await,
         ServiceArgs::LurkRelay(args) => RelayService::start(&args, &context).await?.run(context).await,
         ServiceArgs::LurkCa(args) => CaService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::DotsClient(args) => dots::client::ClientService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::DotsServer(args) => dots::server::ServerService::start(&args, &context).await?.run(context).await,
     }
 }

@@ -191,6 +191,11 @@ impl CallHomeClient {
         self.inner.peers.all().iter().map(|peer| peer.info()).collect()
     }
 
+    /// One of them.
+    pub fn peer(&self, name: &str) -> Option<PeerInfo> {
+        self.inner.peers.get(name).ok().map(|peer| peer.info())
+    }
+
     /// Makes a peer known before it calls: what is asked of it goes out when it does.
     ///
     /// # Errors

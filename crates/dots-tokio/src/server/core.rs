@@ -19,7 +19,7 @@ use watchfire_core::{Instant, Machine as _, Output};
 use super::dial::{Ready, attempt, carry};
 use super::mitigator::{Mitigator, Order, Report};
 use super::work::Work;
-use super::{CallHomeServerEvent, ServerLimits};
+use super::{CallHomeServerEvent, Place, ServerLimits};
 use crate::clock::{Clock, sleep_until};
 use crate::context::Security;
 use crate::error::SecurityError;
@@ -94,8 +94,8 @@ struct State {
 /// One Call Home client that is called.
 pub(super) struct Upstream {
     pub(super) dialer: Dialer,
-    /// Addresses that are known without asking.
-    pub(super) addresses: Option<(String, Vec<IpAddr>)>,
+    /// Where the one of this name is.
+    pub(super) place: (String, Place),
     pub(super) port: u16,
     pub(super) attempts: BTreeMap<AttemptId, Attempt>,
     pub(super) session: Option<SessionId>,
@@ -393,24 +393,16 @@ impl Core {
     }
 
     fn resolve(self: &Arc<Self>, upstream: &Upstream, at: usize, name: String) {
-        let known = upstream.addresses.as_ref().filter(|(of, _)| *of == name).map(|(_, addresses)| addresses.clone());
-        let known = known.or_else(|| name.parse().ok().map(|address| vec![address]));
+        // A redirection leads elsewhere.
+        let place = if upstream.place.0 == name { upstream.place.1.clone() } else { Place::Name };
         let (core, port) = (Arc::clone(self), upstream.port);
         self.tasks.spawn(async move {
-            let addresses = match known {
-                Some(known) => known,
-                None => {
-                    let found = core.stop.run_until_cancelled(tokio::net::lookup_host((name.as_str(), port))).await;
-                    match found {
-                        Some(Ok(found)) => found.map(|address| address.ip()).take(32).collect(),
-                        Some(Err(error)) => {
-                            tracing::warn!(name, %error, "no address");
-                            Vec::new()
-                        }
-                        None => return,
-                    }
-                }
+            let hosts = match place {
+                Place::At(addresses) => addresses.iter().map(IpAddr::to_string).collect(),
+                Place::Hosts(hosts) => hosts,
+                Place::Name => vec![name],
             };
+            let Some(addresses) = core.stop.run_until_cancelled(look_up(&hosts, port)).await else { return };
             let mut state = core.state();
             let now = core.clock.now();
             if let Some(upstream) = state.upstreams.get_mut(at) {
@@ -550,6 +542,22 @@ impl Core {
             }
         }
     }
+}
+
+/// The addresses of all hosts, in their order.
+async fn look_up(hosts: &[String], port: u16) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for host in hosts {
+        match host.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => match tokio::net::lookup_host((host.as_str(), port)).await {
+                Ok(found) => addresses.extend(found.map(|address| address.ip())),
+                Err(error) => tracing::warn!(host, %error, "no address"),
+            },
+        }
+    }
+    addresses.truncate(32);
+    addresses
 }
 
 /// Where the content of sessions goes.

@@ -167,19 +167,36 @@ pub enum CallHomeServerEvent {
 #[derive(Debug, Clone)]
 pub struct Upstream {
     config: DialerConfig,
-    addresses: Option<Vec<IpAddr>>,
+    place: Place,
+}
+
+/// Where an upstream is.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// Where its name leads.
+    Name,
+    At(Vec<IpAddr>),
+    /// Where other names lead.
+    Hosts(Vec<String>),
 }
 
 impl Upstream {
     /// By the name that it must prove, and that is looked up; at this port over both transports.
     pub fn new(name: impl Into<String>, port: u16) -> Self {
-        Self { config: DialerConfig::new(name, port), addresses: None }
+        Self { config: DialerConfig::new(name, port), place: Place::Name }
     }
 
     /// At these addresses, without a look-up. A redirection elsewhere is looked up all the same.
     #[must_use]
     pub fn at(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
-        self.addresses = Some(addresses.into_iter().collect());
+        self.place = Place::At(addresses.into_iter().collect());
+        self
+    }
+
+    /// At these hosts, the best first, which are looked up each time; it must still prove its own name. At most 16.
+    #[must_use]
+    pub fn found_at(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.place = Place::Hosts(hosts.into_iter().take(16).map(Into::into).collect());
         self
     }
 
@@ -269,7 +286,7 @@ impl CallHomeServerBuilder {
         let guarded = Guarded { policy: self.policy, mitigator: Arc::clone(&self.mitigator) };
         let server = Server::new(Arc::new(self.config), guarded, crate::random_seed(), clock.now());
         let mut upstreams = Vec::new();
-        for Upstream { mut config, addresses } in self.upstreams {
+        for Upstream { mut config, place } in self.upstreams {
             if ServerName::try_from(config.name.as_str()).is_err() {
                 return Err(ConfigError::BadName(config.name).into());
             }
@@ -281,7 +298,7 @@ impl CallHomeServerBuilder {
             // An attempt ends itself in time; the dialer's own limit is for those that do not.
             config.attempt_timeout = config.attempt_timeout.min(self.security.handshake_timeout());
             upstreams.push(core::Upstream {
-                addresses: addresses.map(|addresses| (config.name.clone(), addresses)),
+                place: (config.name.clone(), place),
                 port: config.port,
                 dialer: Dialer::new(config, crate::random_seed(), clock.now()),
                 attempts: BTreeMap::new(),

@@ -3,6 +3,7 @@
 //! Every service's flags are one `Args` struct. A configuration file is read through the same struct
 //! (see [`crate::config`]), so that a key and a flag cannot drift apart.
 
+mod dots;
 mod iap;
 mod lurk;
 mod obp;
@@ -13,6 +14,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use dots::{
+    ApiArgs, CallHomeClientArgs, CallHomeServerArgs, Carrier, ConnectTo, DotsCodecCommand, DotsCommand, DotsTlsArgs,
+    Enforce, FlowSpecDialect, ListenAt, MitigateArgs, ProposalArgs, StatusArgs, WithdrawArgs,
+};
 pub use iap::{
     AlertsArgs, Compat, EkuMode, IapCommand, ManagerArgs, OutputSync, ProxyArgs, SensorArgs, StoreArgs, TlsArgs,
     TlsVersion,
@@ -89,6 +94,9 @@ pub enum Command {
     /// ACME with delegation: certificates for names that somebody else owns, and that end when the owner says so
     #[command(subcommand)]
     Lurk(LurkCommand),
+    /// DOTS Call Home: stop an outgoing attack at its source, over a channel that survives it
+    #[command(subcommand)]
+    Dots(DotsCommand),
     /// Run a set of services from one file
     Run(RunArgs),
     /// Look at configuration files
@@ -222,6 +230,19 @@ mod tests {
             "watchfire lurk get https://r/?chid=a --ca c --max-octets 1M --json",
             "watchfire lurk template lint t.json",
             "watchfire lurk template check --template t.json --csr r.der --name a.example --json",
+            "watchfire dots call-home-client --listen tls://127.0.0.1:0 --listen dtls://127.0.0.1:0 --cert c --key k --ca a \
+             --api 127.0.0.1:0 --eve f --follow --rule r --metrics 127.0.0.1:0 --json",
+            "watchfire dots call-home-server --connect tls://h:1 --peer-name n --cert c --key k --ca a --domain 192.0.2.0/24 \
+             --domain 2001:db8::/32 --enforce nftables --state d --reconnect-min 5 --json",
+            "watchfire dots call-home-server --connect dtls://[::1]:4647 --peer-name n --cert c --key k --ca a --enforce log",
+            "watchfire dots call-home-server --connect h:1 --peer-name n --cert c --key k --ca a --enforce exec:/bin/x",
+            "watchfire dots call-home-server --discover d.example --peer-name n --cert c --key k --ca a --enforce flowspec",
+            "watchfire dots mitigate --api 127.0.0.1:1 --peer p --mid 1 --source-prefix 192.0.2.1/32 --source-prefix \
+             2001:db8::1/128 --target-prefix 198.51.100.7/32 --lifetime 60",
+            "watchfire dots withdraw --api 127.0.0.1:1 --peer p --mid 1",
+            "watchfire dots status --api 127.0.0.1:1 --peer p --follow --json",
+            "watchfire dots codec encode",
+            "watchfire dots codec decode",
             "watchfire run --config f.toml",
             "watchfire config check f.toml",
             "watchfire completions bash",
@@ -263,6 +284,12 @@ mod tests {
             "watchfire repute import --store s --csv f --format dnset".to_owned(),
             "watchfire repute import --store http://x --csv f".to_owned(),
             "watchfire repute dnsbl --listen a:1 --store s".to_owned(),
+            "watchfire dots call-home-client --listen 127.0.0.1:0 --cert c --key k --ca a".to_owned(),
+            "watchfire dots call-home-client --listen tls://a:1 --cert c --key k --ca a --eve f".to_owned(),
+            "watchfire dots call-home-server --connect a:1 --cert c --key k --ca a".to_owned(),
+            "watchfire dots call-home-server --peer-name n --cert c --key k --ca a".to_owned(),
+            "watchfire dots mitigate --api a:1 --peer p --mid 1 --source-prefix x --target-prefix 192.0.2.1".to_owned(),
+            "watchfire dots mitigate --api a:1 --peer p --mid 1 --target-prefix 192.0.2.1".to_owned(),
             "watchfire repute dnsbl --listen a:1 --store s --zone z --code spam=10.0.0.1".to_owned(),
             "watchfire lurk ca --listen a:1".to_owned(),
             "watchfire lurk relay --listen a:1 --cert c".to_owned(),

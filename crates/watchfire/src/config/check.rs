@@ -8,7 +8,11 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
 use super::{Config, ServiceArgs};
-use crate::cli::{BrokerArgs, ManagerArgs, RelayArgs, ReputeServeArgs, SensorArgs, TlsArgs};
+use crate::cli::{
+    BrokerArgs, CallHomeClientArgs, CallHomeServerArgs, Carrier, ConnectTo, DotsTlsArgs, ManagerArgs, RelayArgs,
+    ReputeServeArgs, SensorArgs, TlsArgs,
+};
+use crate::dots::rules::Rules;
 use crate::exit::{Failure, file_failure};
 use crate::obp::accounts::Accounts;
 use crate::repute::data::DataUrl;
@@ -89,6 +93,16 @@ pub fn check(config: &Config) -> Vec<Failure> {
                     folder_of(&args.dir, &mut problems);
                 }
                 std::iter::once(&args.listen).chain(&args.metrics).collect()
+            }
+            ServiceArgs::DotsClient(args) => {
+                call_home_client(args, &mut problems);
+                // DTLS has ports of its own.
+                let tls = args.listen.iter().filter(|listen| listen.carrier == Carrier::Tls);
+                tls.map(|listen| &listen.address).chain(&args.api).chain(&args.metrics).collect()
+            }
+            ServiceArgs::DotsServer(args) => {
+                call_home_server(args, &mut problems);
+                args.metrics.iter().collect()
             }
         };
         for addr in sockets {
@@ -177,6 +191,48 @@ fn served_with(cert: Option<&Path>, private: Option<&Path>, found: &mut Vec<Fail
         && let Some(leaf) = certificates(cert, found)
     {
         key(private, &leaf, found);
+    }
+}
+
+fn call_home_client(args: &CallHomeClientArgs, found: &mut Vec<Failure>) {
+    dots_tls(&args.tls, found);
+    if let Some(path) = &args.rule
+        && let Err(failure) = Rules::load(path)
+    {
+        found.push(failure);
+    }
+    if let Some(path) = &args.api_token_file
+        && let Err(failure) = crate::dots::api::read_token(path)
+    {
+        found.push(failure);
+    }
+    if let Some(eve) = &args.eve {
+        if args.follow { folder_of(eve, found) } else { readable(eve, found) }
+    }
+}
+
+fn call_home_server(args: &CallHomeServerArgs, found: &mut Vec<Failure>) {
+    dots_tls(&args.tls, found);
+    let places = args.connect.len() + usize::from(args.discover.is_some());
+    if places != args.peer_name.len() {
+        let what = format!("{places} places to call, and {} names", args.peer_name.len());
+        found.push(Failure::usage(what).at("peer-name").remedy("give a peer-name for each connect"));
+    }
+    if args.connect.iter().any(|place| matches!(place, ConnectTo::Address(_, address) if address.port() == 0)) {
+        found.push(Failure::usage("nobody can be called at port 0").at("connect"));
+    }
+    if let Some(state) = args.state.as_ref().filter(|state| !state.is_dir()) {
+        folder_of(state, found);
+    }
+}
+
+fn dots_tls(args: &DotsTlsArgs, found: &mut Vec<Failure>) {
+    if let Some(leaf) = certificates(&args.cert, found) {
+        key(&args.key, &leaf, found);
+    }
+    certificates(&args.ca, found);
+    if let Some(path) = &args.intermediates {
+        certificates(path, found);
     }
 }
 

@@ -26,8 +26,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::cli::{
-    BrokerArgs, CaArgs, DnsArgs, DnsblArgs, IdoArgs, LogFormat, ManagerArgs, NdcArgs, ProxyArgs, RelayArgs,
-    ReputeServeArgs, SensorArgs,
+    BrokerArgs, CaArgs, CallHomeClientArgs, CallHomeServerArgs, DnsArgs, DnsblArgs, IdoArgs, LogFormat, ManagerArgs,
+    NdcArgs, ProxyArgs, RelayArgs, ReputeServeArgs, SensorArgs,
 };
 use crate::exit::{Failure, file_failure};
 use crate::values::HostPort;
@@ -93,6 +93,10 @@ pub enum ServiceArgs {
     LurkIdo(Box<IdoArgs>),
     /// `lurk ndc`
     LurkNdc(Box<NdcArgs>),
+    /// `dots call-home-client`
+    DotsClient(Box<CallHomeClientArgs>),
+    /// `dots call-home-server`
+    DotsServer(Box<CallHomeServerArgs>),
 }
 
 impl ServiceArgs {
@@ -110,6 +114,8 @@ impl ServiceArgs {
             Self::LurkCa(_) => "lurk ca",
             Self::LurkIdo(_) => "lurk ido",
             Self::LurkNdc(_) => "lurk ndc",
+            Self::DotsClient(_) => "dots call-home-client",
+            Self::DotsServer(_) => "dots call-home-server",
         }
     }
 
@@ -127,6 +133,8 @@ impl ServiceArgs {
             Self::LurkCa(args) => args.rebase(base),
             Self::LurkIdo(args) => args.rebase(base),
             Self::LurkNdc(args) => args.rebase(base),
+            Self::DotsClient(args) => args.rebase(base),
+            Self::DotsServer(args) => args.rebase(base),
         }
     }
 }
@@ -223,14 +231,15 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
     Err(reader.problems)
 }
 
-const ROOT_KEYS: [&str; 6] = ["log-format", "metrics", "iap", "obp", "repute", "lurk"];
+const ROOT_KEYS: [&str; 7] = ["log-format", "metrics", "iap", "obp", "repute", "dots", "lurk"];
 
 /// The services of each family.
-const FAMILIES: [(&str, &[&str]); 4] = [
+const FAMILIES: [(&str, &[&str]); 5] = [
     ("iap", &["manager", "sensor", "proxy"]),
     ("obp", &["broker", "dns"]),
     ("repute", &["serve", "dnsbl"]),
     ("lurk", &["relay", "ca", "ido", "ndc"]),
+    ("dots", &["call-home-client", "call-home-server"]),
 ];
 
 struct Reader<'a> {
@@ -314,6 +323,12 @@ impl Reader<'_> {
             "obp.dns" => self.flags(dotted, at, table).map(|args| ServiceArgs::ObpDns(Box::new(args))),
             "repute.serve" => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeServe(Box::new(args))),
             "repute.dnsbl" => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeDnsbl(Box::new(args))),
+            "dots.call-home-client" => {
+                self.flags(dotted, at, table).map(|args| ServiceArgs::DotsClient(Box::new(args)))
+            }
+            "dots.call-home-server" => {
+                self.flags(dotted, at, table).map(|args| ServiceArgs::DotsServer(Box::new(args)))
+            }
             "lurk.relay" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkRelay(Box::new(args))),
             "lurk.ca" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkCa(Box::new(args))),
             "lurk.ido" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkIdo(Box::new(args))),

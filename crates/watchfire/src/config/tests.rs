@@ -21,6 +21,9 @@ fn a_whole_file() {
          [obp.dns]\nlisten = [\"a:53\"]\nbinding = \"b.json\"\n\
          [repute.dnsbl]\nlisten = [\"a:53\"]\nstore = \"e.ndjson\"\nzone = \"bl.example\"\n\
          [repute.serve]\nlisten = [\"a:80\"]\ndata = \"e.ndjson\"\nkeys = \"keys\"\n\
+         [dots.call-home-client]\nlisten = [\"tls://a:4647\", \"dtls://a\"]\ncert = \"c\"\nkey = \"k\"\nca = \"a\"\nrule = \"r.toml\"\n\
+         [dots.call-home-server]\nconnect = \"h\"\npeer-name = \"n\"\ncert = \"c\"\nkey = \"k\"\nca = \"a\"\nstate = \"s\"\n\
+         enforce = \"exec:x/y\"\nreconnect-min = 5\ndomain = [\"192.0.2.0/24\"]\n\
          [lurk.relay]\nlisten = [\"a:81\"]\npost-auth = \"users\"\nkeep = \"10m\"\n\
          [lurk.ca]\nlisten = \"a:14000\"\ndir = \"ca\"\nmin-lifetime = 5\ntrust-identifiers = true\n\
          [lurk.ido]\nlisten = \"a:1\"\nupstream = \"https://c.example/d\"\ndelegations = \"d.toml\"\ndir = \"ido\"\n\
@@ -28,7 +31,7 @@ fn a_whole_file() {
     );
     let config = parse(Path::new("/etc/wf/c.toml"), &text).unwrap();
     assert_eq!(config.log_format, Some(LogFormat::Json));
-    assert_eq!(config.services.len(), 12);
+    assert_eq!(config.services.len(), 14);
     let mut sensors = 0;
     for service in &config.services {
         match &service.args {
@@ -75,6 +78,15 @@ fn a_whole_file() {
             ServiceArgs::LurkCa(args) => {
                 assert_eq!((args.dir.as_path(), args.min_lifetime), (Path::new("/etc/wf/ca"), 5));
                 assert!(args.trust_identifiers);
+            }
+            ServiceArgs::DotsClient(args) => {
+                assert_eq!(args.listen[1].address.to_string(), "a:4647");
+                assert_eq!(args.rule.as_deref(), Some(Path::new("/etc/wf/r.toml")));
+            }
+            ServiceArgs::DotsServer(args) => {
+                assert_eq!(args.state.as_deref(), Some(Path::new("/etc/wf/s")));
+                assert_eq!(args.enforce, crate::cli::Enforce::Exec(Some("/etc/wf/x/y".into())));
+                assert_eq!(args.reconnect_min.0.as_secs(), 5);
             }
             ServiceArgs::ObpDns(args) => assert_eq!(args.binding.binding, Path::new("/etc/wf/b.json")),
         }

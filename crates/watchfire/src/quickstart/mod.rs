@@ -1,6 +1,7 @@
 //! `quickstart`: every service there is so far, on loopback, with real data, and nothing else installed.
 
 mod delegation;
+mod dots;
 mod laboratory;
 mod obp;
 mod rendezvous;
@@ -153,6 +154,7 @@ async fn steps(
     let obp = obp::steps(tour, &dir, &context(&stop)).await?;
     let repute = repute::steps(tour, &dir, &context(&stop)).await?;
     let delegation = delegation::steps(tour, &dir, &context(&stop)).await?;
+    let dots = dots::steps(tour, &dir, &context(&stop)).await?;
     let relay = rendezvous::steps(tour, &dir, &context(&stop)).await?;
 
     if let Some(console) = console {
@@ -163,7 +165,7 @@ async fn steps(
         shutdown.cancelled().await;
     }
     stop.cancel();
-    for service in services.into_iter().chain(obp).chain(repute).chain(delegation).chain([relay]) {
+    for service in services.into_iter().chain(obp).chain(repute).chain(dots).chain(delegation).chain([relay]) {
         let _ = service.await;
     }
     if args.dir.is_none() && args.exit {

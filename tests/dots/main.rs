@@ -1,0 +1,12 @@
+//! DOTS Call Home end to end: the program as its users run it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod codec;
+mod detector;
+mod discovery;
+mod identity;
+mod interface;
+mod namespaces;
+mod pair;
+mod restart;
+mod site;
