@@ -166,7 +166,7 @@ fn flood(networks: &Networks, from: &str, to: &str, ports: &[&str]) -> Process {
 }
 
 /// The program in one of the networks.
-fn service(networks: &Networks, name: &str, words: &[&str]) -> Service {
+fn service(name: &str, words: &[&str]) -> Service {
     let program = program().display().to_string();
     let words = [&["netns", "exec", name, &program][..], words].concat();
     Service::start_other("ip", &words)
@@ -184,7 +184,7 @@ fn start(networks: &Networks, site: &Site, more: &[&str]) -> Gateway {
     words.extend(["--api", "127.0.0.1:8647"]);
     words.extend(tls.iter().map(String::as_str));
     assert!(networks.within(&networks.victim, &["ip", "link", "set", "lo", "up"]).status().unwrap().success());
-    let operator = service(networks, &networks.victim, &words);
+    let operator = service(&networks.victim, &words);
     operator.address();
     let api = operator.address();
     let home = home(networks, site, more);
@@ -199,7 +199,7 @@ fn home(networks: &Networks, site: &Site, more: &[&str]) -> Service {
     words.extend(["--domain", "192.0.2.0/24", "--domain", "2001:db8:a::/48"]);
     words.extend(tls.iter().map(String::as_str));
     words.extend(more);
-    service(networks, &networks.gateway, &words)
+    service(&networks.gateway, &words)
 }
 
 impl Gateway {
@@ -348,7 +348,7 @@ fn from_request_to_rule() {
         enforce.join("\n")
     );
     assert_eq!(networks.rules().matches("drop").count(), 60);
-    assert!(enforce.iter().any(|line| *line == "watchfire_dots_enforce_seconds_count 60"), "{enforce:?}");
+    assert!(enforce.contains(&"watchfire_dots_enforce_seconds_count 60"), "{enforce:?}");
 }
 
 #[test]

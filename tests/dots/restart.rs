@@ -17,8 +17,8 @@ fn mitigations_are_in_force_again_without_being_asked() {
     let flags = ["--state", &state, "--domain", domain];
     let mut first = home(&site, &format!("tls://{}", operator.tls), &flags);
     assert_eq!(operator.mitigate("3", &["--lifetime", "500"]).0, 0);
-    let more = ["--target-prefix", "198.51.100.9/32", "--lifetime", "-1"];
-    assert_eq!(operator.mitigate("4", &more).0, 0);
+    let request = ["mitigate", "--peer", HOME, "--mid", "4", "--source-prefix", "192.0.2.10", "--lifetime", "-1"];
+    assert_eq!(operator.ask(&[&request[..], &["--target-prefix", "198.51.100.9"]].concat()).0, 0);
     first.kill();
     let mut operator = operator;
     operator.service.kill();

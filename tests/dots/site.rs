@@ -112,6 +112,15 @@ pub(crate) fn stands(service: &Service, mid: u64, status: &str) -> Value {
     }
 }
 
+/// Waits until the log holds one of these.
+pub(crate) fn says(service: &Service, texts: &[&str]) {
+    let began = Instant::now();
+    while !texts.iter().any(|text| service.log().contains(text)) {
+        assert!(began.elapsed() < PATIENCE, "never said any of {texts:?}:\n{}", service.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A request by hand, and the whole response.
 pub(crate) fn http(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();

@@ -53,7 +53,7 @@ pub async fn mitigate(
             None => client.mitigate(peer, scope).map_err(|error| wrong(error, peer))?,
         },
     };
-    granted(client, peer, asked, &mut events, deadline).await?;
+    let lifetime = granted(client, peer, asked, &mut events, deadline).await?;
     let soon = deadline.min(Instant::now() + IN_FORCE);
     let status = settled(client, peer, asked, &mut events, soon).await;
     match status {
@@ -62,7 +62,17 @@ pub async fn mitigate(
             let failure = Failure::refused(format!("mitigation {asked} was granted, but is not in force: {status}"));
             Err(failure.at(peer).remedy("ask its operator; it goes on trying until the mitigation is withdrawn"))
         }
-        _ => Ok(one(client, peer, asked).unwrap_or_else(|| serde_json::json!({ "peer": peer, "mid": asked }))),
+        _ => {
+            let known = one(client, peer, asked);
+            let mut value = known.unwrap_or_else(|| serde_json::json!({ "peer": peer, "mid": asked }));
+            // What the peer said of it last may be older than this.
+            match lifetime {
+                Some(Lifetime::Seconds(seconds)) => value["lifetime"] = seconds.into(),
+                Some(Lifetime::Indefinite) => value["lifetime"] = (-1).into(),
+                None => {}
+            }
+            Ok(value)
+        }
     }
 }
 
@@ -194,16 +204,17 @@ pub fn mid_of(event: &ClientEvent) -> Option<u32> {
     }
 }
 
+/// Waits until it is granted, and gives for how long.
 async fn granted(
     client: &CallHomeClient,
     peer: &str,
     mid: u32,
     events: &mut Events,
     deadline: Instant,
-) -> Result<(), Failure> {
+) -> Result<Option<Lifetime>, Failure> {
     loop {
         match next(client, peer, mid, events, deadline).await? {
-            Some(ClientEvent::Granted { .. }) => return Ok(()),
+            Some(ClientEvent::Granted { lifetime, .. }) => return Ok(Some(lifetime)),
             Some(ClientEvent::Refused { why, .. }) => return Err(refused(&why).at(peer)),
             Some(ClientEvent::Waiting { seconds, .. }) => {
                 let failure = Failure::refused(format!("not now; it is asked again in {seconds} s")).at(peer);
@@ -217,7 +228,7 @@ async fn granted(
             None => {
                 let known = client.mitigations(peer).map_err(|error| wrong(error, peer))?;
                 match known.iter().find(|known| known.mid == mid) {
-                    Some(known) if known.status.is_some() => return Ok(()),
+                    Some(known) if known.status.is_some() => return Ok(None),
                     Some(_) => {}
                     None => return Err(Failure::refused("it was refused").at(peer)),
                 }

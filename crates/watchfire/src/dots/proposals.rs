@@ -71,6 +71,8 @@ struct Case {
     alerts: u64,
     first: Timestamp,
     last: Timestamp,
+    /// When we last heard of it, by our own clock.
+    heard: Timestamp,
     stage: Stage,
 }
 
@@ -209,9 +211,11 @@ impl Book {
             alerts: 0,
             first: at,
             last: at,
+            heard: now,
             stage: Stage::Counting,
         });
         let is_new = case.id == next && case.alerts == 0;
+        case.heard = now;
         case.count(alert.source, at, rule);
         if case.stage == Stage::Counting && case.is_attack(rule) && case.action == Action::Propose {
             case.stage = Stage::Proposed;
@@ -220,7 +224,7 @@ impl Book {
                 "an attack: `watchfire dots confirm` asks for its end");
         }
         let due = case.stage == Stage::Counting && case.is_attack(rule) && case.action == Action::Mitigate;
-        let ask = due.then(|| case.to_ask(now));
+        let ask = due.then(|| case.ask_now(now));
         if is_new {
             cases.next = next;
         }
@@ -238,7 +242,7 @@ impl Book {
                 let Stage::Asked(mid) = case.stage else { continue };
                 let waited = case.asked_at.is_none_or(|at| past(now, at, AGAIN));
                 if waited && case.action == Action::Mitigate && case.asked != case.sources {
-                    due.push(case.to_ask(now));
+                    due.push(case.ask_now(now));
                 } else if waited
                     && client.mitigations(&case.key.peer).is_ok_and(|all| all.iter().all(|one| one.mid != mid))
                 {
@@ -287,7 +291,7 @@ impl Book {
     pub async fn confirm(&self, client: &CallHomeClient, id: u64, wait: Duration) -> Result<Value, Failure> {
         let ask = {
             let mut cases = lock(&self.cases);
-            cases.proposed(id)?.to_ask(Timestamp::now())
+            cases.proposed(id)?.ask_now(Timestamp::now())
         };
         let before = client.mitigations(&ask.key.peer).map(|all| all.len()).unwrap_or_default();
         let outcome = ask::mitigate(client, &ask.key.peer, None, ask.scope, wait).await;
@@ -340,7 +344,7 @@ impl Case {
             && last.duration_since(*first) <= jiff::SignedDuration::try_from(rule.within).unwrap_or_default()
     }
 
-    fn to_ask(&mut self, now: Timestamp) -> Ask {
+    fn ask_now(&mut self, now: Timestamp) -> Ask {
         self.asked = self.sources.clone();
         self.asked_at = Some(now);
         Ask { key: self.key.clone(), scope: self.scope() }
@@ -359,14 +363,15 @@ impl Cases {
         }
         self.forget(now);
         if self.by_key.len() >= CASES
-            && let Some(quiet) = self.by_key.values().min_by_key(|case| case.last).map(|case| case.key.clone())
+            && let Some(quiet) =
+                self.by_key.values().min_by_key(|case| (case.heard, case.id)).map(|case| case.key.clone())
         {
             self.by_key.remove(&quiet);
         }
     }
 
     fn forget(&mut self, now: Timestamp) {
-        self.by_key.retain(|_, case| matches!(case.stage, Stage::Asked(_)) || !past(now, case.last, KEPT));
+        self.by_key.retain(|_, case| matches!(case.stage, Stage::Asked(_)) || !past(now, case.heard, KEPT));
     }
 }
 

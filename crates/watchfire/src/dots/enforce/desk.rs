@@ -114,8 +114,7 @@ impl Desk {
         if let Some(counter) = counters.get(call) {
             counter.increment();
         }
-        let state = outcome.as_ref().map(|()| ()).map_err(ToString::to_string);
-        self.health.set("dots enforcement", state);
+        self.health.set("dots enforcement", outcome.clone().map_err(|error| error.to_string()));
     }
 }
 

@@ -33,6 +33,9 @@ const FRESH: Duration = Duration::from_millis(500);
 /// How long `nft` may take at the start; later the limit is that of the back end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Octets and packets by name.
+type Counted = BTreeMap<String, (u64, u64)>;
+
 /// The packet filter.
 #[derive(Debug)]
 pub struct Nft {
@@ -41,7 +44,7 @@ pub struct Nft {
     /// Chains that are there, and whose.
     chains: Mutex<BTreeMap<String, Option<MitigationId>>>,
     /// One transaction at a time, and what was counted last.
-    counted: tokio::sync::Mutex<Option<(Instant, BTreeMap<String, (u64, u64)>)>>,
+    counted: tokio::sync::Mutex<Option<(Instant, Counted)>>,
     traffic: Mutex<BTreeMap<MitigationId, Traffic>>,
 }
 
