@@ -18,6 +18,8 @@ pub mod respond;
 pub mod server;
 #[cfg(feature = "ca")]
 pub mod validate;
+#[cfg(feature = "server")]
+mod written;
 
 pub use acme_lurk;
 

@@ -2,7 +2,6 @@
 
 #[cfg(feature = "client")]
 pub mod client;
-mod clock;
 #[cfg(feature = "client")]
 pub mod connector;
 #[cfg(feature = "client")]

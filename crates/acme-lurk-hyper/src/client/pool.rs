@@ -8,13 +8,13 @@ use std::time::Duration;
 use acme_lurk::acme::client::{Exchange, ExchangeFailure, Received};
 use acme_lurk::url::{Reach, is_public};
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, USER_AGENT};
+use http::header::USER_AGENT;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
-use watchfire_hyper::{BodyError, Connector, read_body};
+use watchfire_hyper::{BodyError, Connector, NotAllowed, causes, is_coded, read_body};
 
 /// How much is asked at once, and held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,9 +138,7 @@ impl Pool {
         };
         let response = client.request(request).await.map_err(|error| failure_of(&error))?;
         let (head, body) = response.into_parts();
-        // No coding is asked for, and none is undone: what is small on the wire cannot become large here.
-        let is_coded = |value: &HeaderValue| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
-        if head.headers.get_all(CONTENT_ENCODING).iter().any(is_coded) {
+        if is_coded(&head.headers) {
             return Err(broken("the answer has a content coding that was not asked for".into()));
         }
         let body = read_body(body, exchange.max_body, patience).await.map_err(|error| match error {
@@ -162,25 +160,15 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// What an error says, and what is behind it.
+/// Why there is no response: what is behind the error.
 fn failure_of(error: &legacy::Error) -> ExchangeFailure {
-    let mut words: Vec<String> = Vec::new();
     let mut source = error.source();
     while let Some(error) = source {
-        if error.is::<watchfire_hyper::NotAllowed>() {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if error.is::<NotAllowed>() || inner.is_some_and(|inner| inner.is::<NotAllowed>()) {
             return ExchangeFailure::NotPublic;
-        }
-        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
-            && inner.is::<watchfire_hyper::NotAllowed>()
-        {
-            return ExchangeFailure::NotPublic;
-        }
-        let text = error.to_string();
-        // Some repeat what is behind them.
-        if !words.last().is_some_and(|last| last.contains(&text)) {
-            words.push(text);
         }
         source = error.source();
     }
-    ExchangeFailure::Unreachable(if words.is_empty() { error.to_string() } else { words.join(": ") })
+    ExchangeFailure::Unreachable(causes(error))
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use acme_lurk::rendezvous::{Relay, RelayRequest, RelayResponse};
+use acme_lurk::rendezvous::{Relay, RelayRequest};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use sha2::{Digest as _, Sha256};
@@ -17,6 +17,7 @@ use watchfire_hyper::{BasicCredentials, BodyError, Clock, ConnectionEvent, Peer,
 
 use super::RelayServerLimits;
 use super::events::{Observer, RelayCounters, RelayEvent, count};
+use crate::written::written;
 
 /// All that answers requests.
 pub(super) struct Front {
@@ -95,7 +96,8 @@ impl Front {
         let request = RelayRequest { method: parts.method.as_str(), query, from: peer.address, owner, body };
         let now = self.clock.now();
         let response = self.relay().handle_request(now, &request);
-        to_http(response)
+        // Of an answer to HEAD, hyper leaves the body out.
+        written(response.status, response.headers, response.body)
     }
 
     fn say(&self, event: RelayEvent<'_>) {
@@ -186,19 +188,6 @@ fn bare(status: StatusCode, text: &str) -> Response<Bytes> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// What the relay says, for hyper, which leaves the body of an answer to HEAD out.
-fn to_http(answer: RelayResponse) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(answer.body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in answer.headers {
-        // What the relay says has no control characters.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            response.headers_mut().append(HeaderName::from_static(name), value);
-        }
-    }
     response
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use acme_lurk::acme::server::{Request as Asked, Response as Answer};
+use acme_lurk::acme::server::Request as Asked;
 use acme_lurk::acme::{Problem, ProblemType};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, IF_NONE_MATCH};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use watchfire_hyper::{BodyError, ConnectionEvent, Peer, read_body};
@@ -14,6 +14,7 @@ use watchfire_hyper::{BodyError, ConnectionEvent, Peer, read_body};
 use super::Site;
 use super::events::{Observer, ServerCounters, ServerEvent, count};
 use super::limits::ServerLimits;
+use crate::written::written;
 
 /// What stands between the connections and the site.
 pub(super) struct Front {
@@ -47,7 +48,8 @@ impl Front {
             if_none_match: field(IF_NONE_MATCH),
             body: &body,
         };
-        Ok(to_http(self.site.answer(asked).await))
+        let answer = self.site.answer(asked).await;
+        Ok(written(answer.status, answer.headers, answer.body))
     }
 }
 
@@ -91,18 +93,5 @@ fn refusal(error: &BodyError) -> Response<Bytes> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// What a machine says, for hyper.
-fn to_http(answer: Answer) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(answer.body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in answer.headers {
-        // What a machine says has no control characters; a field that had is left out rather than sent.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            response.headers_mut().append(HeaderName::from_static(name), value);
-        }
-    }
     response
 }

@@ -18,9 +18,9 @@ use obp_proto::{Encoding, Error};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use watchfire_core::{ExchangeMachine as _, Machine as _, Output};
+use watchfire_hyper::{Clock, seed};
 
 use super::http::{Pool, Trouble};
-use crate::clock::{self, Clock};
 use crate::race::{Race, RaceError};
 
 /// Where a broker's service-connect is: `https://HOST[:PORT]`, or `http://` with a host of the loopback.
@@ -195,7 +195,7 @@ pub async fn bind(
     by: Option<(&AccountName, Pin)>,
     options: &BindOptions,
 ) -> Result<Binding, BindError> {
-    let (clock, seed, config) = (Clock::start(), clock::seed()?, Arc::clone(&options.connect));
+    let (clock, seed, config) = (Clock::start(), seed()?, Arc::clone(&options.connect));
     let machine = match by {
         Some((account, pin)) => ConnectClient::bind_by_pin(config, account, pin, seed, clock.now()),
         None => ConnectClient::bind(config, seed, clock.now()),
@@ -234,7 +234,7 @@ async fn drive(
 ) -> Result<Option<Binding>, BindError> {
     let unreachable = |what: String| BindError::Unreachable { url: url.clone(), what };
     let pool = Pool::new(Arc::clone(&options.tls), options.body_limit, Duration::from_secs(10));
-    let mut rng = StdRng::from_seed(clock::seed()?);
+    let mut rng = StdRng::from_seed(seed()?);
     let target = target(url, options, &pool, &mut rng).await.map_err(unreachable)?;
     let mut trouble = None;
     loop {

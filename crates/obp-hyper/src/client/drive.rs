@@ -15,10 +15,10 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use watchfire_core::{DatagramMachine as _, ExchangeMachine as _, Instant, Machine as _, Output};
+use watchfire_hyper::{Clock, seed};
 
 use super::ClientError;
 use super::http::{Pool, Trouble};
-use crate::clock::{self, Clock};
 
 type Answer<T> = oneshot::Sender<Result<T, ClientError>>;
 
@@ -65,7 +65,7 @@ impl Driver {
         changes: watch::Sender<Binding>,
     ) -> Result<Self, super::StartError> {
         let clock = Clock::start();
-        let machine = Machine_::new(config, binding, clock::seed()?, clock.now(), Clock::wall())?;
+        let machine = Machine_::new(config, binding, seed()?, clock.now(), Clock::wall())?;
         // A port of the system's choice, so that nobody can guess where answers are expected. A host may lack either
         // family.
         let v4 = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await;

@@ -16,10 +16,10 @@ use tokio::net::UdpSocket;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 use watchfire_core::{Datagram, DatagramMachine as _, Instant, Machine as _, Output};
+use watchfire_hyper::Clock;
 
 use super::Knowledge;
 use super::enroll::Enrolment;
-use crate::clock::Clock;
 
 pub(crate) struct Core<K> {
     state: Mutex<State>,

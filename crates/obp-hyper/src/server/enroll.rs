@@ -7,9 +7,9 @@ use obp_proto::Status;
 use obp_proto::message::Name;
 use obp_proto::service_connect::{ConnectBroker, ConnectBrokerEvent, Device, Pin, TransactionId};
 use watchfire_core::{Duration, Instant, Machine as _, Output, UnixTime};
+use watchfire_hyper::Clock;
 
 use super::core::Connect;
-use crate::clock::Clock;
 
 /// Who may bind to the broker. Calls may read files or ask a database: they are made where that may take its time, and
 /// one after the other.

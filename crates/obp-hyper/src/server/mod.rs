@@ -32,7 +32,6 @@
 
 mod core;
 mod enroll;
-mod gather;
 mod http;
 mod rate;
 mod udp;
@@ -50,13 +49,12 @@ use obp_proto::service_connect::{ConnectBroker, ConnectBrokerConfig, Transaction
 use obp_proto::ticket::{KeyRing, KeyRingError};
 use obp_proto::{Message, Status};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use watchfire_core::UnixTime;
+use watchfire_hyper::{Clock, seed};
 
 use self::core::Core;
-use crate::clock::{self, Clock};
 use enroll::Enrolment;
 pub use enroll::{Accounts, Admission};
 use rate::Rates;
@@ -114,7 +112,8 @@ pub struct ServerLimits {
     pub connections: usize,
     /// For the TLS handshake. 10 s.
     pub handshake: Duration,
-    /// For the head of a request, and between two requests of a connection. 30 s.
+    /// For the head of a request, and between two requests of a connection. Who has no request then is let go, and cut
+    /// off after twice that at the latest. 30 s.
     pub head: Duration,
     /// For the body of a request, all of it. 10 s.
     pub body: Duration,
@@ -192,7 +191,7 @@ impl<K: Knowledge> ServerBuilder<K> {
         let (clock, wall) = (Clock::start(), Clock::wall());
         let body_limit = self.config.limits.body;
         let keys = self.config.keys.clone();
-        let mut broker = Broker::new(self.config, clock::seed()?, clock.now(), wall);
+        let mut broker = Broker::new(self.config, seed()?, clock.now(), wall);
         for (binding, until) in &self.ended {
             let revoked = broker.revoke(clock.now(), *binding, *until);
             revoked.map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -200,7 +199,7 @@ impl<K: Knowledge> ServerBuilder<K> {
         let enrolment = match self.connect {
             Some((config, accounts)) => {
                 let longest = config.ticket_lifetime.max(config.management_lifetime);
-                let mut machine = ConnectBroker::new(config, keys, clock::seed()?, clock.now());
+                let mut machine = ConnectBroker::new(config, keys, seed()?, clock.now());
                 for (binding, _) in self.ended {
                     machine.remember_unbound(wall, binding);
                 }
@@ -209,18 +208,18 @@ impl<K: Knowledge> ServerBuilder<K> {
             None => None,
         };
         let core = Arc::new(Core::new(broker, Arc::new(self.knowledge), enrolment, clock));
+        let rates = Arc::new(Rates::new(self.limits.per_address));
+        let counters = Arc::default();
+        let front = http::Front { core, limits: self.limits, body_limit, counters, rates };
+        let connections = http::of_connections(&self.limits);
+        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let server = Server {
-            core,
-            limits: self.limits,
-            body_limit,
-            places: Arc::new(Semaphore::new(self.limits.connections)),
-            counters: Arc::default(),
-            rates: Arc::new(Rates::new(self.limits.per_address)),
-            stop: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            sockets: TaskTracker::new(),
+            http: watchfire_hyper::Server::start(Arc::new(front), connections),
+            datagrams: TaskTracker::new(),
+            stop: stop.clone(),
+            at_end: [stop.drop_guard(), cut.clone().drop_guard()],
         };
-        let (core, cut) = (Arc::clone(&server.core), server.cut.clone());
+        let core = Arc::clone(&server.front().core);
         tokio::spawn(async move {
             let set_right = async {
                 loop {
@@ -240,18 +239,13 @@ impl<K: Knowledge> ServerBuilder<K> {
 }
 
 /// A broker that serves. Dropping it cuts everything off; [`shutdown`](Self::shutdown) is polite.
-pub struct Server<K> {
-    core: Arc<Core<K>>,
-    limits: ServerLimits,
-    body_limit: usize,
-    places: Arc<Semaphore>,
-    counters: Arc<ServerCounters>,
-    rates: Arc<Rates>,
-    /// Takes nothing new.
+pub struct Server<K: Knowledge> {
+    http: watchfire_hyper::Server<http::Front<K>>,
+    datagrams: TaskTracker,
+    /// Takes no more datagrams.
     stop: CancellationToken,
-    /// Ends everything.
-    cut: CancellationToken,
-    sockets: TaskTracker,
+    /// Ends everything when this is dropped.
+    at_end: [DropGuard; 2],
 }
 
 impl<K: Knowledge> Server<K> {
@@ -271,49 +265,41 @@ impl<K: Knowledge> Server<K> {
         listener: TcpListener,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> std::io::Result<SocketAddr> {
-        let address = listener.local_addr()?;
-        let shared = http::Shared {
-            core: Arc::clone(&self.core),
-            limits: self.limits,
-            body_limit: self.body_limit,
-            places: Arc::clone(&self.places),
-            counters: Arc::clone(&self.counters),
-            rates: Arc::clone(&self.rates),
-            stop: self.stop.clone(),
-            cut: self.cut.clone(),
-            tasks: self.sockets.clone(),
-        };
-        self.sockets.spawn(http::serve(listener, tls, Arc::new(shared)));
-        Ok(address)
+        self.http.serve(listener, tls)
     }
 
     /// Serves datagrams at a socket.
     pub fn serve_udp(&self, socket: UdpSocket) {
-        let serving =
-            udp::serve(Arc::new(socket), Arc::clone(&self.core), Arc::clone(&self.rates), Arc::clone(&self.counters));
+        let front = self.front();
+        let (core, rates, counters) = (Arc::clone(&front.core), Arc::clone(&front.rates), Arc::clone(&front.counters));
+        let serving = udp::serve(Arc::new(socket), core, rates, counters);
         let stop = self.stop.clone();
-        self.sockets.spawn(async move { stop.run_until_cancelled(serving).await });
+        self.datagrams.spawn(async move { stop.run_until_cancelled(serving).await });
+    }
+
+    fn front(&self) -> &http::Front<K> {
+        self.http.site()
     }
 
     /// What the protocol's machine counted.
     pub fn stats(&self) -> BrokerStats {
-        self.core.stats()
+        self.front().core.stats()
     }
 
     /// The same, for whoever outlives this value.
     pub fn stats_handle(&self) -> impl Fn() -> BrokerStats + Send + Sync + use<K> {
-        let core = Arc::clone(&self.core);
+        let core = Arc::clone(&self.front().core);
         move || core.stats()
     }
 
     /// What the HTTP side counted.
     pub fn counters(&self) -> &Arc<ServerCounters> {
-        &self.counters
+        &self.front().counters
     }
 
     /// What answers.
     pub fn knowledge(&self) -> &Arc<K> {
-        &self.core.knowledge
+        &self.front().core.knowledge
     }
 
     /// Seals tickets by this key from now on; the older keys still open theirs.
@@ -321,7 +307,7 @@ impl<K: Knowledge> Server<K> {
     /// # Errors
     /// As [`KeyRing::rotate`].
     pub fn rotate_ticket_key(&self, id: u32, key: &[u8]) -> Result<(), KeyRingError> {
-        self.core.with_broker(|broker| broker.rotate_ticket_key(id, key))?;
+        self.front().core.with_broker(|broker| broker.rotate_ticket_key(id, key))?;
         self.on_enrolment(|keys| keys.rotate(id, key))
     }
 
@@ -330,25 +316,25 @@ impl<K: Knowledge> Server<K> {
     /// # Errors
     /// As [`KeyRing::retire`].
     pub fn retire_ticket_key(&self, id: u32) -> Result<(), KeyRingError> {
-        self.core.with_broker(|broker| broker.retire_ticket_key(id))?;
+        self.front().core.with_broker(|broker| broker.retire_ticket_key(id))?;
         self.on_enrolment(|keys| keys.retire(id))
     }
 
     fn on_enrolment(&self, change: impl FnOnce(&mut KeyRing) -> Result<(), KeyRingError>) -> Result<(), KeyRingError> {
-        let enrolment = self.core.enrolment.as_ref();
+        let enrolment = self.front().core.enrolment.as_ref();
         enrolment.map_or(Ok(()), |enrolment| enrolment.with_machine(|machine| change(machine.keys_mut())))
     }
 
     /// Confirms that the device that waits under this number belongs to the account. False when none waits.
     pub fn confirm(&self, transaction: TransactionId, account: &str) -> bool {
-        let enrolment = self.core.enrolment.as_ref();
+        let enrolment = self.front().core.enrolment.as_ref();
         enrolment
             .is_some_and(|enrolment| enrolment.with_machine(|machine| machine.confirm(transaction, account).is_ok()))
     }
 
     /// Refuses the device that waits under this number. False when none waits.
     pub fn deny(&self, transaction: TransactionId) -> bool {
-        let enrolment = self.core.enrolment.as_ref();
+        let enrolment = self.front().core.enrolment.as_ref();
         enrolment.is_some_and(|enrolment| {
             enrolment.with_machine(|machine| machine.deny(transaction, Status::REFUSED).is_ok())
         })
@@ -356,30 +342,26 @@ impl<K: Knowledge> Server<K> {
 
     /// Takes nothing new, answers what was asked, and ends; after `grace` whatever is left is cut off.
     pub async fn shutdown(self, grace: Duration) {
-        self.stop.cancel();
-        self.sockets.close();
-        self.core.tasks.close();
+        let core = Arc::clone(&self.front().core);
+        let Self { http, datagrams, stop, at_end: _ends } = self;
+        stop.cancel();
+        datagrams.close();
+        core.tasks.close();
         let drained = async {
-            self.sockets.wait().await;
-            self.core.tasks.wait().await;
+            let is_drained = http.shutdown(grace).await;
+            datagrams.wait().await;
+            core.tasks.wait().await;
+            is_drained
         };
-        if tokio::time::timeout(grace, drained).await.is_err() {
+        if tokio::time::timeout(grace, drained).await != Ok(true) {
             tracing::warn!("not everything was answered in time");
         }
-        self.cut.cancel();
     }
 }
 
-impl<K> Drop for Server<K> {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        self.cut.cancel();
-    }
-}
-
-impl<K> fmt::Debug for Server<K> {
+impl<K: Knowledge> fmt::Debug for Server<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Server").field("limits", &self.front().limits).finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use watchfire_core::{Duration, Instant};
+use watchfire_hyper::network;
 
 /// Addresses that are watched. When there are more, those that have been silent for a second are forgotten; while there
 /// are none of these, strangers are let through: a flood of made-up addresses must not shut out everybody.
@@ -52,11 +53,11 @@ impl Rates {
                 buckets.swept = Some(now);
                 buckets.of.retain(|_, bucket| now - bucket.at < second);
             }
-            if buckets.of.len() >= ADDRESSES && !buckets.of.contains_key(&key(from)) {
+            if buckets.of.len() >= ADDRESSES && !buckets.of.contains_key(&network(from)) {
                 return true;
             }
         }
-        let bucket = buckets.of.entry(key(from)).or_insert(Bucket { left: full, at: now });
+        let bucket = buckets.of.entry(network(from)).or_insert(Bucket { left: full, at: now });
         let gained = (now - bucket.at).as_micros().saturating_mul(u128::from(self.per_second));
         bucket.left = bucket.left.saturating_add(u64::try_from(gained).unwrap_or(u64::MAX)).min(full);
         bucket.at = bucket.at.max(now);
@@ -67,14 +68,6 @@ impl Rates {
             }
             None => false,
         }
-    }
-}
-
-/// Whoever has one address of IPv6 has all of its /64.
-fn key(from: IpAddr) -> u128 {
-    match from.to_canonical() {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
     }
 }
 
