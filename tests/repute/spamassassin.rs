@@ -34,8 +34,7 @@ fn a_mail_filter_gets_the_right_verdict() {
         entry("192.0.2.66", "0.9") + &entry(".bad.example", "0.95") + &entry("so-so.example", "0.2"),
     );
     let words = ["repute", "dnsbl", "--json", "--listen", "127.0.0.1:0", "--store", &data];
-    let mut list =
-        Service::start(&[&words[..], &["--zone", "ip.list.example", "--zone", "names.list.example"]].concat());
+    let list = Service::start(&[&words[..], &["--zone", "ip.list.example", "--zone", "names.list.example"]].concat());
     let address = list.address();
     let port = address.rsplit(':').next().unwrap();
     for folder in ["rules", "site"] {
