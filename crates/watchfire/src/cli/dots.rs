@@ -66,7 +66,7 @@ impl DotsTlsArgs {
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::exhaustive_structs)]
 pub struct CallHomeClientArgs {
-    /// Where to be called: tls://HOST[:PORT] or dtls://HOST[:PORT], port 4647 if none is said; may be given again
+    /// Where to be called: tls://HOST:PORT or dtls://HOST:PORT, port 4647 if none is said; may be given again
     #[arg(long, value_name = "tls|dtls://ADDR", required = true)]
     pub listen: Vec<ListenAt>,
     /// Certificates
@@ -118,7 +118,7 @@ impl CallHomeClientArgs {
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::exhaustive_structs)]
 pub struct CallHomeServerArgs {
-    /// Whom to call: [tls://|dtls://]HOST[:PORT] (without a scheme whichever works first; port 4647 if none is said), or
+    /// Whom to call: tls://HOST:PORT, dtls://HOST:PORT or HOST:PORT (whichever works; port 4647 if none is said), or
     /// srv:DOMAIN to ask the DNS; may be given again, with a --peer-name each
     #[arg(long, value_name = "ADDR", required_unless_present = "discover")]
     pub connect: Vec<ConnectTo>,
