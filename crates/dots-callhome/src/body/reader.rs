@@ -223,7 +223,9 @@ impl<'a> Reader<'a> {
         let start = self.decoder.position();
         self.skip()?;
         let value = self.decoder.input().get(start..self.decoder.position()).unwrap_or_default();
-        extra.push(Extra { key, value: value.to_vec() });
+        // In the order in which they are written: the order of a map says nothing.
+        let at = extra.partition_point(|earlier| earlier.key < key);
+        extra.insert(at, Extra { key, value: value.to_vec() });
         Ok(())
     }
 

@@ -45,6 +45,15 @@ fn to_cbor(json: &Value) -> Vec<u8> {
 }
 
 #[test]
+fn unknown_keys_are_equal_in_whatever_order_they_come() {
+    // A redirection with the keys 32812 and 40966, in both orders.
+    let [rising, falling] = ["a1182ea31980056161 19802c01 19a00602", "a1182ea31980056161 19a00602 19802c01"]
+        .map(|hex| Body::decode(&unhex(&hex.replace(' ', "")), Direction::Response).unwrap());
+    assert_eq!(rising, falling);
+    assert_eq!(Body::decode(&falling.to_vec(), Direction::Response), Ok(rising));
+}
+
+#[test]
 fn what_must_be_refused_is_refused_with_its_reason() {
     assert_eq!(
         read("a101a10281a306816f3139382e35312e3130302e372f33320e190e10187f00"),
