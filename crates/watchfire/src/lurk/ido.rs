@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acme_lurk::acme::OrderStatus;
 use acme_lurk::crypto::Ring;
@@ -32,6 +32,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// For one call to the CA.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the CA is waited for before delegates are let in.
+const REACH: Duration = Duration::from_secs(5);
 
 /// The server of a name owner that listens.
 #[derive(Debug)]
@@ -76,6 +79,7 @@ impl IdoService {
             let failure = Failure::usage(error.to_string()).at(state.display());
             failure.remedy("restore it from a backup, or move it away and begin anew")
         })?;
+        reached(&site, &args.upstream).await;
         let mut limits = ServerLimits::default();
         limits.connection.connections = args.max_connections as usize;
         let server = Server::builder(front::origin_of(&base), site.clone()).limits(limits);
@@ -122,6 +126,18 @@ impl IdoService {
         self.server.shutdown(GRACE).await;
         self.site.shutdown().await;
         Ok(())
+    }
+}
+
+/// Waits a while for the CA: delegates begin with the question what lifetimes there are, and that is the CA's to say.
+async fn reached(site: &OwnerSite, upstream: &str) {
+    let until = Instant::now() + REACH;
+    while !site.with(|ido| ido.upstream_directory().is_some()) {
+        if Instant::now() >= until {
+            tracing::warn!(upstream, "the CA has not been reached yet; it is tried again");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -132,6 +132,12 @@ impl Ido {
         (self.desk.accounts.len(), self.store.orders.len())
     }
 
+    /// What the CA says of itself, once it has been reached. Until then its limits are not known, and what the directory
+    /// here says of STAR is what the configuration takes.
+    pub fn upstream_directory(&self) -> Option<&crate::acme::Directory> {
+        self.client.directory().map(AsRef::as_ref)
+    }
+
     /// All orders.
     pub fn orders(&self) -> impl Iterator<Item = OrderSummary> {
         self.store.orders.iter().map(|(id, order)| OrderSummary {
