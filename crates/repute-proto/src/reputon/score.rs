@@ -43,10 +43,18 @@ impl<'a> Score<'a> {
     /// What a decimal text says: what JSON and XML schema call a number, without white space.
     pub(crate) fn from_text(text: Cow<'a, str>) -> Result<Self, OutOfRange> {
         let value = match fraction(text.as_bytes()) {
-            Some(value) => value,
-            None => Self::new(text.parse::<f64>().map_err(|_| OutOfRange)?)?.value,
+            Some((value, len)) if len == text.len() => value,
+            _ => Self::new(text.parse::<f64>().map_err(|_| OutOfRange)?)?.value,
         };
         Ok(Self { value, text: Some(text) })
+    }
+
+    /// The score that this JSON begins with, if it is written as nearly all are, and what follows it.
+    #[inline]
+    pub(crate) fn at_start(json: &'a str) -> Option<(Self, &'a str)> {
+        let (value, len) = fraction(json.as_bytes())?;
+        let (text, rest) = json.split_at_checked(len)?;
+        Some((Self { value, text: Some(Cow::Borrowed(text)) }, rest))
     }
 
     /// The number.
@@ -76,25 +84,24 @@ impl<'a> Score<'a> {
     }
 }
 
-/// What nearly all ratings look like: `0.` and up to fifteen digits. Both numbers of the division are whole and exact
-/// as floats, so that the quotient is the nearest float, as it is when parsed in any other way.
+/// What nearly all ratings look like, `0.` and up to fifteen digits, and how many octets that is. Both numbers of the
+/// division are whole and exact as floats, so that the quotient is the nearest float, as it is when parsed in any other
+/// way.
 #[inline]
-fn fraction(text: &[u8]) -> Option<f64> {
+fn fraction(text: &[u8]) -> Option<(f64, usize)> {
     let digits = text.strip_prefix(b"0.")?;
-    let power = *POWERS.get(digits.len())?;
-    let mut number = 0_u32;
-    let mut high = 0_u32;
-    for (index, digit) in digits.iter().enumerate() {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        // Eight digits in one number, the rest in the other.
-        let part = if index < 8 { &mut high } else { &mut number };
-        *part = part.wrapping_mul(10).wrapping_add(u32::from(digit));
+    let (mut rest, mut number) = (digits, 0_u64);
+    while let [digit @ b'0'..=b'9', behind @ ..] = rest {
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit & 0xf));
+        rest = behind;
     }
-    let shift = *POWERS.get(digits.len().saturating_sub(8))?;
-    Some((f64::from(high) * shift + f64::from(number)) / power)
+    let count = digits.len().wrapping_sub(rest.len());
+    if count == 0 || matches!(rest, [b'.' | b'e' | b'E', ..]) {
+        return None;
+    }
+    let power = *POWERS.get(count)?;
+    #[allow(clippy::cast_precision_loss, reason = "fifteen digits are below 2^53")]
+    Some((number as f64 / power, text.len().wrapping_sub(rest.len())))
 }
 
 const POWERS: [f64; 16] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];

@@ -149,13 +149,18 @@ impl<'a> Draft<'a> {
     pub(super) fn score(&mut self, member: Member, text: Cow<'a, str>) -> Result<(), DecodeErrorKind> {
         let score =
             Score::from_text(text).map_err(|_| DecodeErrorKind::OutOfRange { name: member.name(), wanted: SCORE })?;
+        self.put_score(member, score);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn put_score(&mut self, member: Member, score: Score<'a>) {
         match member {
             Member::Confidence => self.confidence = Some(score),
             Member::NormalRating => self.normal_rating = Some(score),
             Member::RaterAuthenticity => self.rater_authenticity = Some(score),
             _ => self.rating = Some(score),
         }
-        Ok(())
     }
 
     #[inline]

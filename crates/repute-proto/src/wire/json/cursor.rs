@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::Limit;
+use crate::reputon::Score;
 use crate::wire::member::Member;
 use crate::wire::{DecodeError, DecodeErrorKind};
 
@@ -95,6 +96,14 @@ impl<'a> Cursor<'a> {
         let (member, rest) = Member::at_start(self.rest.strip_prefix('"')?)?;
         self.rest = rest;
         Some(member)
+    }
+
+    /// A score as nearly all are written; else nothing is taken, and [`Self::number`] reads what stands there.
+    #[inline]
+    pub(super) fn score(&mut self) -> Option<Score<'a>> {
+        let (score, rest) = Score::at_start(self.rest)?;
+        self.rest = rest;
+        Some(score)
     }
 
     /// A whole number of at most nineteen digits; else nothing is taken, and [`Self::number`] reads what stands there.

@@ -350,6 +350,10 @@ impl<'a> Reader<'a, '_> {
                 Ok(())
             }
             (Kind::Score, Some(b'-' | b'0'..=b'9')) => {
+                if let Some(score) = self.cursor.score() {
+                    draft.put_score(member, score);
+                    return Ok(first);
+                }
                 let (number, _) = self.cursor.number()?;
                 draft.score(member, Cow::Borrowed(number))
             }
