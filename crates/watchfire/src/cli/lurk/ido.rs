@@ -16,7 +16,7 @@ pub struct IdoArgs {
     /// The directory of the CA, or of another name owner whose delegations are passed on
     #[arg(long, value_name = "URL")]
     pub upstream: String,
-    /// Who may have certificates for what: [[delegation]] tables, TOML
+    /// Who may have certificates for what: `[[delegation]]` tables, TOML
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub delegations: PathBuf,
     /// Keys, all orders and the audit log; made when missing. DIR/ca.pem is what delegates must trust
