@@ -135,7 +135,7 @@ fn a_client_goes_on_with_a_ca_that_was_killed() {
     let address = ca.address.clone();
     ca.service.kill();
     let ca = Ca::listening(&folder, &address, &["--trust-identifiers"]);
-    assert!(ca.service.log().contains("the CA goes on"), "{}", ca.service.log());
+    ca.service.wait_for_log("the CA goes on");
     lego(&ca, &["renew", "--days", "1000", "--no-random-sleep"]);
     assert_ne!(std::fs::read(&chain).unwrap(), first);
     verify(&ca.anchor, &chain, "again.localhost");
