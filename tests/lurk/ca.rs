@@ -45,7 +45,7 @@ fn the_keys_stay_over_a_restart() {
     std::fs::remove_file(folder.path("ca/ca.key")).unwrap();
     let mut third = Service::start(&["lurk", "ca", "--listen", "127.0.0.1:0", "--dir", &folder.file("ca")]);
     assert_eq!(third.wait(), 2);
-    assert!(third.log().contains("ca.pem: its key is missing"), "{}", third.log());
+    third.wait_for_log("ca.pem: its key is missing");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn a_delegate_rolls_until_the_owner_stops_it() {
         }
     }
     assert_eq!(ndc.wait(), 1);
-    assert!(ndc.log().contains("the name owner has stopped the order"), "{}", ndc.log());
+    ndc.wait_for_log("the name owner has stopped the order");
     let count = std::fs::read_to_string(&reloads).unwrap().lines().count();
     assert!(count >= 3, "the command ran after each installation: {count}");
     // Somebody else's order is not to be stopped.

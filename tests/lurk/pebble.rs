@@ -93,7 +93,7 @@ fn the_owner_notices_that_star_is_dropped_and_meets_no_challenge() {
     let owner = owner(&folder, &pebble, &[]);
     let mut ndc = delegate(&folder, &owner, &["--once"]);
     assert_eq!(ndc.wait(), 1, "{}", ndc.log());
-    assert!(ndc.log().contains("does not let everybody fetch"), "{}", ndc.log());
+    ndc.wait_for_log("does not let everybody fetch");
     assert_eq!(owner.audit("invalid").len(), 1, "{}", owner.service.log());
     assert!(!folder.path("calls").exists(), "no challenge was met: {}", owner.service.log());
 }
