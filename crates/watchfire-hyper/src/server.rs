@@ -5,14 +5,15 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -24,13 +25,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::limits::ConnectionLimits;
-use crate::lines::{Line, Lines};
+use crate::lines::{Busy, Line, Lines};
 use crate::stream::Stream;
 
 /// What answers requests.
 pub trait Site: Send + Sync + 'static {
+    /// What answers carry: `Full<Bytes>` of http-body-util, unless some come bit by bit. Those that have no end of their
+    /// own must end when the site does, or a polite shutdown waits for them in vain.
+    type Body: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static;
+
     /// Answers a request, whose body has not been read yet: see [`read_body`](crate::read_body).
-    fn respond(&self, request: Request<Incoming>, peer: Peer) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+    fn respond(&self, request: Request<Incoming>, peer: Peer) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Something happened to a connection. It must not wait.
     fn tell(&self, event: ConnectionEvent<'_>) {
@@ -293,8 +298,9 @@ where
         let here = Arc::clone(&here);
         async move {
             let (site, line) = &*here;
-            let _busy = line.request();
-            Ok::<_, Infallible>(site.respond(request, peer).await)
+            let busy = line.request();
+            let answer = site.respond(request, peer).await;
+            Ok::<_, Infallible>(answer.map(|body| Answering { body, _busy: busy }))
         }
     });
     let connection = server.serve_connection(TokioIo::new(stream), service);
@@ -312,5 +318,28 @@ where
     });
     if let Err(error) = ended.await {
         shared.broken(peer.address, &*error);
+    }
+}
+
+/// A body on its way: until its end the connection is not one that does nothing.
+struct Answering<B> {
+    body: B,
+    _busy: Busy,
+}
+
+impl<B: Body + Unpin> Body for Answering<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

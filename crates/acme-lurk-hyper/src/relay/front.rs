@@ -108,6 +108,8 @@ impl Front {
 }
 
 impl Site for Front {
+    type Body = Full<Bytes>;
+
     async fn respond(&self, request: Request<Incoming>, peer: Peer) -> Response<Full<Bytes>> {
         let counters = &self.counters;
         count(&counters.requests);

@@ -77,6 +77,8 @@ impl Files {
 }
 
 impl Site for Files {
+    type Body = Full<Bytes>;
+
     async fn respond(&self, request: Request<Incoming>, _peer: Peer) -> Response<Full<Bytes>> {
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         let found = self.lock().get(request.uri().path()).cloned().filter(|_| is_get);

@@ -54,6 +54,8 @@ impl Front {
 }
 
 impl watchfire_hyper::Site for Front {
+    type Body = Full<Bytes>;
+
     async fn respond(&self, request: Request<Incoming>, peer: Peer) -> Response<Full<Bytes>> {
         count(&self.counters.requests);
         let uri = request.uri().clone();

@@ -35,6 +35,8 @@ pub(super) fn of_connections(limits: &ServerLimits) -> ConnectionLimits {
 }
 
 impl<K: Knowledge> Site for Front<K> {
+    type Body = Full<Bytes>;
+
     async fn respond(&self, request: Request<Incoming>, peer: Peer) -> Response<Full<Bytes>> {
         if !self.rates.admit(peer.address.ip(), self.core.clock.now()) {
             count(&self.counters.rate_limited);

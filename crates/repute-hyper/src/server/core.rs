@@ -39,6 +39,8 @@ pub(super) struct Core {
 }
 
 impl Site for Core {
+    type Body = Full<Bytes>;
+
     async fn respond(&self, request: Request<Incoming>, peer: Peer) -> Response<Full<Bytes>> {
         count(&self.counters.requests);
         let response = match self.answer(request, peer).await {
