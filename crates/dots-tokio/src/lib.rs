@@ -14,6 +14,7 @@ mod link;
 pub mod security;
 pub mod server;
 mod tls;
+mod told;
 mod trust;
 
 pub use client::CallHomeClient;

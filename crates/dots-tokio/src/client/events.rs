@@ -20,7 +20,7 @@ pub enum Missed {
     Stopped,
 }
 
-/// What happens at a Call Home client, from when it was asked for.
+/// What happens at a Call Home client: [`CallHomeClient::events`](super::CallHomeClient::events).
 #[derive(Debug)]
 pub struct Events {
     all: broadcast::Receiver<CallHomeEvent>,

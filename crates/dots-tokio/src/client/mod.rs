@@ -226,7 +226,7 @@ impl CallHomeClient {
     /// # Errors
     /// As there; and when it refuses, or says nothing in time. In the latter case it goes on being asked.
     pub async fn mitigate_granted(&self, peer: &str, scope: Scope, wait: Duration) -> Result<u32, RequestError> {
-        let mut events = self.events();
+        let mut events = self.follow(peer);
         let asked = self.mitigate(peer, scope)?;
         let granted = async {
             loop {
@@ -303,14 +303,14 @@ impl CallHomeClient {
         Ok(self.inner.peers.get(peer)?.mitigations())
     }
 
-    /// Everything that happens from now on.
+    /// Everything that happens from now on; the first who asks hears everything since the start.
     pub fn events(&self) -> Events {
-        Events::new(self.inner.peers.events.subscribe(), None, self.inner.peers.stop.clone())
+        Events::new(self.inner.peers.events.listen(), None, self.inner.peers.stop.clone())
     }
 
     /// What happens with one peer: the notifications about its mitigations among it.
     pub fn follow(&self, peer: &str) -> Events {
-        Events::new(self.inner.peers.events.subscribe(), Some(peer.into()), self.inner.peers.stop.clone())
+        Events::new(self.inner.peers.events.from_now_on(), Some(peer.into()), self.inner.peers.stop.clone())
     }
 
     /// Closes the session of a peer. It will call again.

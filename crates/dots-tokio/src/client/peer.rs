@@ -10,7 +10,7 @@ use dots_callhome::body::{
     AttackStatus, Lifetime, List, PortRange, Prefix, RedirectedSignal, Scope, SignalConfig, Status,
 };
 use dots_callhome::{Client, ClientConfig, ClientEvent, ClientPolicy, Stats, Transport};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use watchfire_core::{Instant, Machine as _, Output, StreamMachine as _};
@@ -20,6 +20,7 @@ use crate::error::{RequestError, SecurityError};
 use crate::identity::Identity;
 use crate::limits::AdapterLimits;
 use crate::link::{Content, Link};
+use crate::told::Told;
 
 /// A policy for all peers.
 #[derive(Clone)]
@@ -144,7 +145,7 @@ pub struct MitigationInfo {
 pub(crate) struct Peers {
     pub(crate) clock: Clock,
     pub(crate) limits: AdapterLimits,
-    pub(crate) events: broadcast::Sender<CallHomeEvent>,
+    pub(crate) events: Arc<Told<CallHomeEvent>>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// Sessions there are.
@@ -167,7 +168,7 @@ impl Peers {
         Self {
             clock,
             limits,
-            events: broadcast::Sender::new(limits.events.clamp(16, 1 << 20)),
+            events: Arc::new(Told::new(limits.events)),
             stop,
             tasks: TaskTracker::new(),
             sessions: AtomicUsize::new(0),
@@ -222,7 +223,7 @@ impl Peers {
             gone: self.stop.child_token(),
             peers: Arc::downgrade(self),
             clock: self.clock,
-            events: self.events.clone(),
+            events: Arc::clone(&self.events),
         });
         map.insert(Arc::clone(&peer.name), Arc::clone(&peer));
         drop(map);
@@ -239,7 +240,7 @@ pub(crate) struct Peer {
     gone: CancellationToken,
     peers: Weak<Peers>,
     clock: Clock,
-    events: broadcast::Sender<CallHomeEvent>,
+    events: Arc<Told<CallHomeEvent>>,
 }
 
 impl fmt::Debug for Peer {
@@ -305,8 +306,7 @@ impl Peer {
     }
 
     fn tell(&self, event: CallHomeEvent) {
-        // Nobody needs to listen.
-        let _ = self.events.send(event);
+        self.events.tell(event);
     }
 
     pub(crate) fn moved(&self, link: u64, from: SocketAddr, to: SocketAddr) {

@@ -11,7 +11,7 @@ use dots_callhome::{
     AttemptId, Dialer, DialerEvent, Judgement, MitigationId, MitigationRequest, Refusal, Server, ServerEvent,
     ServerPolicy, SessionId, Transport,
 };
-use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use watchfire_core::{Instant, Machine as _, Output};
@@ -25,6 +25,7 @@ use crate::context::Security;
 use crate::error::SecurityError;
 use crate::identity::Identity;
 use crate::link::{Content, Link, StreamLink};
+use crate::told::Told;
 
 /// The policy, and what the back end says about room.
 pub(super) struct Guarded {
@@ -70,7 +71,7 @@ pub(super) struct Core {
     pub(super) stop: CancellationToken,
     /// The back end is not called any more.
     pub(super) ended: CancellationToken,
-    pub(super) events: broadcast::Sender<CallHomeServerEvent>,
+    pub(super) events: Told<CallHomeServerEvent>,
     security: Security,
     state: Mutex<State>,
     wake: Notify,
@@ -141,7 +142,7 @@ impl Core {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
-            events: broadcast::Sender::new(limits.events.clamp(16, 1 << 20)),
+            events: Told::new(limits.events),
             security,
             state: Mutex::new(State {
                 server,
@@ -160,8 +161,7 @@ impl Core {
     }
 
     pub(super) fn tell(&self, event: CallHomeServerEvent) {
-        // Nobody needs to listen.
-        let _ = self.events.send(event);
+        self.events.tell(event);
     }
 
     /// Begins to dial.

@@ -335,7 +335,7 @@ impl fmt::Debug for CallHomeServer {
     }
 }
 
-/// What happens at a Call Home server, from when it was asked for.
+/// What happens at a Call Home server: [`CallHomeServer::events`].
 #[derive(Debug)]
 pub struct ServerEvents {
     all: broadcast::Receiver<CallHomeServerEvent>,
@@ -398,10 +398,10 @@ impl CallHomeServer {
         })
     }
 
-    /// Everything that happens from now on.
+    /// Everything that happens from now on; the first who asks hears everything since the start.
     pub fn events(&self) -> ServerEvents {
         let core = &self.inner.core;
-        ServerEvents { all: core.events.subscribe(), ended: core.ended.clone() }
+        ServerEvents { all: core.events.listen(), ended: core.ended.clone() }
     }
 
     /// Answers [`CallHomeServerEvent::ConsentNeeded`].

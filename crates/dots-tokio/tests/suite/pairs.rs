@@ -1,12 +1,17 @@
 //! What the two say to each other when nothing is wrong.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dots_callhome::ClientEvent;
 use dots_callhome::body::{AttackStatus, Status};
+use dots_tokio::AdapterLimits;
 use dots_tokio::client::CallHomeEvent;
+use dots_tokio::server::CallHomeServerEvent;
 
-use crate::support::{Pair, SERVER, WAIT, attack, carriers, connected, eventually, until};
+use crate::support::{
+    CLIENT, Ca, Filters, Pair, SERVER, WAIT, attack, call, carriers, connected, eventually, listen, until,
+};
 
 #[tokio::test]
 async fn a_mitigation_is_asked_followed_judged_and_withdrawn() {
@@ -56,5 +61,31 @@ async fn after_a_reconnection_everything_goes_on_as_before() {
         assert_eq!(pair.filters.starts.load(Ordering::SeqCst), 1, "nothing was taken down meanwhile");
         assert_eq!(pair.filters.count(), 1);
         assert_eq!(pair.client.session_count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_for_events_first_hears_what_was_before() {
+    for carrier in carriers() {
+        let ca = Ca::new("Test CA");
+        let (client, address) = listen(carrier, ca.config(CLIENT), AdapterLimits::default()).await;
+        let filters = Arc::new(Filters::default());
+        let server = call(carrier, ca.config(SERVER), address, &filters);
+        eventually("session", || client.session_count() == 1 && server.upstreams()[0].session.is_some()).await;
+        client.mitigate_granted(SERVER, attack(), WAIT).await.unwrap();
+        // Only now does anybody listen at either side.
+        let mut events = client.events();
+        assert_eq!(connected(&mut events).await, SERVER);
+        let mut events = server.events();
+        let up = tokio::time::timeout(WAIT, events.next()).await.unwrap();
+        assert!(matches!(up, Ok(CallHomeServerEvent::Up { .. })), "{up:?}");
+        let next = tokio::time::timeout(WAIT, async {
+            loop {
+                if let CallHomeServerEvent::Mitigation { mid, status, .. } = events.next().await.unwrap() {
+                    return (mid, status);
+                }
+            }
+        });
+        assert_eq!(next.await.unwrap(), (1, Status::SuccessfullyMitigated), "{carrier:?}");
     }
 }

@@ -308,7 +308,7 @@ fn count(server: &CallHomeServer, registry: &Registry, health: &Health) {
     let (server, health) = (server.clone(), health.clone());
     registry.at_each_look(move |registry| {
         let upstreams = server.upstreams();
-        // The first may have come about before anybody listened to events.
+        // Some events may have been missed.
         for upstream in upstreams.iter().filter(|upstream| upstream.session.is_some()) {
             health.set(part(&upstream.name), Ok(()));
         }
