@@ -60,12 +60,11 @@ impl RelayUrl {
 
     /// The URL of the chunk of this name, which must be of the alphabet of base64url.
     pub fn of(&self, chid: &str) -> String {
-        let joint = if !self.0.contains('?') {
-            "?"
-        } else if self.0.ends_with(['?', '&']) {
-            ""
-        } else {
-            "&"
+        // A query may itself have question marks: only the first begins it.
+        let joint = match self.0.split_once('?') {
+            None => "?",
+            Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
+            Some(_) => "&",
         };
         format!("{}{joint}chid={chid}", self.0)
     }
@@ -116,6 +115,7 @@ mod tests {
             ("http://r", "http://r?chid=a"),
             ("HTTPS://r:8443/p", "HTTPS://r:8443/p?chid=a"),
             ("http://[::1]:1/?", "http://[::1]:1/?chid=a"),
+            ("http://r/??", "http://r/??&chid=a"),
             ("http://r/?x=y", "http://r/?x=y&chid=a"),
             ("http://r/?x=y&", "http://r/?x=y&chid=a"),
         ] {
