@@ -197,10 +197,11 @@ impl<'a> Reader<'a> {
             if duplicate {
                 return Err(self.error(BodyErrorKind::DuplicateKey(key)));
             }
-            if self.null() || member(self, key)? {
-                continue;
+            // What is not interpreted stays as it came, null or not.
+            let uninterpreted = matches!(key, 64..=32767 | 32800..) && !key::is_comprehension_required(wide);
+            if uninterpreted || !self.null() && !member(self, key)? {
+                self.unknown(wide, key, extra)?;
             }
-            self.unknown(wide, key, extra)?;
         }
         self.depth = self.depth.saturating_sub(1);
         Ok(())

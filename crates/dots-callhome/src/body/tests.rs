@@ -54,6 +54,14 @@ fn unknown_keys_are_equal_in_whatever_order_they_come() {
 }
 
 #[test]
+fn null_of_an_unknown_key_stays_whoever_says_it() {
+    let octets = unhex("a1181ea218a1f618c81828");
+    let [asked, said] = [Direction::Request, Direction::Response].map(|direction| Body::decode(&octets, direction));
+    assert_eq!(asked, said);
+    assert_eq!(said.unwrap().to_vec(), octets);
+}
+
+#[test]
 fn what_must_be_refused_is_refused_with_its_reason() {
     assert_eq!(
         read("a101a10281a306816f3139382e35312e3130302e372f33320e190e10187f00"),
