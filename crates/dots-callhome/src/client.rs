@@ -168,6 +168,8 @@ struct Row {
     expires: Option<Instant>,
     refresh: Option<Instant>,
     status: Option<Status>,
+    /// The server said that it mitigates while the withdrawal was under way: a request may have arrived behind it.
+    overtaken: bool,
 }
 
 impl Row {
@@ -370,7 +372,8 @@ impl<P: ClientPolicy> Client<P> {
             self.superseded.push_back(mid);
             self.end(mid);
         }
-        self.rows.insert(mid, Row { scope, state: State::Requesting, expires: None, refresh: None, status: None });
+        let state = State::Requesting;
+        self.rows.insert(mid, Row { scope, state, expires: None, refresh: None, status: None, overtaken: false });
         self.apply();
         self.send_put(now, mid, None);
         Ok(())
@@ -444,8 +447,8 @@ impl<P: ClientPolicy> Client<P> {
         let row = self.rows.get_mut(&mid).filter(|row| row.is_live()).ok_or(ApiMisuse::UnknownMitigation)?;
         (row.state, row.refresh) = (State::Withdrawing, None);
         if let Some(session) = &mut self.session {
-            session.endpoint.forget(Ask::Put { mid });
-            session.endpoint.forget(Ask::Efficacy { mid });
+            session.endpoint.recall(now, Ask::Put { mid });
+            session.endpoint.recall(now, Ask::Efficacy { mid });
         }
         self.send_delete(now, mid);
         Ok(())

@@ -49,6 +49,8 @@ pub(crate) enum Mode {
     Repeat,
     /// Non-confirmable, once.
     Once,
+    /// Never again: it was taken back, and may still arrive. Its answer says whether it did.
+    Late,
 }
 
 #[derive(Debug)]
@@ -248,7 +250,8 @@ impl Endpoint {
     pub(crate) fn request(&mut self, now: Instant, ask: Ask, mode: Mode, message: MessageBuf) -> bool {
         self.pending.retain(|pending| pending.ask != ask);
         if self.pending.len() >= self.limits.requests {
-            return false;
+            let Some(late) = self.pending.iter().position(|pending| pending.mode == Mode::Late) else { return false };
+            self.pending.remove(late);
         }
         let token = self.token();
         let pending = Pending {
@@ -291,6 +294,15 @@ impl Endpoint {
         self.pending.retain(|pending| pending.ask != ask);
     }
 
+    /// Takes a request back that may be on its way. A stream keeps the order: what follows arrives behind it.
+    pub(crate) fn recall(&mut self, now: Instant, ask: Ask) {
+        let stream = self.transport == Transport::Stream;
+        self.pending.retain(|pending| pending.ask != ask || !stream && pending.sent.is_some());
+        for pending in self.pending.iter_mut().filter(|pending| pending.ask == ask) {
+            (pending.mode, pending.due) = (Mode::Late, now + NON_LIFETIME);
+        }
+    }
+
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(Ask) -> bool) {
         self.pending.retain(|pending| keep(pending.ask));
     }
@@ -322,6 +334,7 @@ impl Endpoint {
                     && match pending.mode {
                         _ if self.transport == Transport::Stream => pending.sent.is_none(),
                         Mode::Con => pending.sent.is_some() || !con_on_the_way,
+                        Mode::Late => false,
                         Mode::Repeat | Mode::Once => {
                             slot <= now && (pending.mode == Mode::Repeat || pending.sent.is_none())
                         }
@@ -364,7 +377,7 @@ impl Endpoint {
                 }
                 Mode::Con => pending.wait.saturating_mul(2),
                 Mode::Repeat => gap.max(BLIND_GAP),
-                Mode::Once => params.interval().unwrap_or(Duration::from_secs(30)),
+                Mode::Once | Mode::Late => params.interval().unwrap_or(Duration::from_secs(30)),
             };
             pending.due = now + pending.wait;
             pending.message.encode_udp(kind, pending.mid, &mut octets);
@@ -390,7 +403,7 @@ impl Endpoint {
                     _ if stream => true,
                     Mode::Con => pending.acked || pending.attempts > most,
                     Mode::Repeat => false,
-                    Mode::Once => true,
+                    Mode::Once | Mode::Late => true,
                 };
             if over {
                 failed.push(pending.ask);

@@ -95,9 +95,8 @@ impl<P: ClientPolicy> Client<P> {
                 // The session is put back before requests are made.
                 return self.answered(now, session, answer);
             }
-            Input::Rejected(Some(Ask::Put { mid }), _) => {
-                self.rows.remove(&mid);
-                self.events.push_back(ClientEvent::Refused { mid, why: Refused::Reset });
+            Input::Rejected(Some(Ask::Put { mid }), _) if self.rows.get(&mid).is_none_or(Row::is_live) => {
+                self.refused(mid, Refused::Reset);
             }
             Input::Rejected(..) => {}
             Input::Goodbye { hold_off } => return Some(hold_off),
@@ -119,8 +118,13 @@ impl<P: ClientPolicy> Client<P> {
             Ask::Delete { mid } => {
                 if code.is_success() || code == Code::NOT_FOUND {
                     if let Some(row) = self.rows.get_mut(&mid) {
+                        if row.state == State::Withdrawing {
+                            self.events.push_back(ClientEvent::Withdrawn { mid });
+                        }
                         row.state = State::Terminating(now + Duration::from_secs(300));
-                        self.events.push_back(ClientEvent::Withdrawn { mid });
+                        if core::mem::take(&mut row.overtaken) {
+                            self.orphans.push(mid);
+                        }
                     }
                 } else {
                     let why = Refused::Code(code, text());
@@ -197,11 +201,15 @@ impl<P: ClientPolicy> Client<P> {
         });
         let conflict = first.as_ref().and_then(|scope| scope.conflict.as_deref().cloned());
         let Some(row) = self.rows.get_mut(&mid) else { return };
+        if !row.is_live() {
+            // Taken back, and answered late.
+            if answer.code.is_success() {
+                self.overtaken(mid);
+            }
+            return;
+        }
         match answer.code {
             code if code.is_success() => {
-                if !row.is_live() {
-                    return;
-                }
                 let granted = first.as_ref().and_then(|scope| scope.lifetime);
                 let lifetime = granted.or(row.scope.lifetime).unwrap_or(Lifetime::DEFAULT);
                 let renewed = row.state == State::Active;
@@ -281,13 +289,16 @@ impl<P: ClientPolicy> Client<P> {
         let Some(mid) = scope.mid else { return };
         let Some(row) = self.rows.get_mut(&mid) else {
             // The request that took its place may have been withdrawn before it was ever sent.
-            let in_force = scope.status.is_none_or(|status| status.code() < Status::ClientWithdrawn.code());
-            if in_force && self.superseded.contains(&mid) && !self.orphans.contains(&mid) {
+            if in_force(&scope) && self.superseded.contains(&mid) && !self.orphans.contains(&mid) {
                 self.orphans.push(mid);
             }
             return;
         };
         row.status = scope.status;
+        if !row.is_live() && in_force(&scope) {
+            self.overtaken(mid);
+        }
+        let Some(row) = self.rows.get_mut(&mid) else { return };
         let over = matches!(scope.status, Some(Status::Terminated | Status::Withdrawn));
         let conflict = scope.conflict.as_deref().cloned();
         if let (State::Active, Some(lifetime), false) = (row.state, scope.lifetime, over)
@@ -315,6 +326,16 @@ impl<P: ClientPolicy> Client<P> {
                 self.events.push_back(ClientEvent::Waiting { mid, seconds });
             }
             _ => self.end(mid),
+        }
+    }
+
+    /// The server mitigates what was withdrawn: a datagram with the request came behind the one with the withdrawal, or
+    /// it is not there yet. Withdraws once more as soon as it has been answered.
+    fn overtaken(&mut self, mid: u32) {
+        match self.rows.get_mut(&mid) {
+            Some(row) if row.state == State::Withdrawing => row.overtaken = true,
+            Some(_) if !self.orphans.contains(&mid) => self.orphans.push(mid),
+            _ => {}
         }
     }
 
@@ -352,7 +373,7 @@ impl<P: ClientPolicy> Client<P> {
         let Some(session) = &mut self.session else { return };
         let rows = &self.rows;
         session.endpoint.retain(|ask| match ask {
-            Ask::Put { mid } | Ask::Efficacy { mid } => rows.get(&mid).is_some_and(Row::is_live),
+            Ask::Put { mid } | Ask::Efficacy { mid } => rows.contains_key(&mid),
             _ => true,
         });
         for mid in core::mem::take(&mut self.orphans) {
@@ -368,4 +389,9 @@ impl<P: ClientPolicy> Client<P> {
             self.ask_status(now);
         }
     }
+}
+
+/// Whether the server mitigates, and has not heard that it need not.
+fn in_force(scope: &Scope) -> bool {
+    scope.status.is_none_or(|status| status.code() < Status::ClientWithdrawn.code())
 }

@@ -194,7 +194,9 @@ impl Endpoint {
             }
         }
         let Some(pending) = at.and_then(|at| self.pending.get_mut(at)) else { return Input::Nothing };
-        let Some(block) = block.filter(|block| message.code.is_success() && (block.more || block.number > 0)) else {
+        // Of what was taken back only the code counts: its blocks are not fetched.
+        let in_blocks = |block: &Block| message.code.is_success() && (block.more || block.number > 0);
+        let Some(block) = block.filter(|block| in_blocks(block) && pending.mode != Mode::Late) else {
             self.pending.retain(|pending| pending.message.token() != token);
             return whole(ask, false, false);
         };

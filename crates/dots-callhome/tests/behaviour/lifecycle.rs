@@ -36,6 +36,39 @@ fn a_mitigation_is_asked_granted_reported_and_withdrawn() {
     }
 }
 
+/// Once with notifications to tell that the request came after all, once with nothing but its late answer.
+#[test]
+fn a_request_that_arrives_behind_its_withdrawal_is_withdrawn_again() {
+    for observed in [true, false] {
+        let mut world = World::new(Transport::Datagram);
+        if observed {
+            let other = scope("2001:db8:c000::2/128", "2001:db8:123::2/128");
+            world.client.request_mitigation(world.now, other).unwrap();
+            world.run(25);
+        } else {
+            world.run(20);
+        }
+        world.to_server.delay = Duration::from_secs(20);
+        let mid = world.client.request_mitigation(world.now, attack()).unwrap();
+        world.drain();
+        world.to_server.delay = Duration::from_millis(20);
+        world.client.withdraw(world.now, mid).unwrap();
+        world.run(10);
+        assert!(world.client_events.iter().any(|(_, event)| *event == ClientEvent::Withdrawn { mid }));
+        assert!(world.server.mitigations().iter().all(|(_, row)| row.mid != mid), "the request is still on its way");
+        world.run(20);
+        let row = world.server.mitigations().iter().find(|(_, row)| row.mid == mid).map(|(_, row)| row.is_wanted());
+        assert_eq!(row, Some(false), "{observed}: it came, and is withdrawn");
+        world.run(400);
+        assert!(world.server.mitigations().iter().all(|(_, row)| row.mid != mid));
+        let said = |fits: fn(&ClientEvent, u32) -> bool| {
+            world.client_events.iter().filter(|(_, event)| fits(event, mid)).count()
+        };
+        assert_eq!(said(|event, of| *event == ClientEvent::Withdrawn { mid: of }), 1);
+        assert_eq!(said(|event, of| *event == ClientEvent::Ended { mid: of }), 1);
+    }
+}
+
 #[test]
 fn consent_is_awaited_at_status_one_and_told_by_status_two() {
     let policy = Policy { judgement: Some(Judgement::AskConsent), ..Policy::default() };
