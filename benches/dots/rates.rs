@@ -64,7 +64,7 @@ async fn serve(transport: Transport, folder: &Path, port: u16) -> Outcome<()> {
         .with_ca(&read("ca.pem".to_owned())?)?;
     let server = CallHomeServer::builder(Security::new(&config)?, AnySource, Nothing)
         // Nobody asks so often but a benchmark.
-        .with_machine(|config| config.requests_per_second = 10_000_000)
+        .with_machine(|machine| machine.with_requests_per_second(10_000_000))
         .call(Upstream::new(CLIENT, port).at([Ipv4Addr::LOCALHOST.into()]).over(transport))
         .start()?;
     let mut events = server.events();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
-use watchfire_core::{Backoff, Duration, Instant, Machine, Output};
+use watchfire_core::{Backoff, ConfigError, Duration, Instant, Machine, Output, config_builder};
 
 use crate::body::RedirectedSignal;
 use crate::endpoint::Transport;
@@ -41,8 +41,8 @@ pub struct DialerConfig {
 
 impl DialerConfig {
     /// The defaults for this peer.
-    pub fn new(name: impl Into<String>, port: u16) -> Self {
-        Self {
+    pub fn builder(name: impl Into<String>, port: u16) -> DialerConfigBuilder {
+        DialerConfigBuilder(Self {
             name: name.into(),
             port,
             transports: vec![Transport::Datagram, Transport::Stream],
@@ -55,7 +55,31 @@ impl DialerConfig {
             probe_udp_every: Duration::from_secs(24 * 3600),
             default_ttl: Duration::from_secs(3600),
             loop_guard: Duration::from_secs(300),
-        }
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless(!self.name.is_empty(), "name", "must say whom to connect to")?;
+        ConfigError::unless(self.port != 0, "port", "must not be 0")?;
+        ConfigError::unless(!self.transports.is_empty(), "transports", "must name one at least")?;
+        ConfigError::unless(!self.retry_min.is_zero(), "retry_min", "must not be zero")?;
+        ConfigError::unless(self.retry_min <= self.retry_max, "retry_min", "must not be longer than retry_max")
+    }
+}
+
+config_builder! {
+    /// What becomes a [`DialerConfig`].
+    pub struct DialerConfigBuilder for DialerConfig {
+        with_transports => transports: Vec<Transport>,
+        with_retry_min => retry_min: Duration,
+        with_retry_max => retry_max: Duration,
+        with_attempt_delay => attempt_delay: Duration,
+        with_attack_delay => attack_delay: Duration,
+        with_remember => remember: Duration,
+        with_attempt_timeout => attempt_timeout: Duration,
+        with_probe_udp_every => probe_udp_every: Duration,
+        with_default_ttl => default_ttl: Duration,
+        with_loop_guard => loop_guard: Duration,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Errors, sorted by who is to blame.
 
 use crate::request::InvalidRequest;
-use crate::wire::{DecodeError, InvalidSignal};
+use crate::wire::{DecodeError, DecodeErrorKind, InvalidSignal};
 
 /// Why a session is finished. Only streams end so: what is wrong with a datagram is counted and dropped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,9 +13,9 @@ pub enum Error {
     /// The peer's message is well-formed, but must not come now.
     #[error("peer misbehaved: {0}")]
     PeerMisbehaved(#[source] PeerMisbehaved),
-    /// More was queued than [`Limits::queued`](crate::Limits::queued).
-    #[error("limit exceeded: queued output")]
-    LimitExceeded,
+    /// One of our [`Limits`](crate::Limits) is reached.
+    #[error("limit exceeded: {0}")]
+    LimitExceeded(#[source] Limit),
     /// The driver called something that cannot be called now. It changed nothing.
     #[error("api misuse: {0}")]
     ApiMisuse(#[source] ApiMisuse),
@@ -31,6 +31,21 @@ pub enum PeerMisbehaved {
     /// A signal that cannot be taken.
     #[error("{0}")]
     Signal(#[source] InvalidSignal),
+}
+
+/// Which limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Limits::message`](crate::Limits::message).
+    #[error("octets of a message")]
+    Message,
+    /// Options of a message: 64.
+    #[error("options of a message")]
+    Options,
+    /// [`Limits::queued`](crate::Limits::queued).
+    #[error("queued output")]
+    Queued,
 }
 
 /// A call at the wrong time, or with the wrong value.
@@ -73,6 +88,22 @@ pub enum ApiMisuse {
     /// Nothing is set.
     #[error("a configuration must set something")]
     EmptyConfig,
+}
+
+/// Limits keep their own family, whoever noticed them.
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Self {
+        match error.kind {
+            DecodeErrorKind::Limit(limit) => Self::LimitExceeded(limit),
+            _ => Self::InvalidMessage(error),
+        }
+    }
+}
+
+impl From<PeerMisbehaved> for Error {
+    fn from(error: PeerMisbehaved) -> Self {
+        Self::PeerMisbehaved(error)
+    }
 }
 
 impl From<ApiMisuse> for Error {

@@ -1,5 +1,7 @@
 //! Everything that can grow, and how far.
 
+use watchfire_core::{ConfigError, setters};
+
 /// Each is enforced before memory is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -41,5 +43,28 @@ impl Default for Limits {
             cuids: 16,
             queued: 1024,
         }
+    }
+}
+
+setters! { Limits {
+    with_datagram => datagram: usize,
+    with_message => message: usize,
+    with_body => body: usize,
+    with_requests => requests: usize,
+    with_duplicates => duplicates: usize,
+    with_observers => observers: usize,
+    with_mitigations => mitigations: usize,
+    with_all_mitigations => all_mitigations: usize,
+    with_cuids => cuids: usize,
+    with_queued => queued: usize,
+} }
+
+impl Limits {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        // RFC 7252 section 4.6 and RFC 8323 section 5.3.1: what every node must take.
+        ConfigError::unless(self.datagram >= 256, "limits.datagram", "must be at least 256")?;
+        ConfigError::unless(self.message >= 1152, "limits.message", "must be at least 1152")?;
+        ConfigError::unless(self.requests > 0, "limits.requests", "must be at least 1")?;
+        ConfigError::unless(self.queued > 0, "limits.queued", "must be at least 1")
     }
 }

@@ -1,6 +1,6 @@
 //! What a session is kept by: heartbeats and repetitions. RFC 9132 section 4.5.
 
-use watchfire_core::Duration;
+use watchfire_core::{ConfigError, Duration};
 
 use crate::body::{ConfigSet, Decimal, Offered, SignalConfig};
 
@@ -118,6 +118,18 @@ impl Ranges {
         let (min, max) = self.heartbeat_interval;
         self.heartbeat_interval = (min.min(half), max.min(half));
         self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        fn fits<T: PartialOrd>(range: &(T, T), field: &'static str) -> Result<(), ConfigError> {
+            ConfigError::unless(range.0 <= range.1, field, "must not end below its begin")
+        }
+        fits(&self.heartbeat_interval, "heartbeat_interval")?;
+        fits(&self.missing_hb_allowed, "missing_hb_allowed")?;
+        fits(&self.max_retransmit, "max_retransmit")?;
+        fits(&self.ack_timeout, "ack_timeout")?;
+        fits(&self.ack_random_factor, "ack_random_factor")?;
+        fits(&self.probing_rate, "probing_rate")
     }
 
     /// `current` with these ranges around it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use watchfire_core::{Duration, Instant};
+use watchfire_core::{Duration, Instant, setters};
 
 use crate::body::{ConflictCause, ConflictInformation, ConflictScope, ConflictStatus, Lifetime, Scope, Status};
 use crate::limits::Limits;
@@ -52,6 +52,14 @@ impl Default for Rules {
         }
     }
 }
+
+setters! { Rules {
+    with_sources_too => sources_too: bool,
+    with_other_clients => other_clients: OtherClients,
+    with_terminating => terminating: Duration,
+    with_terminating_max => terminating_max: Duration,
+    with_epitaph => epitaph: Duration,
+} }
 
 /// What was dropped so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dots_callhome::body::{Scope, Status};
-use dots_callhome::{AnySource, ClientEvent, Counters, Transport};
-use dots_tokio::client::CallHomeEvent;
+use dots_callhome::{AnySource, ClientEvent, Counters, Rules, Transport};
+use dots_tokio::client::CallHomeClientEvent;
 use dots_tokio::server::{Mitigator, MitigatorError, Order, Report, ServerLimits, Upstream};
 use dots_tokio::{CallHomeClient, CallHomeServer, Security, SecurityConfig};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -62,9 +62,9 @@ async fn main() -> Outcome<()> {
     limits.report_every = Duration::from_millis(200);
     let server = CallHomeServer::builder(Security::new(&home)?, AnySource, Paper)
         .with_limits(limits)
-        .with_machine(|config| {
-            config.notify_every = Duration::from_secs(1);
-            config.rules.terminating = Duration::from_secs(1);
+        .with_machine(|machine| {
+            let rules = Rules::default().with_terminating(Duration::from_secs(1));
+            machine.with_rules(rules).with_notify_every(Duration::from_secs(1))
         })
         .call(Upstream::new("isp.example", address.port()).at([address.ip()]).over(Transport::Datagram))
         .start()?;
@@ -76,21 +76,21 @@ async fn main() -> Outcome<()> {
     let mid = client.mitigate("home.example", scope)?;
     loop {
         match events.next().await? {
-            CallHomeEvent::Connected { peer, address, .. } => println!("isp: {peer} calls from {address}"),
-            CallHomeEvent::Signal { event: ClientEvent::Granted { mid, lifetime, .. }, .. } => {
+            CallHomeClientEvent::Connected { peer, address, .. } => println!("isp: {peer} calls from {address}"),
+            CallHomeClientEvent::Signal { event: ClientEvent::Granted { mid, lifetime, .. }, .. } => {
                 println!("isp: {mid} is granted for {lifetime:?}");
             }
-            CallHomeEvent::Signal { event: ClientEvent::Status { scope }, .. } => {
+            CallHomeClientEvent::Signal { event: ClientEvent::Status { scope }, .. } => {
                 println!("isp: {:?}, {:?} octets dropped", scope.status, scope.bytes_dropped);
                 if scope.status == Some(Status::SuccessfullyMitigated) && scope.bytes_dropped.is_some() {
                     client.withdraw("home.example", mid)?;
                 }
             }
-            CallHomeEvent::Signal { event: ClientEvent::Ended { .. }, .. } => break,
+            CallHomeClientEvent::Signal { event: ClientEvent::Ended { .. }, .. } => break,
             _ => {}
         }
     }
-    server.shut_down(true).await;
-    client.shut_down().await;
+    server.shutdown(Duration::from_secs(5), true).await;
+    client.shutdown(Duration::from_secs(2)).await;
     Ok(())
 }

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dots_callhome::{AnySource, Transport};
-use dots_tokio::client::CallHomeEvent;
+use dots_tokio::client::{CallHomeClientEvent, ClientLimits};
 use dots_tokio::server::{Mitigator, MitigatorError, Order, Upstream};
-use dots_tokio::{AdapterLimits, CallHomeClient, CallHomeServer, Security, SecurityConfig};
+use dots_tokio::{CallHomeClient, CallHomeServer, Security, SecurityConfig};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -64,10 +64,10 @@ async fn call(count: usize, to: SocketAddr, transport: Transport) -> Outcome<()>
     let mut servers = Vec::new();
     for number in 0..count {
         let security = Security::new(&issue(key, ca, &format!("home-{number}.example"))?)?;
-        let upstream = Upstream::new(NAME, to.port()).at([to.ip()]).over(transport).with_dialer(|dialer| {
-            dialer.retry_min = Duration::from_secs(1);
-            dialer.retry_max = Duration::from_secs(5);
-        });
+        let upstream = Upstream::new(NAME, to.port())
+            .at([to.ip()])
+            .over(transport)
+            .with_dialer(|dialer| dialer.with_retry_min(Duration::from_secs(1)).with_retry_max(Duration::from_secs(5)));
         servers.push(CallHomeServer::builder(security, AnySource, Nothing).call(upstream).start()?);
         // As fast as they are let in.
         while servers.last().is_some_and(|last| last.upstreams().iter().any(|upstream| upstream.session.is_none())) {
@@ -88,7 +88,7 @@ async fn main() -> Outcome<()> {
     let key_of_ca = KeyPair::generate()?;
     let ca = ca_params().self_signed(&key_of_ca)?.pem();
     let security = Security::new(&issue(&key_of_ca.serialize_pem(), &ca, NAME)?)?;
-    let mut limits = AdapterLimits::default();
+    let mut limits = ClientLimits::default();
     (limits.sessions, limits.peers, limits.sessions_per_address) = (count + 1, count + 1, count + 1);
     let builder = CallHomeClient::builder(security, AnySource).with_limits(limits);
     let client = match transport {
@@ -134,7 +134,7 @@ async fn main() -> Outcome<()> {
     println!("{:.1} s of silence at most in any of them, looked at each second", longest.as_secs_f64());
     let mut lost = 0;
     while let Ok(Ok(event)) = tokio::time::timeout(Duration::from_millis(10), events.next()).await {
-        lost += usize::from(matches!(event, CallHomeEvent::Disconnected { .. }));
+        lost += usize::from(matches!(event, CallHomeClientEvent::Disconnected { .. }));
     }
     let heard =
         client.peers().iter().filter_map(|peer| peer.session.as_ref().map(|session| session.stats.received)).min();

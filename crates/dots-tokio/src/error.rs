@@ -32,6 +32,9 @@ pub enum ConfigError {
     /// The system gives no randomness.
     #[error("the system has no randomness: {0}")]
     NoRandomness(String),
+    /// The machine cannot be as it was set.
+    #[error("the setting {0}")]
+    Machine(#[from] dots_callhome::ConfigError),
     /// A name that is neither a DNS name nor an address.
     #[error("{0:?} is no name that a certificate could have")]
     BadName(String),

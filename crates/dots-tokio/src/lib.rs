@@ -23,7 +23,6 @@ pub use context::Security;
 pub use dots_callhome;
 pub use error::{AuthError, ConfigError, RequestError, SecurityError, StartError};
 pub use identity::{Identity, Proof};
-pub use limits::AdapterLimits;
 pub use server::CallHomeServer;
 
 /// A seed nobody can guess, for tokens, message numbers and back-off.

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Each is enforced before memory is taken or cryptography is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct AdapterLimits {
+pub struct ClientLimits {
     /// Sessions at a time. Default 20,000.
     pub sessions: usize,
     /// Sessions at a time from one address; many subscribers may share it behind a CGN. Default 1024.
@@ -32,11 +32,9 @@ pub struct AdapterLimits {
     /// After how long without any datagram a DTLS session is forgotten, when nothing is asked of its peer: a peer that
     /// is only cut off for a while is heard again. Default 2 hours.
     pub silence: Duration,
-    /// How long a goodbye may take when everything ends. Default 2 s.
-    pub drain: Duration,
 }
 
-impl Default for AdapterLimits {
+impl Default for ClientLimits {
     fn default() -> Self {
         Self {
             sessions: 20_000,
@@ -51,7 +49,6 @@ impl Default for AdapterLimits {
             move_candidates: 32,
             events: 4096,
             silence: Duration::from_secs(2 * 3600),
-            drain: Duration::from_secs(2),
         }
     }
 }

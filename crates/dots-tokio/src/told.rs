@@ -27,11 +27,11 @@ impl<T: Clone> Told<T> {
     /// Everything since the beginning for the first who asks, from now on for all others.
     pub(crate) fn listen(&self) -> broadcast::Receiver<T> {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        first.unwrap_or_else(|| self.from_now_on())
+        first.unwrap_or_else(|| self.subscribe())
     }
 
     /// Everything from now on, whoever asks.
-    pub(crate) fn from_now_on(&self) -> broadcast::Receiver<T> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<T> {
         self.to_all.subscribe()
     }
 }
@@ -46,7 +46,7 @@ mod tests {
     fn the_first_listener_hears_what_was_said_before_it_came() {
         let told = Told::new(16);
         told.tell(1);
-        let mut aside = told.from_now_on();
+        let mut aside = told.subscribe();
         let mut first = told.listen();
         let mut second = told.listen();
         told.tell(2);

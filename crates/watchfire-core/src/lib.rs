@@ -107,6 +107,12 @@
 //! # assert_eq!(wire.1, b"FIRE ON THE HILL\n");
 //! ```
 //!
+//! # Configurations
+//!
+//! A machine takes an `Arc` of its configuration. One is made by `builder(..)`, which takes what there is no default
+//! for, setters by value (`with_*`), and `build()`, which says by a [`ConfigError`] what cannot be. What grows is bounded
+//! by a `Limits` inside it. [`config_builder!`] and [`setters!`] write the setters.
+//!
 //! # Writing a machine
 //!
 //! Keep an [`OutputQueue`] and implement [`Machine`] plus the trait that says what it eats: [`StreamMachine`] for an
@@ -119,11 +125,13 @@
 extern crate alloc;
 
 mod backoff;
+mod config;
 mod machine;
 mod output;
 mod time;
 
 pub use backoff::Backoff;
+pub use config::ConfigError;
 pub use core::time::Duration;
 pub use machine::{DatagramMachine, Eof, ExchangeMachine, Machine, StreamMachine};
 pub use output::{Datagram, Output, OutputQueue};

@@ -1,6 +1,6 @@
 //! CoAP messages: read, written, read again; on streams also cut anywhere.
 
-use dots_callhome::resource;
+use dots_callhome::{Limit, resource};
 use dots_callhome::wire::{Block, DecodeErrorKind, Message, MessageBuf, Signal, tcp, udp};
 
 /// Reads `data` as a datagram.
@@ -51,7 +51,7 @@ pub fn tcp(data: &[u8]) {
             }
             Ok(None) => return assert!(rest.len() < max),
             Err(error) => {
-                assert!(error.offset <= rest.len() || error.kind == DecodeErrorKind::TooLong);
+                assert!(error.offset <= rest.len() || error.kind == DecodeErrorKind::Limit(Limit::Message));
                 return;
             }
         }

@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
     let transport = if script.byte() & 1 == 0 { Transport::Datagram } else { Transport::Stream };
     let now = Instant::ZERO;
     let mut pair = Pair {
-        client: Client::new(Arc::new(ClientConfig::new(CUID, "server")), AnySource, [1; 32], now),
+        client: Client::new(Arc::new(ClientConfig::builder(CUID, "server").build().unwrap()), AnySource, [1; 32], now),
         server: Server::new(Arc::new(ServerConfig::default()), AnySource, [2; 32], now),
         transport,
         now,

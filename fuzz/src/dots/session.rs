@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dots_callhome::body::{AttackStatus, Body, List, RedirectedSignal, Scope};
 use dots_callhome::wire::{Code, MessageBuf, OptionNumber, Token, udp};
 use dots_callhome::{
-    AnySource, Client, ClientConfig, Counters, Dialer, DialerConfig, DialerEvent, MitigationId, Server, ServerConfig,
+    AnySource, Client, ClientConfig, Counters, Dialer, DialerConfig, DialerEvent, Limits, MitigationId, Server, ServerConfig,
     ServerEvent, SessionId, SessionParams, Transport,
 };
 use watchfire_core::{Duration, Instant, Machine, Output, StreamMachine};
@@ -134,10 +134,8 @@ fn tokens(said: &[Vec<u8>]) -> Vec<Token> {
 }
 
 fn server(script: &mut Bytes<'_>, transport: Transport) -> Vec<Vec<u8>> {
-    let mut config = ServerConfig::default();
-    config.limits.mitigations = 8;
-    config.limits.observers = 4;
-    config.limits.queued = 64;
+    let limits = Limits::default().with_mitigations(8).with_observers(4).with_queued(64);
+    let config = ServerConfig::builder().with_limits(limits).build().unwrap();
     let (mut now, mut said, mut ids) = (Instant::ZERO, Vec::new(), Vec::<MitigationId>::new());
     let mut server = Server::new(Arc::new(config), AnySource, [7; 32], now);
     server.session_up(now, ID, "client", transport);
@@ -195,9 +193,8 @@ fn server(script: &mut Bytes<'_>, transport: Transport) -> Vec<Vec<u8>> {
 }
 
 fn client(script: &mut Bytes<'_>, transport: Transport) -> Vec<Vec<u8>> {
-    let mut config = ClientConfig::new("0", "server");
-    config.echo_heartbeats = true;
-    config.limits.mitigations = 8;
+    let limits = Limits::default().with_mitigations(8);
+    let config = ClientConfig::builder("0", "server").with_echo_heartbeats(true).with_limits(limits).build().unwrap();
     let (mut now, mut said) = (Instant::ZERO, Vec::<Vec<u8>>::new());
     let mut client = Client::new(Arc::new(config), AnySource, [7; 32], now);
     client.session_up(now, transport);
@@ -243,7 +240,7 @@ fn client(script: &mut Bytes<'_>, transport: Transport) -> Vec<Vec<u8>> {
 
 fn dialer(script: &mut Bytes<'_>) -> Vec<Vec<u8>> {
     let (mut now, mut said, mut attempts) = (Instant::ZERO, Vec::new(), Vec::new());
-    let mut dialer = Dialer::new(DialerConfig::new("peer", 4647), [7; 32], now);
+    let mut dialer = Dialer::new(DialerConfig::builder("peer", 4647).build().unwrap(), [7; 32], now);
     while !script.is_empty() {
         let chosen = attempts.get(usize::from(script.byte()) % attempts.len().max(1)).copied();
         match script.byte() % 8 {

@@ -97,7 +97,7 @@ impl Endpoint {
             Ok(None) => return Ok(None),
             Err(error) => {
                 self.put_stream(&MessageBuf::new(Code::ABORT, Token::default()));
-                return Err(Error::InvalidMessage(error));
+                return Err(error.into());
             }
         };
         self.stats.received = self.stats.received.saturating_add(1);
@@ -116,7 +116,7 @@ impl Endpoint {
             Input::Nothing
         };
         if self.overflow {
-            return Err(Error::LimitExceeded);
+            return Err(Error::LimitExceeded(Limit::Queued));
         }
         Ok(Some((input, used)))
     }

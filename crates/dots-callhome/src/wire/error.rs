@@ -1,5 +1,7 @@
 //! Why octets are no CoAP message.
 
+use crate::error::Limit;
+
 /// Where and why reading failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at octet {offset}")]
@@ -30,18 +32,15 @@ pub enum DecodeErrorKind {
     /// Option numbers run beyond 65535.
     #[error("an option number beyond 65535")]
     OptionNumber,
-    /// More options than the limit.
-    #[error("more than {} options", super::option::MAX_OPTIONS)]
-    Options,
     /// A payload marker with nothing behind it.
     #[error("a payload marker without a payload")]
     EmptyPayload,
     /// An empty message that is not empty (RFC 7252 section 4.1).
     #[error("an empty message with content")]
     NotEmpty,
-    /// Longer than we said we take.
-    #[error("the message is longer than the limit")]
-    TooLong,
+    /// Beyond a limit.
+    #[error("limit exceeded: {0}")]
+    Limit(#[source] Limit),
 }
 
 impl DecodeErrorKind {

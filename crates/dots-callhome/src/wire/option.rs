@@ -200,7 +200,7 @@ pub(super) fn split(octets: &[u8], start: usize) -> Result<(Options<'_>, &[u8]),
             return Err(fail(DecodeErrorKind::Truncated));
         }
         if count > MAX_OPTIONS {
-            return Err(fail(DecodeErrorKind::Options));
+            return Err(fail(DecodeErrorKind::Limit(crate::Limit::Options)));
         }
         at = at.saturating_add(used);
     }

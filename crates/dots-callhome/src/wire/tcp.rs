@@ -25,11 +25,11 @@ pub fn decode(octets: &[u8], max: usize) -> Result<Option<(Message<'_>, usize)>,
     };
     let Some((extension, rest)) = rest.split_at_checked(extended) else { return Ok(None) };
     let len = option::read_uint(extension).unwrap_or_default().saturating_add(base);
-    let len = usize::try_from(len).map_err(|_| DecodeErrorKind::TooLong.at(1))?;
+    let len = usize::try_from(len).map_err(|_| DecodeErrorKind::Limit(crate::Limit::Message).at(1))?;
     let head = extended.saturating_add(2).saturating_add(token_len);
     let whole = head.saturating_add(len);
     if whole > max {
-        return Err(DecodeErrorKind::TooLong.at(1));
+        return Err(DecodeErrorKind::Limit(crate::Limit::Message).at(1));
     }
     let Some((&code, rest)) = rest.split_first() else { return Ok(None) };
     let Some((token, rest)) = rest.split_at_checked(token_len) else { return Ok(None) };
@@ -89,13 +89,16 @@ mod tests {
             let (read, used) = decode(&out, 100_000).unwrap().unwrap();
             assert_eq!((read, used), (message.as_message(), out.len()));
             assert_eq!(decode(&out[..out.len() - 1], 100_000).unwrap(), None);
-            assert_eq!(decode(&out, out.len() - 1).unwrap_err().kind, DecodeErrorKind::TooLong);
+            assert_eq!(decode(&out, out.len() - 1).unwrap_err().kind, DecodeErrorKind::Limit(crate::Limit::Message));
         }
     }
 
     #[test]
     fn a_length_beyond_the_limit_is_refused_before_it_arrives() {
-        assert_eq!(decode(&[0xf0, 0xff, 0xff, 0xff, 0xff], 8192).unwrap_err().kind, DecodeErrorKind::TooLong);
+        assert_eq!(
+            decode(&[0xf0, 0xff, 0xff, 0xff, 0xff], 8192).unwrap_err().kind,
+            DecodeErrorKind::Limit(crate::Limit::Message)
+        );
         assert_eq!(decode(&[0xf0, 0xff, 0xff, 0xff], 8192).unwrap(), None);
         assert_eq!(decode(&[0x09, 0x01], 8192).unwrap_err().kind, DecodeErrorKind::TokenLength);
     }

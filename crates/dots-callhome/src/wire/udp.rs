@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(kind_of(&[0x40, 1, 0, 0, 0xe0, 0xff, 0xff]), DecodeErrorKind::OptionNumber);
         let mut many = vec![0x40, 1, 0, 0];
         many.extend([0x10; 65]);
-        assert_eq!(kind_of(&many), DecodeErrorKind::Options);
+        assert_eq!(kind_of(&many), DecodeErrorKind::Limit(crate::Limit::Options));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dots_callhome::body::{Body, ConflictCause, Direction, List, Scope};
 use dots_callhome::wire::{Code, MessageBuf, OptionNumber, Token, udp};
-use dots_callhome::{Profile, Server, ServerConfig, ServerEvent, SessionId, Transport};
+use dots_callhome::{Limits, Profile, Server, ServerConfig, ServerEvent, SessionId, Transport};
 use watchfire_core::{Instant, Machine, Output};
 
 use crate::support::{Policy, attack, scope};
@@ -250,16 +250,13 @@ fn the_filter_of_a_report_chooses_its_members() {
 
 #[test]
 fn a_flood_of_requests_is_slowed_down() {
-    let mut config = ServerConfig::default();
-    config.requests_per_second = 1;
-    let mut probe = Probe::new(config);
+    let mut probe = Probe::new(ServerConfig::builder().with_requests_per_second(1).build().unwrap());
     let codes: Vec<Code> =
         (0..15).map(|n| probe.code(1, &put("a", n, scope(&format!("198.51.{n}.7/32"), "192.0.2.1/32")))).collect();
     assert_eq!(codes.iter().filter(|code| **code == Code::CREATED).count(), 10);
     assert_eq!(codes.last(), Some(&Code::SERVICE_UNAVAILABLE));
-    let mut config = ServerConfig::default();
-    config.limits.cuids = 3;
-    let mut probe = Probe::new(config);
+    let limits = Limits::default().with_cuids(3);
+    let mut probe = Probe::new(ServerConfig::builder().with_limits(limits).build().unwrap());
     let codes: Vec<Code> = (0..5)
         .map(|n| probe.code(1, &put(&format!("c{n}"), 1, scope(&format!("198.51.{n}.7/32"), "192.0.2.1/32"))))
         .collect();
@@ -298,9 +295,7 @@ fn redirections_need_the_profile_a_name_and_a_rising_number() {
     let base = Body::from(dots_callhome::body::RedirectedSignal::to_server("alt.example", List::new()));
     assert_eq!(probe.code(1, &message(Code::PUT, &["redirect"], Some(base))), Code::BAD_REQUEST);
     for profile in [Profile::Draft04, Profile::Base] {
-        let mut config = ServerConfig::default();
-        config.profile = profile;
-        let mut probe = Probe::new(config);
+        let mut probe = Probe::new(ServerConfig::builder().with_profile(profile).build().unwrap());
         assert_eq!(probe.code(1, &message(Code::PUT, &["redirect"], Some(to("alt.example")))), Code::NOT_FOUND);
     }
 }

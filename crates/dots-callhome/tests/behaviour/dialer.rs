@@ -17,7 +17,8 @@ struct Net {
 
 impl Net {
     fn new(works: fn(Transport, IpAddr) -> bool) -> Self {
-        let dialer = Dialer::new(DialerConfig::new("client.example", 4647), [1; 32], Instant::ZERO);
+        let dialer =
+            Dialer::new(DialerConfig::builder("client.example", 4647).build().unwrap(), [1; 32], Instant::ZERO);
         let mut net =
             Self { dialer, now: Instant::ZERO, log: Vec::new(), works, fails_after: None, pending: Vec::new() };
         net.dialer.start(net.now);

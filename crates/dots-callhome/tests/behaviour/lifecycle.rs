@@ -195,7 +195,8 @@ fn asking_again_while_it_terminates_extends_it_and_the_next_period_is_longer() {
         );
         assert_eq!(again, None, "an extension, not a new one");
         assert_eq!(world.server.mitigations().get(id).unwrap().status, Status::SuccessfullyMitigated);
-        let mut client = dots_callhome::ClientConfig::new("dz6pHjaADkaFTbjr0JGBpw", "server.example");
+        let mut client =
+            dots_callhome::ClientConfig::builder("dz6pHjaADkaFTbjr0JGBpw", "server.example").build().unwrap();
         client.echo_heartbeats = true;
         world.client = dots_callhome::Client::new(
             std::sync::Arc::new(client),

@@ -9,7 +9,7 @@ use dots_callhome::body::{
 use dots_callhome::wire::{Code, Csm, MessageBuf, OptionNumber, Token, tcp, udp};
 use dots_callhome::{
     AnySource, ApiMisuse, Client, ClientConfig, ClientEvent, ClientPolicy, Error, MitigationRequest, OtherClients,
-    PeerMisbehaved, Profile, Refusal, Server, ServerConfig, ServerEvent, ServerPolicy, SessionId, SessionParams,
+    PeerMisbehaved, Profile, Refusal, Rules, Server, ServerConfig, ServerEvent, ServerPolicy, SessionId, SessionParams,
     Transport,
 };
 use watchfire_core::{Duration, Instant, Machine, Output, StreamMachine};
@@ -104,8 +104,7 @@ fn a_request_beyond_a_datagram_is_not_sent() {
 #[test]
 fn a_client_may_answer_a_heartbeat_by_its_own() {
     let mut world = World::new(Transport::Datagram);
-    let mut config = ClientConfig::new("c", "server.example");
-    config.echo_heartbeats = true;
+    let config = ClientConfig::builder("c", "server.example").with_echo_heartbeats(true).build().unwrap();
     world.client = Client::new(Arc::new(config), AnySource, [1; 32], world.now);
     world.connect();
     world.run(300);
@@ -139,7 +138,7 @@ impl ClientPolicy for Cgn {
 
 #[test]
 fn a_client_sends_internal_sources_of_the_domain_and_no_others() {
-    let config = ClientConfig::new("c", "server.example");
+    let config = ClientConfig::builder("c", "server.example").build().unwrap();
     let mut client = Client::new(Arc::new(config), Cgn, [1; 32], Instant::ZERO);
     client.request_mitigation(Instant::ZERO, scope("198.51.100.7/32", "203.0.113.1/32")).unwrap();
     let (_, sent, _) = client.mitigations().next().unwrap();
@@ -193,8 +192,8 @@ fn two_clients_with_one_target_are_told_of_each_other() {
         (OtherClients::Inactive, Code::CREATED, ConflictStatus::RequestInactiveOtherActive),
         (OtherClients::Reject, Code::CONFLICT, ConflictStatus::RequestInactiveOtherActive),
     ] {
-        let mut config = ServerConfig::default();
-        config.rules.other_clients = rule;
+        let rules = Rules::default().with_other_clients(rule);
+        let config = ServerConfig::builder().with_rules(rules).build().unwrap();
         let mut world = World::with(Transport::Datagram, config, Policy::default(), 1);
         let request = MitigationRequest::check(attack(), Profile::Rfc9066, false).unwrap();
         let first = world.server.restore(world.now, ("other", "other", 1), request, Lifetime::Seconds(1800)).unwrap();
@@ -359,7 +358,7 @@ fn a_configuration_must_set_something() {
 
 #[test]
 fn a_redirect_in_503_is_discarded() {
-    let config = ClientConfig::new("c", "server.example");
+    let config = ClientConfig::builder("c", "server.example").build().unwrap();
     let mut client = Client::new(Arc::new(config), AnySource, [1; 32], Instant::ZERO);
     client.session_up(Instant::ZERO, Transport::Datagram);
     client.request_mitigation(Instant::ZERO, attack()).unwrap();

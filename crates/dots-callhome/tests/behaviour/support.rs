@@ -104,7 +104,7 @@ impl World {
 
     pub fn with(transport: Transport, config: ServerConfig, policy: Policy, seed: u64) -> Self {
         let now = Instant::ZERO;
-        let client = ClientConfig::new("dz6pHjaADkaFTbjr0JGBpw", "server.example");
+        let client = ClientConfig::builder("dz6pHjaADkaFTbjr0JGBpw", "server.example").build().unwrap();
         let seeds = |n: u8| core::array::from_fn(|at| n.wrapping_mul(31).wrapping_add(at as u8) ^ seed as u8);
         let mut world = Self {
             now,

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use super::peer::CallHomeEvent;
+use super::peer::CallHomeClientEvent;
 
 /// Why there is no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,14 +22,18 @@ pub enum Missed {
 
 /// What happens at a Call Home client: [`CallHomeClient::events`](super::CallHomeClient::events).
 #[derive(Debug)]
-pub struct Events {
-    all: broadcast::Receiver<CallHomeEvent>,
+pub struct ClientEvents {
+    all: broadcast::Receiver<CallHomeClientEvent>,
     of: Option<Arc<str>>,
     stop: CancellationToken,
 }
 
-impl Events {
-    pub(super) fn new(all: broadcast::Receiver<CallHomeEvent>, of: Option<Arc<str>>, stop: CancellationToken) -> Self {
+impl ClientEvents {
+    pub(super) fn new(
+        all: broadcast::Receiver<CallHomeClientEvent>,
+        of: Option<Arc<str>>,
+        stop: CancellationToken,
+    ) -> Self {
         Self { all, of, stop }
     }
 
@@ -37,7 +41,7 @@ impl Events {
     ///
     /// # Errors
     /// When some were missed, or everything has stopped and all that was said before has been fetched.
-    pub async fn next(&mut self) -> Result<CallHomeEvent, Missed> {
+    pub async fn next(&mut self) -> Result<CallHomeClientEvent, Missed> {
         loop {
             let event = tokio::select! {
                 biased;

@@ -12,26 +12,26 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dots_callhome::body::{AttackStatus, Lifetime, RedirectedSignal, Scope, SignalConfig};
-use dots_callhome::{ClientConfig, ClientEvent, ClientPolicy, Transport};
+use dots_callhome::{ClientConfig, ClientConfigBuilder, ClientEvent, ClientPolicy, Transport};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
-pub use events::{Events, Missed};
-pub use peer::{CallHomeEvent, MitigationInfo, PeerInfo, SessionInfo};
+pub use crate::limits::ClientLimits;
+pub use events::{ClientEvents, Missed};
+pub use peer::{CallHomeClientEvent, MitigationInfo, PeerInfo, SessionInfo};
 pub use udp::SocketStats;
 
 use crate::clock::Clock;
 use crate::context::Security;
-use crate::error::{RequestError, StartError};
-use crate::limits::AdapterLimits;
+use crate::error::{ConfigError, RequestError, StartError};
 use peer::{Peers, SharedPolicy};
 
 /// What a Call Home client is made of.
 pub struct CallHomeClientBuilder {
     security: Security,
     policy: Arc<dyn ClientPolicy + Send + Sync>,
-    config: ClientConfig,
-    limits: AdapterLimits,
+    machine: ClientConfigBuilder,
+    limits: ClientLimits,
     streams: Vec<TcpListener>,
     datagrams: Vec<UdpSocket>,
     workers: usize,
@@ -64,14 +64,14 @@ impl CallHomeClientBuilder {
     /// How the machines behave: profile, cuid, limits, heartbeats. `server` is set for each peer. The cuid that is set
     /// from the start is that of our own key.
     #[must_use]
-    pub fn with_machine(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
-        change(&mut self.config);
+    pub fn with_machine(mut self, change: impl FnOnce(ClientConfigBuilder) -> ClientConfigBuilder) -> Self {
+        self.machine = change(self.machine);
         self
     }
 
     /// How far things may grow.
     #[must_use]
-    pub fn with_limits(mut self, limits: AdapterLimits) -> Self {
+    pub fn with_limits(mut self, limits: ClientLimits) -> Self {
         self.limits = limits;
         self
     }
@@ -86,7 +86,7 @@ impl CallHomeClientBuilder {
     /// Begins, on the tokio runtime that calls.
     ///
     /// # Errors
-    /// When there is nothing to listen on, or the credentials are not for it.
+    /// When there is nothing to listen on, the credentials are not for it, or the machine cannot be as it was set.
     pub fn start(self) -> Result<CallHomeClient, StartError> {
         if self.streams.is_empty() && self.datagrams.is_empty() {
             return Err(StartError::Nothing);
@@ -95,9 +95,9 @@ impl CallHomeClientBuilder {
         if let Some((transport, _)) = used.into_iter().find(|(t, count)| *count > 0 && !self.security.supports(*t)) {
             return Err(StartError::Transport(transport));
         }
+        let machine = self.machine.build().map_err(ConfigError::from)?;
         let stop = CancellationToken::new();
-        let peers =
-            Arc::new(Peers::new(Clock::start(), self.limits, self.config, SharedPolicy(self.policy), stop.clone()));
+        let peers = Arc::new(Peers::new(Clock::start(), self.limits, machine, SharedPolicy(self.policy), stop.clone()));
         let tls: Result<Vec<_>, _> = self.streams.iter().map(TcpListener::local_addr).collect();
         let tls = tls?;
         let mut endpoints = Vec::new();
@@ -149,12 +149,12 @@ impl fmt::Debug for CallHomeClient {
 impl CallHomeClient {
     /// Begins with these credentials and this policy, such as [`AnySource`](dots_callhome::AnySource).
     pub fn builder(security: Security, policy: impl ClientPolicy + Send + Sync + 'static) -> CallHomeClientBuilder {
-        let config = ClientConfig::new(security.cuid(), "");
+        let machine = ClientConfig::builder(security.cuid(), "");
         CallHomeClientBuilder {
             security,
             policy: Arc::new(policy),
-            config,
-            limits: AdapterLimits::default(),
+            machine,
+            limits: ClientLimits::default(),
             streams: Vec::new(),
             datagrams: Vec::new(),
             workers: 2,
@@ -231,7 +231,7 @@ impl CallHomeClient {
         let granted = async {
             loop {
                 match events.next().await {
-                    Ok(CallHomeEvent::Signal { peer: of, event }) if *of == *peer => match event {
+                    Ok(CallHomeClientEvent::Signal { peer: of, event }) if *of == *peer => match event {
                         ClientEvent::Granted { mid, .. } if mid == asked => return Ok(mid),
                         ClientEvent::Refused { mid, why } if mid == asked => {
                             return Err(RequestError::Refused(format!("{why:?}")));
@@ -304,13 +304,13 @@ impl CallHomeClient {
     }
 
     /// Everything that happens from now on; the first who asks hears everything since the start.
-    pub fn events(&self) -> Events {
-        Events::new(self.inner.peers.events.listen(), None, self.inner.peers.stop.clone())
+    pub fn events(&self) -> ClientEvents {
+        ClientEvents::new(self.inner.peers.events.listen(), None, self.inner.peers.stop.clone())
     }
 
     /// What happens with one peer: the notifications about its mitigations among it.
-    pub fn follow(&self, peer: &str) -> Events {
-        Events::new(self.inner.peers.events.from_now_on(), Some(peer.into()), self.inner.peers.stop.clone())
+    pub fn follow(&self, peer: &str) -> ClientEvents {
+        ClientEvents::new(self.inner.peers.events.subscribe(), Some(peer.into()), self.inner.peers.stop.clone())
     }
 
     /// Closes the session of a peer. It will call again.
@@ -322,13 +322,13 @@ impl CallHomeClient {
         Ok(())
     }
 
-    /// Stops: says goodbye to all peers, and waits for it, though not for long. Mitigations stay at the peers until
-    /// their lifetime ends, unless they are withdrawn before.
-    pub async fn shut_down(&self) {
+    /// Stops: says goodbye to all peers, and waits for it, at most for `grace`; two seconds are enough. Mitigations stay
+    /// at the peers until their lifetime ends, unless they are withdrawn before.
+    pub async fn shutdown(&self, grace: Duration) {
         let peers = &self.inner.peers;
         peers.all().iter().for_each(|peer| peer.disconnect());
         peers.tasks.close();
         peers.stop.cancel();
-        let _ = tokio::time::timeout(peers.limits.drain, peers.tasks.wait()).await;
+        let _ = tokio::time::timeout(grace, peers.tasks.wait()).await;
     }
 }

@@ -18,7 +18,7 @@ use watchfire_core::{Instant, Machine as _, Output, StreamMachine as _};
 use crate::clock::{Clock, sleep_until};
 use crate::error::{RequestError, SecurityError};
 use crate::identity::Identity;
-use crate::limits::AdapterLimits;
+use crate::limits::ClientLimits;
 use crate::link::{Content, Link};
 use crate::told::Told;
 
@@ -48,7 +48,7 @@ impl ClientPolicy for SharedPolicy {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant, reason = "most events are of the large kind")]
-pub enum CallHomeEvent {
+pub enum CallHomeClientEvent {
     /// A server has called, and is who it says.
     Connected {
         /// Which.
@@ -85,7 +85,7 @@ pub enum CallHomeEvent {
     },
 }
 
-impl CallHomeEvent {
+impl CallHomeClientEvent {
     /// Whom it is about.
     pub fn peer(&self) -> &Arc<str> {
         match self {
@@ -144,8 +144,8 @@ pub struct MitigationInfo {
 /// All peers, and what they share.
 pub(crate) struct Peers {
     pub(crate) clock: Clock,
-    pub(crate) limits: AdapterLimits,
-    pub(crate) events: Arc<Told<CallHomeEvent>>,
+    pub(crate) limits: ClientLimits,
+    pub(crate) events: Arc<Told<CallHomeClientEvent>>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// Sessions there are.
@@ -160,7 +160,7 @@ pub(crate) struct Peers {
 impl Peers {
     pub(crate) fn new(
         clock: Clock,
-        limits: AdapterLimits,
+        limits: ClientLimits,
         template: ClientConfig,
         policy: SharedPolicy,
         stop: CancellationToken,
@@ -240,7 +240,7 @@ pub(crate) struct Peer {
     gone: CancellationToken,
     peers: Weak<Peers>,
     clock: Clock,
-    events: Arc<Told<CallHomeEvent>>,
+    events: Arc<Told<CallHomeClientEvent>>,
 }
 
 impl fmt::Debug for Peer {
@@ -293,7 +293,7 @@ impl Peer {
             Some(old) => old.close(),
             None => self.count(|sessions| sessions.fetch_add(1, Ordering::Relaxed)),
         }
-        self.tell(CallHomeEvent::Connected { peer: Arc::clone(&self.name), address, transport, resumed });
+        self.tell(CallHomeClientEvent::Connected { peer: Arc::clone(&self.name), address, transport, resumed });
         state.client.session_up(self.clock.now(), transport);
         self.settle(&mut state);
         old
@@ -305,13 +305,13 @@ impl Peer {
         }
     }
 
-    fn tell(&self, event: CallHomeEvent) {
+    fn tell(&self, event: CallHomeClientEvent) {
         self.events.tell(event);
     }
 
     pub(crate) fn moved(&self, link: u64, from: SocketAddr, to: SocketAddr) {
         if self.state().session.as_ref().is_some_and(|session| session.link.id() == link) {
-            self.tell(CallHomeEvent::Moved { peer: Arc::clone(&self.name), from, to });
+            self.tell(CallHomeClientEvent::Moved { peer: Arc::clone(&self.name), from, to });
         }
     }
 
@@ -320,7 +320,7 @@ impl Peer {
             session.link.close();
             self.count(|sessions| sessions.fetch_sub(1, Ordering::Relaxed));
             state.client.session_down(self.clock.now());
-            self.tell(CallHomeEvent::Disconnected { peer: Arc::clone(&self.name), why });
+            self.tell(CallHomeClientEvent::Disconnected { peer: Arc::clone(&self.name), why });
         }
     }
 
@@ -352,13 +352,16 @@ impl Peer {
                             state.reports.remove(mid);
                         }
                         ClientEvent::SessionEnded { .. } => {
-                            self.tell(CallHomeEvent::Signal { peer: Arc::clone(&self.name), event: event.clone() });
+                            self.tell(CallHomeClientEvent::Signal {
+                                peer: Arc::clone(&self.name),
+                                event: event.clone(),
+                            });
                             self.end(state, None);
                             continue;
                         }
                         _ => {}
                     }
-                    self.tell(CallHomeEvent::Signal { peer: Arc::clone(&self.name), event });
+                    self.tell(CallHomeClientEvent::Signal { peer: Arc::clone(&self.name), event });
                 }
                 Output::Timeout(due) => break due,
             }

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use dots_callhome::body::{Lifetime, RedirectedSignal, Scope, Status};
 use dots_callhome::{
-    Dialer, DialerConfig, MitigationId, MitigationRequest, NotFollowed, Server, ServerConfig, ServerPolicy, Transport,
+    Dialer, DialerConfig, DialerConfigBuilder, MitigationId, MitigationRequest, NotFollowed, Server, ServerConfig,
+    ServerConfigBuilder, ServerPolicy, Transport,
 };
 use rustls_pki_types::ServerName;
 use tokio::sync::broadcast;
@@ -48,8 +49,6 @@ pub struct ServerLimits {
     pub hold_off: Duration,
     /// Events kept for a subscriber that does not fetch them. Default 4096.
     pub events: usize,
-    /// How long the end may take. Default 5 s.
-    pub drain: Duration,
 }
 
 impl Default for ServerLimits {
@@ -63,7 +62,6 @@ impl Default for ServerLimits {
             report_every: Duration::from_secs(10),
             hold_off: Duration::from_secs(300),
             events: 4096,
-            drain: Duration::from_secs(5),
         }
     }
 }
@@ -166,7 +164,7 @@ pub enum CallHomeServerEvent {
 /// A Call Home client to keep a session with.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    config: DialerConfig,
+    dialer: DialerConfigBuilder,
     place: Place,
 }
 
@@ -183,7 +181,7 @@ pub(crate) enum Place {
 impl Upstream {
     /// By the name that it must prove, and that is looked up; at this port over both transports.
     pub fn new(name: impl Into<String>, port: u16) -> Self {
-        Self { config: DialerConfig::new(name, port), place: Place::Name }
+        Self { dialer: DialerConfig::builder(name, port), place: Place::Name }
     }
 
     /// At these addresses, without a look-up. A redirection elsewhere is looked up all the same.
@@ -203,14 +201,14 @@ impl Upstream {
     /// Over this transport alone.
     #[must_use]
     pub fn over(mut self, transport: Transport) -> Self {
-        self.config.transports = vec![transport];
+        self.dialer = self.dialer.with_transports(vec![transport]);
         self
     }
 
     /// How the dialer behaves: waits, delays, what is remembered.
     #[must_use]
-    pub fn with_dialer(mut self, change: impl FnOnce(&mut DialerConfig)) -> Self {
-        change(&mut self.config);
+    pub fn with_dialer(mut self, change: impl FnOnce(DialerConfigBuilder) -> DialerConfigBuilder) -> Self {
+        self.dialer = change(self.dialer);
         self
     }
 }
@@ -240,7 +238,7 @@ pub struct CallHomeServerBuilder {
     security: Security,
     policy: Box<dyn ServerPolicy + Send>,
     mitigator: Arc<dyn Mitigator>,
-    config: ServerConfig,
+    machine: ServerConfigBuilder,
     limits: ServerLimits,
     upstreams: Vec<Upstream>,
 }
@@ -261,8 +259,8 @@ impl CallHomeServerBuilder {
 
     /// How the machine behaves: profile, ranges, rules, limits. The epoch is set for you.
     #[must_use]
-    pub fn with_machine(mut self, change: impl FnOnce(&mut ServerConfig)) -> Self {
-        change(&mut self.config);
+    pub fn with_machine(mut self, change: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder) -> Self {
+        self.machine = change(self.machine);
         self
     }
 
@@ -276,17 +274,18 @@ impl CallHomeServerBuilder {
     /// Begins, on the tokio runtime that calls.
     ///
     /// # Errors
-    /// When there is nobody to call, or the credentials are not for it.
-    pub fn start(mut self) -> Result<CallHomeServer, StartError> {
+    /// When there is nobody to call, the credentials are not for it, or a machine cannot be as it was set.
+    pub fn start(self) -> Result<CallHomeServer, StartError> {
         if self.upstreams.is_empty() {
             return Err(StartError::Nothing);
         }
         let clock = Clock::start();
-        self.config.epoch = clock.unix_epoch();
+        let machine = self.machine.with_epoch(clock.unix_epoch()).build().map_err(ConfigError::from)?;
         let guarded = Guarded { policy: self.policy, mitigator: Arc::clone(&self.mitigator) };
-        let server = Server::new(Arc::new(self.config), guarded, crate::random_seed(), clock.now());
+        let server = Server::new(Arc::new(machine), guarded, crate::random_seed(), clock.now());
         let mut upstreams = Vec::new();
-        for Upstream { mut config, place } in self.upstreams {
+        for Upstream { dialer, place } in self.upstreams {
+            let mut config = dialer.build().map_err(ConfigError::from)?;
             if ServerName::try_from(config.name.as_str()).is_err() {
                 return Err(ConfigError::BadName(config.name).into());
             }
@@ -371,7 +370,7 @@ impl CallHomeServer {
             security,
             policy: Box::new(policy),
             mitigator: Arc::new(mitigator),
-            config: ServerConfig::default(),
+            machine: ServerConfig::builder(),
             limits: ServerLimits::default(),
             upstreams: Vec::new(),
         }
@@ -440,9 +439,10 @@ impl CallHomeServer {
         self.inner.core.with(|server, now| server.restore(now, (peer, cuid, mid), request, lifetime))
     }
 
-    /// Stops: says goodbye, and waits for it, though not for long. With `lift`, the back end takes all filters away
-    /// before; without, they stay until whoever starts next says otherwise.
-    pub async fn shut_down(&self, lift: bool) {
+    /// Stops: says goodbye, and waits for it, at most for `grace`; five seconds are enough for most back ends. With
+    /// `lift`, the back end takes all filters away before, which may take as long again; without, they stay until
+    /// whoever starts next says otherwise.
+    pub async fn shutdown(&self, grace: Duration, lift: bool) {
         let core = &self.inner.core;
         core.hang_up();
         core.tasks.close();
@@ -453,9 +453,9 @@ impl CallHomeServer {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };
-            let _ = tokio::time::timeout(core.limits.drain, lifted).await;
+            let _ = tokio::time::timeout(grace, lifted).await;
         }
         core.ended.cancel();
-        let _ = tokio::time::timeout(core.limits.drain, core.tasks.wait()).await;
+        let _ = tokio::time::timeout(grace, core.tasks.wait()).await;
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dots_callhome::body::{ConflictCause, Lifetime, Scope, Status};
 use dots_callhome::{ApiMisuse, ClientEvent, Error, Profile, Refused};
-use dots_tokio::client::{CallHomeEvent, Events, Missed};
+use dots_tokio::client::{CallHomeClientEvent, ClientEvents, Missed};
 use dots_tokio::{CallHomeClient, RequestError};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -146,7 +146,12 @@ fn object(peer: &str, cuid: &str, one: &dots_tokio::client::MitigationInfo) -> V
 }
 
 /// Waits until the peer has a session.
-async fn called(client: &CallHomeClient, peer: &str, events: &mut Events, deadline: Instant) -> Result<(), Failure> {
+async fn called(
+    client: &CallHomeClient,
+    peer: &str,
+    events: &mut ClientEvents,
+    deadline: Instant,
+) -> Result<(), Failure> {
     while client.peer(peer).is_none_or(|info| info.session.is_none()) {
         let late = || {
             let what = match client.peer(peer) {
@@ -169,7 +174,7 @@ async fn next(
     client: &CallHomeClient,
     peer: &str,
     asked: u32,
-    events: &mut Events,
+    events: &mut ClientEvents,
     deadline: Instant,
 ) -> Result<Option<ClientEvent>, Failure> {
     loop {
@@ -183,7 +188,9 @@ async fn next(
             }
             Ok(Err(Missed::Events(_))) => return Ok(None),
             Ok(Err(_)) => return Err(Failure::unreachable("the Call Home client ends")),
-            Ok(Ok(CallHomeEvent::Signal { peer: of, event })) if *of == *peer && mid_of(&event) == Some(asked) => {
+            Ok(Ok(CallHomeClientEvent::Signal { peer: of, event }))
+                if *of == *peer && mid_of(&event) == Some(asked) =>
+            {
                 return Ok(Some(event));
             }
             Ok(Ok(_)) => {}
@@ -209,7 +216,7 @@ async fn granted(
     client: &CallHomeClient,
     peer: &str,
     mid: u32,
-    events: &mut Events,
+    events: &mut ClientEvents,
     deadline: Instant,
 ) -> Result<Option<Lifetime>, Failure> {
     loop {
@@ -242,7 +249,7 @@ async fn settled(
     client: &CallHomeClient,
     peer: &str,
     mid: u32,
-    events: &mut Events,
+    events: &mut ClientEvents,
     deadline: Instant,
 ) -> Option<Status> {
     loop {

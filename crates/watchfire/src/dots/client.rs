@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dots_callhome::{AnySource, ClientEvent};
-use dots_tokio::client::{CallHomeEvent, Events, Missed};
-use dots_tokio::{AdapterLimits, CallHomeClient};
+use dots_tokio::CallHomeClient;
+use dots_tokio::client::{CallHomeClientEvent, ClientEvents, ClientLimits, Missed};
 use serde_json::json;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
@@ -24,6 +24,9 @@ use crate::service::Context;
 use crate::tail::{self, TailOptions, Tailer};
 use crate::{listening, out};
 
+/// How long goodbyes may take.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// How often cases are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -31,7 +34,7 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct ClientService {
     client: CallHomeClient,
-    events: Events,
+    events: ClientEvents,
     addresses: Vec<(Carrier, SocketAddr)>,
     api: Option<(SocketAddr, JoinHandle<()>)>,
     intake: Option<(Tailer, bool)>,
@@ -53,7 +56,7 @@ impl ClientService {
             None => None,
         };
         let mut builder = CallHomeClient::builder(security, AnySource);
-        let mut limits = AdapterLimits::default();
+        let mut limits = ClientLimits::default();
         limits.sessions = args.max_sessions as usize;
         limits.peers = limits.peers.max(limits.sessions);
         builder = builder.with_limits(limits);
@@ -156,7 +159,7 @@ impl ClientService {
         if let Some((_, api)) = self.api.take() {
             let _ = api.await;
         }
-        self.client.shut_down().await;
+        self.client.shutdown(GRACE).await;
         outcome
     }
 
@@ -182,10 +185,10 @@ impl ClientService {
         Ok(())
     }
 
-    fn heard(&self, event: Result<CallHomeEvent, Missed>, context: &Context) -> Result<(), Failure> {
+    fn heard(&self, event: Result<CallHomeClientEvent, Missed>, context: &Context) -> Result<(), Failure> {
         let count = |name, help| context.metrics.counter(name, help, &[]).increment();
         match event {
-            Ok(CallHomeEvent::Connected { peer, address, transport, resumed }) => {
+            Ok(CallHomeClientEvent::Connected { peer, address, transport, resumed }) => {
                 tracing::info!(%peer, %address, ?transport, resumed, "session");
                 count("watchfire_dots_sessions_total", "Sessions that came about.");
                 if context.json {
@@ -194,7 +197,7 @@ impl ClientService {
                     out::line(&line.to_string())?;
                 }
             }
-            Ok(CallHomeEvent::Disconnected { peer, why }) => {
+            Ok(CallHomeClientEvent::Disconnected { peer, why }) => {
                 let why = why.map_or_else(|| "closed".to_owned(), |why| why.to_string());
                 tracing::info!(%peer, why, "session ended; its mitigations have not");
                 if context.json {
@@ -202,8 +205,8 @@ impl ClientService {
                     out::line(&line.to_string())?;
                 }
             }
-            Ok(CallHomeEvent::Moved { peer, from, to }) => tracing::info!(%peer, %from, %to, "session moved"),
-            Ok(CallHomeEvent::Signal { peer, event }) => self.signal(&peer, &event, context.json)?,
+            Ok(CallHomeClientEvent::Moved { peer, from, to }) => tracing::info!(%peer, %from, %to, "session moved"),
+            Ok(CallHomeClientEvent::Signal { peer, event }) => self.signal(&peer, &event, context.json)?,
             Ok(_) => {}
             Err(Missed::Events(missed)) => tracing::warn!(missed, "events came faster than they could be written"),
             Err(_) => {}

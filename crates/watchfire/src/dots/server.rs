@@ -20,6 +20,9 @@ use crate::metrics::{Health, Registry};
 use crate::out;
 use crate::service::Context;
 
+/// How long goodbyes may take.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// How long is waited between questions to a DNS that does not answer.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -86,12 +89,14 @@ impl ServerService {
         limits.back_end = args.enforce_timeout.0;
         limits.report_every = args.report_every.0.max(Duration::from_millis(100));
         let mut builder = CallHomeServer::builder(security, policy, desk).with_limits(limits).with_machine(|machine| {
-            machine.profile = Profile::Rfc9066;
-            machine.rules.terminating = args.terminating.0;
-            machine.rules.terminating_max = machine.rules.terminating_max.max(args.terminating.0);
-            machine.limits.all_mitigations = room.saturating_mul(2);
-            machine.limits.mitigations = machine.limits.mitigations.min(room.saturating_mul(2));
-            machine.notify_every = args.report_every.0.clamp(Duration::from_secs(1), Duration::from_secs(60));
+            let (rules, limits) = (machine.so_far().rules, machine.so_far().limits);
+            let (terminating, twice) = (args.terminating.0, room.saturating_mul(2));
+            let terminating_max = rules.terminating_max.max(terminating);
+            machine
+                .with_profile(Profile::Rfc9066)
+                .with_rules(rules.with_terminating(terminating).with_terminating_max(terminating_max))
+                .with_limits(limits.with_all_mitigations(twice).with_mitigations(limits.mitigations.min(twice)))
+                .with_notify_every(args.report_every.0.clamp(Duration::from_secs(1), Duration::from_secs(60)))
         });
         for upstream in upstreams(args, context).await? {
             builder = builder.call(upstream);
@@ -139,7 +144,7 @@ impl ServerService {
                 break said;
             }
         };
-        self.server.shut_down(!self.keep).await;
+        self.server.shutdown(GRACE, !self.keep).await;
         // What the end changed.
         while let Ok(Ok(event)) = tokio::time::timeout(Duration::ZERO, self.events.next()).await {
             self.heard(event, context.json)?;
@@ -273,9 +278,8 @@ async fn upstreams(args: &CallHomeServerArgs, context: &Context) -> Result<Vec<U
         };
         let floor = args.reconnect_min.0.max(Duration::from_millis(100));
         upstreams.push(upstream.with_dialer(|dialer| {
-            dialer.retry_min = floor;
             // Five to one, as by default.
-            dialer.retry_max = floor.saturating_mul(5);
+            dialer.with_retry_min(floor).with_retry_max(floor.saturating_mul(5))
         }));
     }
     Ok(upstreams)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dots_callhome::body::{Body, Scope};
-use dots_tokio::client::{CallHomeEvent, Missed};
+use dots_tokio::client::{CallHomeClientEvent, Missed};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
@@ -135,7 +135,7 @@ impl Api {
                     () = shutdown.cancelled() => return,
                 };
                 let changed = match event {
-                    Ok(CallHomeEvent::Signal { peer, event }) if of.as_ref().is_none_or(|of| **of == *peer) => {
+                    Ok(CallHomeClientEvent::Signal { peer, event }) if of.as_ref().is_none_or(|of| **of == *peer) => {
                         self.changed(&peer, &event)
                     }
                     Ok(_) => continue,

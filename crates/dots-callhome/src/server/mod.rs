@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use watchfire_core::{Duration, Instant, Machine, Output, UnixTime};
+use watchfire_core::{ConfigError, Duration, Instant, Machine, Output, UnixTime, config_builder};
 
 use crate::body::{
     Body, ConflictCause, ConflictInformation, Direction, Lifetime, List, Prefix, RedirectedSignal, Scope, SignalConfig,
@@ -71,6 +71,35 @@ impl Default for ServerConfig {
             requests_per_second: 100,
             epoch: UnixTime::from_secs(0),
         }
+    }
+}
+
+impl ServerConfig {
+    /// The defaults, each said above.
+    pub fn builder() -> ServerConfigBuilder {
+        ServerConfigBuilder(Self::default())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.ranges.check()?;
+        ConfigError::unless(!self.notify_every.is_zero(), "notify_every", "must not be zero")?;
+        ConfigError::unless(self.requests_per_second > 0, "requests_per_second", "must be at least 1")?;
+        self.limits.check()
+    }
+}
+
+config_builder! {
+    /// What becomes a [`ServerConfig`].
+    pub struct ServerConfigBuilder for ServerConfig {
+        with_profile => profile: Profile,
+        with_ranges => ranges: Ranges,
+        with_session => session: SessionConfig,
+        with_config_max_age => config_max_age: u32,
+        with_rules => rules: Rules,
+        with_limits => limits: Limits,
+        with_notify_every => notify_every: Duration,
+        with_requests_per_second => requests_per_second: u32,
+        with_epoch => epoch: UnixTime,
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use dots_callhome::ClientEvent;
 use dots_callhome::body::{ConfigSet, Offered, SignalConfig};
-use dots_tokio::AdapterLimits;
-use dots_tokio::client::CallHomeEvent;
+use dots_tokio::client::CallHomeClientEvent;
+use dots_tokio::client::ClientLimits;
 
 use crate::relay::{Relay, Weather};
 use crate::support::{
@@ -16,7 +16,7 @@ use crate::support::{
 async fn pair(backend: dots_tokio::Backend, weather: Weather, seed: u64) -> (Pair, Relay) {
     let carrier = Carrier::Dtls(backend);
     let ca = Ca::new("Test CA");
-    let (client, address) = listen(carrier, ca.config(CLIENT), AdapterLimits::default()).await;
+    let (client, address) = listen(carrier, ca.config(CLIENT), ClientLimits::default()).await;
     let events = client.events();
     let relay = Relay::new(address, weather, seed).await;
     let filters = Arc::new(Filters::default());
@@ -31,14 +31,14 @@ async fn a_nat_that_rebinds_moves_the_session() {
         connected(&mut pair.events).await;
         pair.client.mitigate_granted(SERVER, attack(), WAIT).await.unwrap();
         // Counters are in the answer that also promises notifications, which then come every few seconds.
-        let notified = |event: &CallHomeEvent| match event {
-            CallHomeEvent::Signal { event: ClientEvent::Status { scope }, .. } => scope.bytes_dropped.map(drop),
+        let notified = |event: &CallHomeClientEvent| match event {
+            CallHomeClientEvent::Signal { event: ClientEvent::Status { scope }, .. } => scope.bytes_dropped.map(drop),
             _ => None,
         };
         until(&mut pair.events, "notification", notified).await;
         relay.rebind();
         let (from, to) = until(&mut pair.events, "move", |event| match event {
-            CallHomeEvent::Moved { from, to, .. } => Some((*from, *to)),
+            CallHomeClientEvent::Moved { from, to, .. } => Some((*from, *to)),
             _ => None,
         })
         .await;
@@ -156,7 +156,7 @@ async fn settings_are_fetched_and_chosen() {
         set.heartbeat_interval = Some(Offered::current(20));
         pair.client.configure(SERVER, SignalConfig::new(Some(set.clone()), Some(set))).unwrap();
         until(&mut pair.events, "settings", |event| match event {
-            CallHomeEvent::Signal { event: ClientEvent::Configured { config }, .. } => {
+            CallHomeClientEvent::Signal { event: ClientEvent::Configured { config }, .. } => {
                 (config.idle.heartbeat_interval == 20).then_some(())
             }
             _ => None,

@@ -5,12 +5,11 @@ use std::sync::atomic::Ordering;
 
 use dots_callhome::ClientEvent;
 use dots_callhome::body::{AttackStatus, Status};
-use dots_tokio::AdapterLimits;
-use dots_tokio::client::CallHomeEvent;
+use dots_tokio::client::{CallHomeClientEvent, ClientLimits};
 use dots_tokio::server::CallHomeServerEvent;
 
 use crate::support::{
-    CLIENT, Ca, Filters, Pair, SERVER, WAIT, attack, call, carriers, connected, eventually, listen, until,
+    CLIENT, Ca, Filters, GRACE, Pair, SERVER, WAIT, attack, call, carriers, connected, eventually, listen, until,
 };
 
 #[tokio::test]
@@ -19,7 +18,7 @@ async fn a_mitigation_is_asked_followed_judged_and_withdrawn() {
         let mut pair = Pair::new(carrier).await;
         let mid = pair.client.mitigate_granted(SERVER, attack(), WAIT).await.unwrap();
         until(&mut pair.events, "mitigation", |event| match event {
-            CallHomeEvent::Signal { event: ClientEvent::Status { scope }, .. } => {
+            CallHomeClientEvent::Signal { event: ClientEvent::Status { scope }, .. } => {
                 let counted = scope.bytes_dropped == Some(4200);
                 (scope.mid == Some(mid) && scope.status == Some(Status::SuccessfullyMitigated) && counted).then_some(())
             }
@@ -33,13 +32,13 @@ async fn a_mitigation_is_asked_followed_judged_and_withdrawn() {
         eventually("efficacy", || pair.filters.refreshes.load(Ordering::SeqCst) > 0).await;
         pair.client.withdraw(SERVER, mid).unwrap();
         until(&mut pair.events, "withdrawal", |event| match event {
-            CallHomeEvent::Signal { event: ClientEvent::Withdrawn { mid: of }, .. } => (*of == mid).then_some(()),
+            CallHomeClientEvent::Signal { event: ClientEvent::Withdrawn { mid: of }, .. } => (*of == mid).then_some(()),
             _ => None,
         })
         .await;
         eventually("filters are lifted", || pair.filters.count() == 0).await;
-        pair.server.shut_down(true).await;
-        pair.client.shut_down().await;
+        pair.server.shutdown(GRACE, true).await;
+        pair.client.shutdown(GRACE).await;
     }
 }
 
@@ -52,7 +51,7 @@ async fn after_a_reconnection_everything_goes_on_as_before() {
         connected(&mut pair.events).await;
         // What is asked now goes over the new session; and what was asked before is followed again.
         until(&mut pair.events, "status after the reconnection", |event| match event {
-            CallHomeEvent::Signal { event: ClientEvent::Status { scope }, .. } => {
+            CallHomeClientEvent::Signal { event: ClientEvent::Status { scope }, .. } => {
                 (scope.mid == Some(mid)).then_some(())
             }
             _ => None,
@@ -68,7 +67,7 @@ async fn after_a_reconnection_everything_goes_on_as_before() {
 async fn whoever_asks_for_events_first_hears_what_was_before() {
     for carrier in carriers() {
         let ca = Ca::new("Test CA");
-        let (client, address) = listen(carrier, ca.config(CLIENT), AdapterLimits::default()).await;
+        let (client, address) = listen(carrier, ca.config(CLIENT), ClientLimits::default()).await;
         let filters = Arc::new(Filters::default());
         let server = call(carrier, ca.config(SERVER), address, &filters);
         eventually("session", || client.session_count() == 1 && server.upstreams()[0].session.is_some()).await;

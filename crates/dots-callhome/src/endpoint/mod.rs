@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use watchfire_core::{Duration, Instant};
 
-use crate::error::{Error, PeerMisbehaved};
+use crate::error::{Error, Limit, PeerMisbehaved};
 use crate::limits::Limits;
 use crate::params::SessionParams;
 use crate::wire::{Block, Code, Csm, Message, MessageBuf, OptionNumber, Signal, Token, tcp, udp};

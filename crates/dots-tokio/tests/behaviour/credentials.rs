@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dots_callhome::{AnySource, Transport, cuid};
-use dots_tokio::client::CallHomeEvent;
+use dots_tokio::client::{CallHomeClientEvent, ClientLimits};
 use dots_tokio::server::CallHomeServerEvent;
 use dots_tokio::{
-    AdapterLimits, AuthError, Backend, CallHomeClient, ConfigError, Security, SecurityConfig, SecurityError, StartError,
+    AuthError, Backend, CallHomeClient, ConfigError, Security, SecurityConfig, SecurityError, StartError,
 };
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair, PublicKeyData as _};
 use sha2::Digest as _;
@@ -19,7 +19,7 @@ use crate::support::{
 
 /// What the dialling side says of its first attempt that fails.
 async fn refusal(carrier: Carrier, client: SecurityConfig, server: SecurityConfig) -> SecurityError {
-    let (client, address) = listen(carrier, client, AdapterLimits::default()).await;
+    let (client, address) = listen(carrier, client, ClientLimits::default()).await;
     refusal_at(carrier, &client, address, server).await
 }
 
@@ -51,7 +51,7 @@ async fn refusal_at(
 
 /// As [`refusal`], by the listening side.
 async fn not_let_in(carrier: Carrier, client: SecurityConfig, server: SecurityConfig) {
-    let (client, address) = listen(carrier, client, AdapterLimits::default()).await;
+    let (client, address) = listen(carrier, client, ClientLimits::default()).await;
     refusal_at(carrier, &client, address, server).await;
     assert_eq!(client.session_count(), 0, "{carrier:?}");
     assert!(client.peers().is_empty(), "nothing is known of who was not let in");
@@ -125,7 +125,7 @@ async fn pinned_keys_need_no_ca_and_give_the_name() {
             SecurityConfig::new().with_certificate(leaf.chain.as_bytes(), leaf.key.as_bytes()).unwrap()
         };
         let of_client = own(&client).with_pin("the box at the corner", server.spki_sha256);
-        let (listening, address) = listen(carrier, of_client.clone(), AdapterLimits::default()).await;
+        let (listening, address) = listen(carrier, of_client.clone(), ClientLimits::default()).await;
         let mut events = listening.events();
         let filters = Arc::new(Filters::default());
         let _server = call(carrier, own(&server).with_pin(CLIENT, client.spki_sha256), address, &filters);
@@ -160,7 +160,7 @@ async fn psk_opens_dtls_between_all_back_ends_and_names_the_peer() {
             let client = SecurityConfig::new().with_psk_peer("dots-client-1", key.clone()).with_backend(listening);
             let security = Security::new(&client).unwrap();
             assert!(!security.supports(Transport::Stream), "a PSK is for DTLS");
-            let (client, address) = listen(Carrier::Dtls(listening), client, AdapterLimits::default()).await;
+            let (client, address) = listen(Carrier::Dtls(listening), client, ClientLimits::default()).await;
             let mut events = client.events();
             let filters = Arc::new(Filters::default());
             let good = SecurityConfig::new().with_psk("dots-client-1", key.clone());
@@ -181,7 +181,7 @@ async fn psk_opens_dtls_between_all_back_ends_and_names_the_peer() {
 
 /// As [`refusal`], with different back ends.
 async fn refusal_between(listening: Carrier, client: SecurityConfig, dialling: Carrier, server: SecurityConfig) {
-    let (client, address) = listen(listening, client, AdapterLimits::default()).await;
+    let (client, address) = listen(listening, client, ClientLimits::default()).await;
     let filters = Arc::new(Filters::default());
     let server = call(dialling, server.with_handshake_timeout(Duration::from_secs(2)), address, &filters);
     let mut events = server.events();
@@ -195,7 +195,7 @@ async fn certificates_work_between_all_back_ends() {
     let ca = Ca::new("ours");
     for listening in backends() {
         for dialling in backends() {
-            let (client, address) = listen(Carrier::Dtls(listening), ca.config(CLIENT), AdapterLimits::default()).await;
+            let (client, address) = listen(Carrier::Dtls(listening), ca.config(CLIENT), ClientLimits::default()).await;
             let mut events = client.events();
             let filters = Arc::new(Filters::default());
             let _server = call(Carrier::Dtls(dialling), ca.config(SERVER), address, &filters);
@@ -229,7 +229,7 @@ async fn tls_sessions_are_resumed_without_state_at_the_listening_side() {
     pair.client.mitigate_granted(SERVER, attack(), WAIT).await.unwrap();
     pair.client.disconnect(SERVER).unwrap();
     let resumed = until(&mut pair.events, "second session", |event| match event {
-        CallHomeEvent::Connected { resumed, .. } => Some(*resumed),
+        CallHomeClientEvent::Connected { resumed, .. } => Some(*resumed),
         _ => None,
     })
     .await;

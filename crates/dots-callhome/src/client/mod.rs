@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use watchfire_core::{Duration, Eof, Instant, Machine, Output, StreamMachine};
+use watchfire_core::{ConfigError, Duration, Eof, Instant, Machine, Output, StreamMachine, config_builder};
 
 use crate::body::{
     AttackStatus, Body, ConflictCause, ConflictInformation, Direction, Lifetime, List, PortRange, RedirectedSignal,
@@ -48,14 +48,31 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// The defaults, for this client and that server.
-    pub fn new(cuid: impl Into<String>, server: impl Into<String>) -> Self {
-        Self {
+    pub fn builder(cuid: impl Into<String>, server: impl Into<String>) -> ClientConfigBuilder {
+        ClientConfigBuilder(Self {
             profile: Profile::Rfc9066,
             cuid: cuid.into(),
             server: server.into(),
             echo_heartbeats: false,
             limits: Limits::default(),
-        }
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        // It is a part of a path: an option of CoAP (RFC 9132 section 4.4.1, RFC 7252 section 5.10).
+        ConfigError::unless((1..=255).contains(&self.cuid.len()), "cuid", "must have 1 to 255 octets")?;
+        self.limits.check()
+    }
+}
+
+config_builder! {
+    /// What becomes a [`ClientConfig`].
+    pub struct ClientConfigBuilder for ClientConfig {
+        with_profile => profile: Profile,
+        with_cuid => cuid: String,
+        with_server => server: String,
+        with_echo_heartbeats => echo_heartbeats: bool,
+        with_limits => limits: Limits,
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dots_callhome::body::{List, Scope};
-use dots_callhome::{AnySource, Counters, Transport};
-use dots_tokio::client::{CallHomeEvent, Events};
+use dots_callhome::{AnySource, Counters, Rules, Transport};
+use dots_tokio::client::{CallHomeClientEvent, ClientEvents, ClientLimits};
 use dots_tokio::server::{Mitigator, MitigatorError, Order, Report, ServerLimits, Upstream};
-use dots_tokio::{AdapterLimits, Backend, CallHomeClient, CallHomeServer, Security, SecurityConfig};
+use dots_tokio::{Backend, CallHomeClient, CallHomeServer, Security, SecurityConfig};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -19,6 +19,8 @@ use tokio::net::{TcpListener, UdpSocket};
 pub const CLIENT: &str = "client.example";
 /// The name of the Call Home server.
 pub const SERVER: &str = "home.example";
+/// How long an end may take.
+pub const GRACE: Duration = Duration::from_secs(5);
 /// Patience with a slow machine.
 pub const WAIT: Duration = Duration::from_secs(30);
 
@@ -188,7 +190,7 @@ pub fn loopback() -> SocketAddr {
 }
 
 /// A listening Call Home client, for one carrier; its address.
-pub async fn listen(carrier: Carrier, config: SecurityConfig, limits: AdapterLimits) -> (CallHomeClient, SocketAddr) {
+pub async fn listen(carrier: Carrier, config: SecurityConfig, limits: ClientLimits) -> (CallHomeClient, SocketAddr) {
     let security = Security::new(&carrier.set(config)).unwrap();
     let builder = CallHomeClient::builder(security, AnySource).with_limits(limits);
     let builder = match carrier {
@@ -203,8 +205,7 @@ pub async fn listen(carrier: Carrier, config: SecurityConfig, limits: AdapterLim
 /// An upstream at this address, that is dialled again soon.
 pub fn upstream(carrier: Carrier, at: SocketAddr) -> Upstream {
     Upstream::new(CLIENT, at.port()).at([at.ip()]).over(carrier.transport()).with_dialer(|dialer| {
-        dialer.retry_min = Duration::from_millis(100);
-        dialer.retry_max = Duration::from_millis(400);
+        dialer.with_retry_min(Duration::from_millis(100)).with_retry_max(Duration::from_millis(400))
     })
 }
 
@@ -214,9 +215,9 @@ pub fn call(carrier: Carrier, config: SecurityConfig, at: SocketAddr, filters: &
     limits.report_every = Duration::from_millis(50);
     CallHomeServer::builder(security, AnySource, Arc::clone(filters))
         .with_limits(limits)
-        .with_machine(|config| {
-            config.rules.terminating = Duration::from_millis(200);
-            config.notify_every = Duration::from_secs(1);
+        .with_machine(|machine| {
+            let rules = Rules::default().with_terminating(Duration::from_millis(200));
+            machine.with_rules(rules).with_notify_every(Duration::from_secs(1))
         })
         .call(upstream(carrier, at))
         .start()
@@ -228,7 +229,7 @@ pub struct Pair {
     pub client: CallHomeClient,
     pub server: CallHomeServer,
     pub filters: Arc<Filters>,
-    pub events: Events,
+    pub events: ClientEvents,
     pub address: SocketAddr,
 }
 
@@ -239,7 +240,7 @@ impl Pair {
     }
 
     pub async fn with(carrier: Carrier, client: SecurityConfig, server: SecurityConfig) -> Self {
-        let (client, address) = listen(carrier, client, AdapterLimits::default()).await;
+        let (client, address) = listen(carrier, client, ClientLimits::default()).await;
         let mut events = client.events();
         let filters = Arc::new(Filters::default());
         let server = call(carrier, server, address, &filters);
@@ -249,7 +250,7 @@ impl Pair {
 }
 
 /// Waits for an event.
-pub async fn until<T>(events: &mut Events, what: &str, fits: impl Fn(&CallHomeEvent) -> Option<T>) -> T {
+pub async fn until<T>(events: &mut ClientEvents, what: &str, fits: impl Fn(&CallHomeClientEvent) -> Option<T>) -> T {
     let found = async {
         loop {
             if let Some(found) = fits(&events.next().await.unwrap()) {
@@ -261,9 +262,9 @@ pub async fn until<T>(events: &mut Events, what: &str, fits: impl Fn(&CallHomeEv
 }
 
 /// Waits for a peer, and says who it is.
-pub async fn connected(events: &mut Events) -> String {
+pub async fn connected(events: &mut ClientEvents) -> String {
     until(events, "session", |event| match event {
-        CallHomeEvent::Connected { peer, .. } => Some(peer.to_string()),
+        CallHomeClientEvent::Connected { peer, .. } => Some(peer.to_string()),
         _ => None,
     })
     .await

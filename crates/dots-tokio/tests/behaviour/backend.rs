@@ -5,19 +5,20 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dots_callhome::body::{List, RedirectedSignal, Status};
-use dots_callhome::{AnySource, ClientEvent};
-use dots_tokio::client::CallHomeEvent;
+use dots_callhome::{AnySource, ClientEvent, Rules};
+use dots_tokio::client::{CallHomeClientEvent, ClientLimits};
 use dots_tokio::server::{BackEndCall, CallHomeServerEvent, ServerEvents, ServerLimits, Upstream};
-use dots_tokio::{AdapterLimits, CallHomeClient, CallHomeServer, Security};
+use dots_tokio::{CallHomeClient, CallHomeServer, Security};
 use tokio::net::TcpListener;
 
 use crate::support::{
-    CLIENT, Ca, Carrier, Filters, Pair, SERVER, WAIT, attack, call, connected, eventually, listen, until, upstream,
+    CLIENT, Ca, Carrier, Filters, GRACE, Pair, SERVER, WAIT, attack, call, connected, eventually, listen, until,
+    upstream,
 };
 
 async fn status(pair: &mut Pair, wanted: Status) {
     until(&mut pair.events, "status", |event| match event {
-        CallHomeEvent::Signal { event: ClientEvent::Status { scope }, .. } => {
+        CallHomeClientEvent::Signal { event: ClientEvent::Status { scope }, .. } => {
             (scope.status == Some(wanted)).then_some(())
         }
         _ => None,
@@ -57,7 +58,7 @@ async fn a_back_end_that_fails_is_status_4_until_it_works() {
 #[tokio::test]
 async fn a_back_end_that_hangs_is_status_4_too_and_is_told_to_stop_what_it_may_have_begun() {
     let ca = Ca::new("ours");
-    let (client, address) = listen(Carrier::Tls, ca.config(CLIENT), AdapterLimits::default()).await;
+    let (client, address) = listen(Carrier::Tls, ca.config(CLIENT), ClientLimits::default()).await;
     let events = client.events();
     let filters = Arc::new(Filters::default());
     filters.hang.store(true, Ordering::SeqCst);
@@ -65,7 +66,7 @@ async fn a_back_end_that_hangs_is_status_4_too_and_is_told_to_stop_what_it_may_h
     limits.back_end = Duration::from_millis(100);
     let server = CallHomeServer::builder(Security::new(&ca.config(SERVER)).unwrap(), AnySource, Arc::clone(&filters))
         .with_limits(limits)
-        .with_machine(|config| config.rules.terminating = Duration::from_millis(100))
+        .with_machine(|machine| machine.with_rules(Rules::default().with_terminating(Duration::from_millis(100))))
         .call(upstream(Carrier::Tls, address))
         .start()
         .unwrap();
@@ -83,7 +84,7 @@ async fn a_back_end_without_room_is_503() {
     pair.filters.busy.store(2, Ordering::SeqCst);
     let mid = pair.client.mitigate(SERVER, attack()).unwrap();
     let seconds = until(&mut pair.events, "wait", |event| match event {
-        CallHomeEvent::Signal { event: ClientEvent::Waiting { mid: of, seconds }, .. } => {
+        CallHomeClientEvent::Signal { event: ClientEvent::Waiting { mid: of, seconds }, .. } => {
             (*of == mid).then_some(*seconds)
         }
         _ => None,
@@ -102,9 +103,9 @@ async fn filters_outlive_sessions_and_go_at_the_end_if_that_is_wished() {
         let pair = Pair::new(Carrier::Tls).await;
         pair.client.mitigate_granted(SERVER, attack(), WAIT).await.unwrap();
         eventually("filter", || pair.filters.count() == 1).await;
-        pair.client.shut_down().await;
+        pair.client.shutdown(GRACE).await;
         assert_eq!(pair.filters.count(), 1);
-        pair.server.shut_down(lift).await;
+        pair.server.shutdown(GRACE, lift).await;
         assert_eq!(pair.filters.count(), usize::from(!lift));
     }
 }
@@ -135,7 +136,7 @@ async fn a_redirection_leads_to_whom_it_names_and_to_nobody_else() {
         let to = |name: &str| RedirectedSignal::to_client(name, List::one("127.0.0.2".parse().unwrap()), Some(600));
         first.redirect(SERVER, to("alternate.example"), false).unwrap();
         let accepted = until(&mut at_first, "answer", |event| match event {
-            CallHomeEvent::Signal { event: ClientEvent::Redirected { accepted }, .. } => Some(*accepted),
+            CallHomeClientEvent::Signal { event: ClientEvent::Redirected { accepted }, .. } => Some(*accepted),
             _ => None,
         })
         .await;
@@ -147,7 +148,7 @@ async fn a_redirection_leads_to_whom_it_names_and_to_nobody_else() {
             let back = RedirectedSignal::to_client(CLIENT, List::one("127.0.0.1".parse().unwrap()), None);
             second.redirect(SERVER, back, false).unwrap();
             let accepted = until(&mut at_second, "answer", |event| match event {
-                CallHomeEvent::Signal { event: ClientEvent::Redirected { accepted }, .. } => Some(*accepted),
+                CallHomeClientEvent::Signal { event: ClientEvent::Redirected { accepted }, .. } => Some(*accepted),
                 _ => None,
             })
             .await;
@@ -178,9 +179,10 @@ async fn who_cannot_be_reached_is_reported_and_called_again_and_tcp_stands_in_fo
     let config = ca.config(SERVER).with_handshake_timeout(Duration::from_secs(2));
     // Over both transports: UDP first, where nobody is.
     let upstream = Upstream::new(CLIENT, address.port()).at([address.ip()]).with_dialer(|dialer| {
-        dialer.retry_min = Duration::from_millis(100);
-        dialer.retry_max = Duration::from_millis(200);
-        dialer.attempt_delay = Duration::from_millis(50);
+        dialer
+            .with_retry_min(Duration::from_millis(100))
+            .with_retry_max(Duration::from_millis(200))
+            .with_attempt_delay(Duration::from_millis(50))
     });
     let security = Security::new(&config).unwrap();
     drop(listener);

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dots_tokio::client::CallHomeEvent;
-use dots_tokio::{AdapterLimits, SecurityConfig};
+use dots_tokio::SecurityConfig;
+use dots_tokio::client::{CallHomeClientEvent, ClientLimits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
 use crate::support::{
-    CLIENT, Ca, Carrier, Filters, SERVER, WAIT, attack, backends, call, carriers, connected, eventually, listen,
+    CLIENT, Ca, Carrier, Filters, GRACE, SERVER, WAIT, attack, backends, call, carriers, connected, eventually, listen,
     loopback, until,
 };
 
@@ -44,7 +44,7 @@ async fn answer(socket: &UdpSocket) -> Vec<u8> {
 async fn hellos_without_a_cookie_leave_nothing_and_are_not_amplified() {
     for backend in backends() {
         let ca = Ca::new("ours");
-        let (client, address) = listen(Carrier::Dtls(backend), ca.config(CLIENT), AdapterLimits::default()).await;
+        let (client, address) = listen(Carrier::Dtls(backend), ca.config(CLIENT), ClientLimits::default()).await;
         let socket = UdpSocket::bind(loopback()).await.unwrap();
         socket.connect(address).await.unwrap();
         for random in 0..500 {
@@ -64,7 +64,7 @@ async fn hellos_without_a_cookie_leave_nothing_and_are_not_amplified() {
 async fn handshakes_that_stop_half_way_are_bounded_and_end() {
     for backend in backends() {
         let ca = Ca::new("ours");
-        let mut limits = AdapterLimits::default();
+        let mut limits = ClientLimits::default();
         limits.handshakes_per_address = 5;
         let config = ca.config(CLIENT).with_handshake_timeout(Duration::from_secs(2));
         let (client, address) = listen(Carrier::Dtls(backend), config, limits).await;
@@ -96,7 +96,7 @@ async fn handshakes_that_stop_half_way_are_bounded_and_end() {
 async fn noise_harms_nobody() {
     for carrier in carriers() {
         let ca = Ca::new("ours");
-        let (client, address) = listen(carrier, ca.config(CLIENT), AdapterLimits::default()).await;
+        let (client, address) = listen(carrier, ca.config(CLIENT), ClientLimits::default()).await;
         let mut events = client.events();
         let filters = Arc::new(Filters::default());
         let _server = call(carrier, ca.config(SERVER), address, &filters);
@@ -134,7 +134,7 @@ async fn noise_harms_nobody() {
 #[tokio::test]
 async fn connections_that_say_nothing_are_bounded_and_closed() {
     let ca = Ca::new("ours");
-    let mut limits = AdapterLimits::default();
+    let mut limits = ClientLimits::default();
     limits.handshakes_per_address = 3;
     let config = ca.config(CLIENT).with_handshake_timeout(Duration::from_millis(500));
     let (client, address) = listen(Carrier::Tls, config, limits).await;
@@ -158,7 +158,7 @@ async fn connections_that_say_nothing_are_bounded_and_closed() {
 async fn there_are_no_more_sessions_than_there_may_be() {
     for carrier in carriers() {
         let ca = Ca::new("ours");
-        let mut limits = AdapterLimits::default();
+        let mut limits = ClientLimits::default();
         limits.sessions = 1;
         let (client, address) = listen(carrier, ca.config(CLIENT), limits).await;
         let mut events = client.events();
@@ -170,7 +170,7 @@ async fn there_are_no_more_sessions_than_there_may_be() {
         let refused = || client.refused_connections() + client.socket_stats().iter().map(|s| s.refused).sum::<u64>();
         eventually(&format!("the second is refused over {carrier:?}"), || refused() > 0).await;
         assert_eq!(client.session_count(), 1);
-        first.shut_down(false).await;
+        first.shutdown(GRACE, false).await;
         assert_eq!(connected(&mut events).await, "second.example", "there is room again");
     }
 }
@@ -179,12 +179,12 @@ async fn there_are_no_more_sessions_than_there_may_be() {
 async fn the_same_peer_has_one_session_and_the_later_one_counts() {
     for carrier in carriers() {
         let ca = Ca::new("ours");
-        let (client, address) = listen(carrier, ca.config(CLIENT), AdapterLimits::default()).await;
+        let (client, address) = listen(carrier, ca.config(CLIENT), ClientLimits::default()).await;
         let mut events = client.events();
         let filters = Arc::new(Filters::default());
         let first = call(carrier, ca.config(SERVER), address, &filters);
         connected(&mut events).await;
-        first.shut_down(false).await;
+        first.shutdown(GRACE, false).await;
         let config: SecurityConfig = ca.config(SERVER);
         let _again = call(carrier, config, address, &filters);
         connected(&mut events).await;
@@ -197,7 +197,7 @@ async fn the_same_peer_has_one_session_and_the_later_one_counts() {
 async fn sessions_that_stay_silent_are_forgotten_when_nothing_is_asked_of_them() {
     for backend in backends() {
         let ca = Ca::new("ours");
-        let mut limits = AdapterLimits::default();
+        let mut limits = ClientLimits::default();
         limits.silence = Duration::from_millis(800);
         let (client, address) = listen(Carrier::Dtls(backend), ca.config(CLIENT), limits).await;
         let mut events = client.events();
@@ -207,7 +207,7 @@ async fn sessions_that_stay_silent_are_forgotten_when_nothing_is_asked_of_them()
         connected(&mut events).await;
         relay.weather(crate::relay::Weather { loss: 100, ..Default::default() });
         until(&mut events, "end of the silent session", |event| match event {
-            CallHomeEvent::Disconnected { why, .. } => Some(why.clone()),
+            CallHomeClientEvent::Disconnected { why, .. } => Some(why.clone()),
             _ => None,
         })
         .await;

@@ -26,7 +26,7 @@ async fn peer(arguments: &[&str]) -> Option<(Child, tokio::io::Lines<BufReader<t
         eprintln!("SKIPPED: python3 has no aiocoap (pip install aiocoap==0.4.17)");
         return None;
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/coap_peer.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/behaviour/coap_peer.py");
     let mut command = Command::new("python3");
     command.arg(script).args(arguments).env("PYTHONDONTWRITEBYTECODE", "1");
     let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -51,7 +51,7 @@ async fn our_client_asks_aiocoap() {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let began = std::time::Instant::now();
         let now = || Instant::ZERO + began.elapsed();
-        let config = ClientConfig::new(CUID, "server.example");
+        let config = ClientConfig::builder(CUID, "server.example").build().unwrap();
         let mut client = Client::new(Arc::new(config), AnySource, [7; 32], now());
         client.session_up(now(), Transport::Stream);
         let mid = client.request_mitigation(now(), attack()).unwrap();

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dots_tokio::AdapterLimits;
+use dots_tokio::client::ClientLimits;
 use dots_tokio::server::CallHomeServerEvent;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
@@ -74,7 +74,7 @@ async fn libcoap_clients_with_certificates_are_let_in_and_answered() {
             let [cert, key, roots] = folder.credentials(&ca, SERVER);
             // A heartbeat that says that the peer's are heard.
             let body = folder.write("hb.cbor", [0xa1, 0x18, 0x31, 0xa1, 0x18, 0x33, 0xf5]);
-            let (client, address) = listen(carrier, ca.config(CLIENT), AdapterLimits::default()).await;
+            let (client, address) = listen(carrier, ca.config(CLIENT), ClientLimits::default()).await;
             let mut events = client.events();
             let scheme = if carrier == Carrier::Tls { "coaps+tcp" } else { "coaps" };
             let uri = format!("{scheme}://{address}/.well-known/dots/hb");
@@ -157,7 +157,7 @@ async fn openssl_shakes_hands_by_dtls_12_and_not_by_10() {
         let ca = Ca::new("ours");
         let folder = Folder::new(&format!("s_client-{backend:?}"));
         folder.credentials(&ca, SERVER);
-        let (client, address) = listen(Carrier::Dtls(backend), ca.config(CLIENT), AdapterLimits::default()).await;
+        let (client, address) = listen(Carrier::Dtls(backend), ca.config(CLIENT), ClientLimits::default()).await;
         let mut events = client.events();
         let old = s_client(&folder, address, &["-dtls1", "-cipher", "DEFAULT@SECLEVEL=0"]).await;
         assert!(!old.contains("Cipher is ECDHE"), "{backend:?}: {old}");
@@ -173,7 +173,7 @@ async fn openssl_shakes_hands_by_dtls_12_and_not_by_10() {
 async fn dtls_sessions_are_resumed_by_ticket_with_openssl() {
     use crate::support::until;
     use dots_tokio::Backend;
-    use dots_tokio::client::CallHomeEvent;
+    use dots_tokio::client::CallHomeClientEvent;
     if !has("openssl") {
         return;
     }
@@ -181,13 +181,13 @@ async fn dtls_sessions_are_resumed_by_ticket_with_openssl() {
     let folder = Folder::new("resume");
     folder.credentials(&ca, SERVER);
     let carrier = Carrier::Dtls(Backend::OpenSsl);
-    let (client, address) = listen(carrier, ca.config(CLIENT), AdapterLimits::default()).await;
+    let (client, address) = listen(carrier, ca.config(CLIENT), ClientLimits::default()).await;
     let mut events = client.events();
     let session = folder.path("session.pem");
     for (option, expected) in [("-sess_out", false), ("-sess_in", true)] {
         let said = s_client(&folder, address, &["-dtls1_2", option, &session]).await;
         let resumed = until(&mut events, "session", |event| match event {
-            CallHomeEvent::Connected { peer, resumed, .. } => {
+            CallHomeClientEvent::Connected { peer, resumed, .. } => {
                 assert_eq!(**peer, *SERVER, "whoever resumes is who it was");
                 Some(*resumed)
             }
@@ -207,7 +207,7 @@ async fn psk_has_forward_secrecy_with_openssl() {
         return;
     }
     let config = SecurityConfig::new().with_psk_peer("dots-client-1", b"0123456789abcdef".to_vec());
-    let (client, address) = listen(Carrier::Dtls(Backend::OpenSsl), config, AdapterLimits::default()).await;
+    let (client, address) = listen(Carrier::Dtls(Backend::OpenSsl), config, ClientLimits::default()).await;
     let mut events = client.events();
     let ca = Ca::new("ours");
     let folder = Folder::new("psk");
@@ -226,7 +226,7 @@ async fn tls_is_12_or_13_with_alpn_and_a_name() {
     let ca = Ca::new("ours");
     let folder = Folder::new("tls");
     folder.credentials(&ca, SERVER);
-    let (client, address) = listen(Carrier::Tls, ca.config(CLIENT), AdapterLimits::default()).await;
+    let (client, address) = listen(Carrier::Tls, ca.config(CLIENT), ClientLimits::default()).await;
     let mut events = client.events();
     for (option, good) in [("-tls1_1", false), ("-tls1_2", true), ("-tls1_3", true)] {
         let said = s_client(&folder, address, &[option, "-alpn", "coap", "-cipher", "DEFAULT@SECLEVEL=0"]).await;

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
 
-use dots_tokio::AdapterLimits;
+use dots_tokio::client::ClientLimits;
 use dots_tokio::server::CallHomeServerEvent;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::peers::Folder;
 use crate::support::{
-    CLIENT, Ca, Carrier, Filters, SERVER, WAIT, attack, call, carriers, connected, eventually, listen,
+    CLIENT, Ca, Carrier, Filters, GRACE, SERVER, WAIT, attack, call, carriers, connected, eventually, listen,
 };
 
 const LIBRARIES: [&str; 2] = ["openssl", "gnutls"];
@@ -25,7 +25,7 @@ fn peer(library: &str) -> Option<&'static Path> {
         // Cargo's folder for that: other tests of this process use it as well, and none knows who is the last.
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("libcoap-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/libcoap_peer.c");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/behaviour/libcoap_peer.c");
         LIBRARIES
             .map(|library| {
                 let program = folder.join(library);
@@ -78,7 +78,7 @@ async fn libcoap_as_a_call_home_server_is_asked() {
             let ca = Ca::new("ours");
             let folder = Folder::new(&format!("libcoap-server-{library}-{}", word(carrier)));
             let [cert, key, roots] = folder.credentials(&ca, SERVER);
-            let (client, address) = listen(carrier, ca.config(CLIENT), AdapterLimits::default()).await;
+            let (client, address) = listen(carrier, ca.config(CLIENT), ClientLimits::default()).await;
             let mut events = client.events();
             let port = address.port().to_string();
             let (_child, mut lines) = start(program, &["server", word(carrier), &port, &cert, &key, &roots]);
@@ -140,7 +140,7 @@ async fn libcoap_as_a_call_home_client_asks() {
                 eventually("the filters are in force", || filters.count() == 1).await;
                 let order = filters.in_force.lock().unwrap()[&123].clone();
                 assert_eq!((&*order.peer, &*order.cuid), (CLIENT, "dz6pHjaADkaFTbjr0JGBpw"), "{place}");
-                server.shut_down(true).await;
+                server.shutdown(GRACE, true).await;
                 asked = true;
                 break;
             }
