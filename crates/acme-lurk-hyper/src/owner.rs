@@ -6,10 +6,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use acme_lurk::ApiMisuse;
 use acme_lurk::Now;
 use acme_lurk::acme::client::ExchangeId;
 use acme_lurk::acme::server::{OrderId, Request, Response};
-use acme_lurk::delegation::{Audit, Ido, IdoEvent, IdoMisuse};
+use acme_lurk::delegation::{Audit, Ido, IdoEvent};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -142,7 +143,7 @@ impl OwnerSite {
     ///
     /// # Errors
     /// As [`Ido::cancel`].
-    pub fn cancel(&self, id: &OrderId) -> Result<(), IdoMisuse> {
+    pub fn cancel(&self, id: &OrderId) -> Result<(), ApiMisuse> {
         let stopped = {
             let mut state = self.inner.lock();
             state.machine.cancel(self.inner.now(), id)

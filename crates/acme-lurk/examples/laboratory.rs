@@ -20,7 +20,7 @@ const BASE: &str = "https://ca.example/acme";
 
 fn main() -> Outcome<()> {
     let star = StarPolicy::new(StarMeta::new(10, 86_400, true));
-    let config = CaConfig::new(BASE).with_trusted_identifiers(true).with_star(star, Fraction::HALF);
+    let config = CaConfig::builder(BASE).with_trusted_identifiers(true).with_star(star, Fraction::HALF).build()?;
     // In earnest the seed comes from the system, and is told nobody.
     let mut ca = Ca::new(Arc::new(config), Arc::new(Ring::new()), [7; 32]);
     let mut now = UnixTime::from_secs(1_700_000_000);

@@ -22,7 +22,8 @@ pub mod template;
 pub mod time;
 pub mod url;
 
-pub use error::{DecodeError, DecodeErrorKind};
+pub use error::{ApiMisuse, DecodeError, DecodeErrorKind, Limit};
 pub use limits::Limits;
 pub use now::Now;
 pub use record::Record;
+pub use watchfire_core::ConfigError;

@@ -32,11 +32,13 @@ pub fn run(data: &[u8]) {
     let Ok((trusted, steps)) = <(bool, Vec<Step>)>::arbitrary(&mut Unstructured::new(data)) else { return };
     let policy = StarPolicy::new(StarMeta::new(5, 100_000, true)).with_adjusted(Adjusted::Always);
     let limits = CaLimits::default().with_nonces(16).with_totals(4, 8).with_open_orders(3);
-    let config = CaConfig::new(BASE)
+    let config = CaConfig::builder(BASE)
         .with_trusted_identifiers(trusted)
         .with_star(policy, Fraction::HALF)
         .with_certificate_get(true)
-        .with_limits(limits, Limits::DEFAULT);
+        .with_limits(limits)
+        .build()
+        .expect("a configuration");
     let mut ca = Ca::new(Arc::new(config), Arc::new(Anyone::new(0)), [5; 32]);
     let mut now = UnixTime::from_secs(1_700_000_000);
     let mut urls: Vec<String> = [

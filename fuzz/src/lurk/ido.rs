@@ -78,8 +78,8 @@ pub fn run(data: &[u8]) {
 impl World {
     fn new(kind: u8) -> Self {
         let policy = StarPolicy::new(StarMeta::new(5, 100_000, true)).with_adjusted(Adjusted::Always);
-        let ca = CaConfig::new(CA)
-            .with_limits(CaLimits::default().with_nonces(8).with_totals(4, 40).with_open_orders(40), Limits::DEFAULT)
+        let ca = CaConfig::builder(CA)
+            .with_limits(CaLimits::default().with_nonces(8).with_totals(4, 40).with_open_orders(40))
             .with_trusted_identifiers(kind & 1 == 0);
         let ca = if kind & 2 == 0 { ca.with_star(policy, Fraction::HALF).with_certificate_get(true) } else { ca };
         let template = format!(
@@ -89,9 +89,9 @@ impl World {
         let template = Template::decode(template.as_bytes(), &Limits::DEFAULT).expect("a template");
         let rule = DelegationRule::new("abc", Delegation::new(template)).expect("a name");
         let rule = rule.with_account(Anyone::new(1).public_key().thumbprint_text());
-        let mut config = IdoConfig::new(IDO)
+        let mut config = IdoConfig::builder(IDO)
             .with_star(Some(policy))
-            .with_limits(IdoLimits::default().with_totals(4, 6).with_open_orders(4, 3600), Limits::DEFAULT)
+            .with_limits(IdoLimits::default().with_totals(4, 6).with_open_orders(4, 3600))
             .with_inferred_delegation(kind & 4 != 0)
             .with_delegation(rule)
             .expect("one delegation");
@@ -101,11 +101,11 @@ impl World {
         if kind & 16 != 0 {
             config = config.with_emulation(Emulation::new(policy));
         }
-        let config = Arc::new(config);
+        let config = Arc::new(config.build().expect("a configuration"));
         let mut world = Self {
             ido: Self::start(&config, None, 1, Now::new(Instant::ZERO, UnixTime::from_secs(1_700_000_000))),
             config,
-            ca: Ca::new(Arc::new(ca), Arc::new(Anyone::new(0)), [5; 32]),
+            ca: Ca::new(Arc::new(ca.build().expect("a configuration")), Arc::new(Anyone::new(0)), [5; 32]),
             records: BTreeMap::new(),
             instant: Instant::ZERO,
             wall: 1_700_000_000,
@@ -129,7 +129,7 @@ impl World {
     fn start(config: &Arc<IdoConfig>, records: Option<BTreeMap<String, Vec<u8>>>, seed: u8, now: Now) -> Ido {
         let secs = Duration::from_secs;
         let limits = ClientLimits::default().with_times(secs(5), secs(20), secs(60));
-        let client = Arc::new(ClientConfig::new(format!("{CA}/directory")).with_limits(limits, Limits::DEFAULT));
+        let client = Arc::new(ClientConfig::builder(format!("{CA}/directory")).with_limits(limits).build().expect("a configuration"));
         let (key, verifier) = (Arc::new(Anyone::new(7)), Arc::new(Anyone::new(0)));
         let ido = match records {
             Some(records) => Ido::restore(Arc::clone(config), client, key, verifier, [seed; 32], now, records),

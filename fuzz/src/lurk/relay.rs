@@ -118,9 +118,13 @@ fn relay(data: &[u8]) {
 /// the next exchanges.
 fn peers(data: &[u8]) {
     let Some((sealed, script)) = data.split_first() else { return };
-    let mut config = SourceConfig::new(RelayUrl::parse("http://r/", 64).expect("this is one"));
-    (config.sealed, config.chunk, config.waiting) = (sealed & 1 == 1, 48, 200);
-    let mut source = Source::new(config, &[*sealed; 32]);
+    let config = SourceConfig::builder(RelayUrl::parse("http://r/", 64).expect("this is one"))
+        .with_sealed(sealed & 1 == 1)
+        .with_chunk(48)
+        .with_waiting(200)
+        .build()
+        .expect("a configuration");
+    let mut source = Source::new(config, [*sealed; 32]);
     let mut sink = Sink::new(SinkConfig::default(), [1; 32]);
     let mut relay = Relay::new(RelayLimits::default());
     let (mut sent, mut got) = (Vec::new(), Vec::new());

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
+use acme_lurk::ConfigError;
 use acme_lurk::rendezvous::{
     ExchangeFailure, ExchangeId, FetchError, FetchRequest, NotWritten, Notification, RelayUrl, Sink, SinkConfig,
     SinkEvent, Source, SourceConfig, SourceEvent, StoreError, StoreRequest,
@@ -62,6 +63,9 @@ pub struct RelayClient {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Putting {
+    /// A setting of the client cannot be.
+    #[error("the setting {0}")]
+    Config(#[source] ConfigError),
     /// The password would go over the network in clear text.
     #[error("the password would go to {0} in clear text")]
     ClearText(String),
@@ -85,6 +89,9 @@ pub enum Putting {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Getting {
+    /// A setting of the client cannot be.
+    #[error("the setting {0}")]
+    Config(#[source] ConfigError),
     /// The system has no randomness.
     #[error("the system has no randomness: {0}")]
     Randomness(String),
@@ -139,12 +146,15 @@ impl RelayClient {
         }
         let secret = seed().map(Zeroizing::new).map_err(|error| Putting::Randomness(error.to_string()))?;
         let clock = Clock::start();
-        let mut config = SourceConfig::new(relay.clone());
-        config.sealed = sealed;
-        config.chunk = self.config.chunk.saturating_add(acme_lurk::rendezvous::SEAL_OVERHEAD);
-        config.waiting = self.config.chunk;
-        (config.attempts, config.patience) = (self.config.attempts, self.config.exchange);
-        let mut source = Source::new(config, &secret);
+        let config = SourceConfig::builder(relay.clone())
+            .with_sealed(sealed)
+            .with_chunk(self.config.chunk.saturating_add(acme_lurk::rendezvous::SEAL_OVERHEAD))
+            .with_waiting(self.config.chunk)
+            .with_attempts(self.config.attempts)
+            .with_patience(self.config.exchange)
+            .build()
+            .map_err(Putting::Config)?;
+        let mut source = Source::new(config, *secret);
         // An empty chunk is none: the relay is told nothing, and so is B.
         source.write(clock.now(), octets).map_err(Putting::TooLarge)?;
         source.finish(clock.now());
@@ -186,9 +196,12 @@ impl RelayClient {
     pub async fn get(&self, notification: Notification) -> Result<Vec<u8>, Getting> {
         let spread = seed().map_err(|error| Getting::Randomness(error.to_string()))?;
         let clock = Clock::start();
-        let mut config = SinkConfig::default();
-        config.chunk = self.config.chunk;
-        (config.attempts, config.patience) = (self.config.attempts, self.config.exchange);
+        let config = SinkConfig::builder()
+            .with_chunk(self.config.chunk)
+            .with_attempts(self.config.attempts)
+            .with_patience(self.config.exchange)
+            .build()
+            .map_err(Getting::Config)?;
         let mut sink = Sink::new(config, spread).starting_at(notification.seq());
         // The first one is always taken.
         let _ = sink.notify(clock.now(), notification);

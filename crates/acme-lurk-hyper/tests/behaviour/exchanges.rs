@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use acme_lurk_hyper::acme_lurk::Limits;
 use acme_lurk_hyper::acme_lurk::acme::client::{
     Answer, ClientConfig, ClientError, ClientLimits, ExchangeFailure, PeerMisbehaved,
 };
@@ -75,7 +74,8 @@ impl Ca {
     fn answer(request: Request<'_>) -> Response {
         use acme_lurk_hyper::acme_lurk::acme::server::{Ca, CaConfig};
         use acme_lurk_hyper::acme_lurk::crypto::Ring;
-        let mut ca = Ca::new(Arc::new(CaConfig::new("https://x.example")), Arc::new(Ring::new()), [7; 32]);
+        let mut ca =
+            Ca::new(Arc::new(CaConfig::builder("https://x.example").build().unwrap()), Arc::new(Ring::new()), [7; 32]);
         ca.handle_request(watchfire_core::UnixTime::from_secs(0), &request)
     }
 }
@@ -90,7 +90,7 @@ async fn redirects_are_not_followed() {
     let server = Server::builder(&origin, Elsewhere(laboratory.directory.clone())).start();
     server.serve(listener, Some(tls)).unwrap();
     let (key, _pkcs8) = RingSigner::generate_p256().unwrap();
-    let config = ClientConfig::new(format!("{origin}/directory"));
+    let config = ClientConfig::builder(format!("{origin}/directory")).build().unwrap();
     let client = Client::builder(config, Arc::new(key), pool).start().unwrap();
     let error = client.call(|machine, now| machine.read_directory(now)).await.unwrap_err();
     assert_eq!(error, ClientError::PeerMisbehaved(PeerMisbehaved::Status(302)));
@@ -106,7 +106,7 @@ async fn a_public_server_does_not_lead_inside() {
     let second = Duration::from_secs(1);
     let limits = ClientLimits::default().with_times(second, second, second);
     let config =
-        ClientConfig::new(&laboratory.directory).with_urls(UrlRules::new()).with_limits(limits, Limits::DEFAULT);
+        ClientConfig::builder(&laboratory.directory).with_urls(UrlRules::new()).with_limits(limits).build().unwrap();
     let careful = Client::builder(config, Arc::new(key), laboratory.pool.clone()).start().unwrap();
     let by_address = inside.clone();
     let refused = careful.call(|machine, now| machine.fetch(now, by_address, None)).await.unwrap_err();

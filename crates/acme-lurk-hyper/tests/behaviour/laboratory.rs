@@ -54,11 +54,13 @@ impl Laboratory {
         let issuer = root.subordinate("issuer", 1).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port());
-        let config = CaConfig::new(&origin)
+        let config = CaConfig::builder(&origin)
             .with_trusted_identifiers(trusted)
             .with_star(StarPolicy::new(StarMeta::new(5, 86_400, true)), Fraction::HALF)
             .with_certificate_get(true)
-            .with_issuers(issuer.certificate_pem());
+            .with_issuers(issuer.certificate_pem())
+            .build()
+            .unwrap();
         let ca = Ca::new(Arc::new(config), Arc::new(Ring::new()), watchfire_hyper::seed().unwrap());
         // Nobody answers there: names of the loopback need no answer.
         let resolver = Resolver::server("127.0.0.1:9".parse().unwrap()).unwrap();
@@ -80,7 +82,7 @@ impl Laboratory {
     pub(crate) fn bare_client(&self, responder: Option<Arc<dyn Responder>>) -> Client {
         let (key, _pkcs8) = RingSigner::generate_p256().unwrap();
         let urls = UrlRules::new().with_reach(Reach::Any);
-        let config = ClientConfig::new(&self.directory).with_urls(urls);
+        let config = ClientConfig::builder(&self.directory).with_urls(urls).build().unwrap();
         let mut builder = Client::builder(config, Arc::new(key), self.pool.clone());
         if let Some(responder) = responder {
             builder = builder.responder(responder);

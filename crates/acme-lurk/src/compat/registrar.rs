@@ -201,7 +201,7 @@ impl fmt::Debug for Registrar {
 
 /// The answer to what cannot be registered.
 fn invalid(error: &DecodeError) -> Response {
-    let name = error.place().strip_prefix("registration.").unwrap_or("");
+    let name = error.path().strip_prefix("registration.").unwrap_or("");
     let mut parameter = Object::new();
     parameter.insert("name", name);
     parameter.insert("reason", error.kind().to_string());

@@ -40,6 +40,6 @@ mod ido;
 mod ndc;
 
 pub use ido::{
-    Audit, DelegationRule, Emulation, Ido, IdoConfig, IdoEvent, IdoLimits, IdoMisuse, OrderSummary, Serving,
+    Audit, DelegationRule, Emulation, Ido, IdoConfig, IdoConfigBuilder, IdoEvent, IdoLimits, OrderSummary, Serving,
 };
-pub use ndc::{Installation, Ndc, NdcConfig, NdcEnd, NdcError, NdcEvent, Unfit, WrongCertificate};
+pub use ndc::{Installation, Ndc, NdcConfig, NdcConfigBuilder, NdcEnd, NdcError, NdcEvent, Unfit, WrongCertificate};

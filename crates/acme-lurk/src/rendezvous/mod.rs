@@ -20,8 +20,8 @@ pub use notification::Notification;
 pub use query::chid;
 pub use relay::{PutError, Relay, RelayLimits, RelayRequest, RelayResponse};
 pub use seal::{InvalidSeal, SEAL_OVERHEAD, SealAlgorithm, SealKey};
-pub use sink::{FetchError, FetchRequest, NotTaken, Sink, SinkConfig, SinkEvent};
-pub use source::{NotWritten, Source, SourceConfig, SourceEvent, StoreError, StoreRequest};
+pub use sink::{FetchError, FetchRequest, NotTaken, Sink, SinkConfig, SinkConfigBuilder, SinkEvent};
+pub use source::{NotWritten, Source, SourceConfig, SourceConfigBuilder, SourceEvent, StoreError, StoreRequest};
 pub use url::{InvalidUrl, RelayUrl};
 
 /// Names an exchange of a peer with its relay; never used twice by the same machine.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 
-use watchfire_core::{Backoff, Duration, ExchangeMachine, Instant, Machine, Output};
+use watchfire_core::{Backoff, ConfigError, Duration, ExchangeMachine, Instant, Machine, Output, config_builder};
 
 use super::notification::Notification;
 use super::seal::SEAL_OVERHEAD;
@@ -36,6 +36,29 @@ impl Default for SinkConfig {
             patience: Duration::from_secs(30),
             retry: (Duration::from_millis(500), Duration::from_secs(10)),
         }
+    }
+}
+
+impl SinkConfig {
+    /// The defaults, each said at its field.
+    pub fn builder() -> SinkConfigBuilder {
+        SinkConfigBuilder(Self::default())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless(self.attempts > 0, "attempts", "must be at least 1")?;
+        ConfigError::unless(self.retry.0 <= self.retry.1, "retry", "must not begin above its end")
+    }
+}
+
+config_builder! {
+    /// What becomes a [`SinkConfig`].
+    pub struct SinkConfigBuilder for SinkConfig {
+        with_chunk => chunk: usize,
+        with_waiting => waiting: usize,
+        with_attempts => attempts: u32,
+        with_patience => patience: Duration,
+        with_retry => retry: (Duration, Duration),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use watchfire_core::{Backoff, Duration, ExchangeMachine, Instant, Machine, Output};
+use watchfire_core::{Backoff, ConfigError, Duration, ExchangeMachine, Instant, Machine, Output, config_builder};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::notification::Notification;
@@ -39,8 +39,8 @@ pub struct SourceConfig {
 
 impl SourceConfig {
     /// The defaults, each said at its field.
-    pub const fn new(relay: RelayUrl) -> Self {
-        Self {
+    pub fn builder(relay: RelayUrl) -> SourceConfigBuilder {
+        SourceConfigBuilder(Self {
             relay,
             sealed: false,
             chunk: 65_536,
@@ -48,13 +48,31 @@ impl SourceConfig {
             attempts: 3,
             patience: Duration::from_secs(30),
             retry: (Duration::from_millis(500), Duration::from_secs(10)),
-        }
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless(self.chunk > SEAL_OVERHEAD, "chunk", "must be at least 29")?;
+        ConfigError::unless(self.attempts > 0, "attempts", "must be at least 1")?;
+        ConfigError::unless(self.retry.0 <= self.retry.1, "retry", "must not begin above its end")
     }
 
     /// Octets of what is written that go into one chunk.
     const fn room(&self) -> usize {
         let room = if self.sealed { self.chunk.saturating_sub(SEAL_OVERHEAD) } else { self.chunk };
         if room == 0 { 1 } else { room }
+    }
+}
+
+config_builder! {
+    /// What becomes a [`SourceConfig`].
+    pub struct SourceConfigBuilder for SourceConfig {
+        with_sealed => sealed: bool,
+        with_chunk => chunk: usize,
+        with_waiting => waiting: usize,
+        with_attempts => attempts: u32,
+        with_patience => patience: Duration,
+        with_retry => retry: (Duration, Duration),
     }
 }
 
@@ -143,7 +161,7 @@ pub enum NotWritten {
 /// let relay = RelayUrl::parse("https://relay.example/", 2048)?;
 /// let now = Instant::ZERO;
 /// let seed = [7; 32]; // of the system, in earnest; never the same twice
-/// let mut source = Source::new(SourceConfig::new(relay), &seed);
+/// let mut source = Source::new(SourceConfig::builder(relay).build()?, seed);
 /// source.write(now, b"Hello World")?;
 /// let Output::Event(SourceEvent::Exchange(request)) = source.poll_output(now) else { panic!() };
 /// assert_eq!(&request.body[..], b"Hello World");
@@ -198,8 +216,9 @@ enum Step {
 impl Source {
     /// A source with this seed, which must be random, secret, and never the same twice: names and keys come from it. It
     /// is wiped with the source.
-    pub fn new(config: SourceConfig, seed: &[u8; 32]) -> Self {
-        let mut secrets = Secrets::new(seed);
+    pub fn new(config: SourceConfig, seed: [u8; 32]) -> Self {
+        let seed = Zeroizing::new(seed);
+        let mut secrets = Secrets::new(&seed);
         let backoff = Backoff::new(config.retry.0, config.retry.1, *secrets.next(b"retry"));
         Self {
             config,

@@ -2,7 +2,7 @@
 //! end without warning.
 
 use acme_lurk::acme::OrderStatus;
-use acme_lurk::acme::server::CaConfig;
+use acme_lurk::acme::server::{CaConfig, CaConfigBuilder};
 use acme_lurk::delegation::{Emulation, NdcConfig, NdcEnd, Serving};
 use acme_lurk::star::{StarMeta, StarPolicy};
 use proptest::prelude::*;
@@ -18,8 +18,8 @@ fn emulation() -> Emulation {
 }
 
 /// A CA without STAR, whose certificates are good for so many seconds.
-fn plain_ca(validity: u64) -> CaConfig {
-    CaConfig::new(BASE).with_validity(validity)
+fn plain_ca(validity: u64) -> CaConfigBuilder {
+    CaConfig::builder(BASE).with_validity(validity)
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn replayed_nonces_and_lost_answers_make_no_second_order() {
 #[test]
 fn clocks_that_jump_are_noticed_within_a_minute() {
     for (config, ca) in [(ido_config(), star_ca()), (ido_config().with_emulation(emulation()), plain_ca(40))] {
-        let ndc = NdcConfig::new([NAME]).unwrap().with_star(20, 10, 2_000);
+        let ndc = NdcConfig::builder([NAME]).unwrap().with_star(20, 10, 2_000);
         let mut lab = Lab::new(ca, config, ndc, 1);
         assert!(lab.run(30, |lab| !lab.installed.is_empty()));
         for jump in [300, -200, 90, -30, 400] {

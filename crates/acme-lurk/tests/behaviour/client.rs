@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use acme_lurk::acme::client::{
-    Answer, Client, ClientError, ClientEvent, ClientLimits, ClientMisuse, Obtain, PeerIncompatible, PeerMisbehaved,
-    Received,
+    Answer, Client, ClientError, ClientEvent, ClientLimits, Obtain, PeerIncompatible, PeerMisbehaved, Received,
 };
-use acme_lurk::acme::server::{CaConfig, CaLimits};
+use acme_lurk::acme::server::{CaConfig, CaConfigBuilder, CaLimits};
 use acme_lurk::acme::{ChallengeKind, NewAccount, NewOrder, Order, OrderStatus, ProblemType};
 use acme_lurk::certificate::Certificate;
 use acme_lurk::crypto::Signer as _;
 use acme_lurk::csr::CsrPlan;
 use acme_lurk::jose::{MacAlgorithm, MacKey};
 use acme_lurk::star::{AutoRenewal, Fraction, StarMeta, StarPolicy};
+use acme_lurk::{ApiMisuse, Limit};
 use acme_lurk::{Limits, base64url};
 use serde_json::{Value, json};
 use watchfire_core::{Duration, Instant, Output, UnixTime};
@@ -21,12 +21,12 @@ use crate::client_kit::{Fate, Net, client, client_with, config, registered};
 use crate::server_kit::{BASE, START, World, names};
 use crate::support::{octets, signer};
 
-fn net(config: CaConfig) -> Net {
+fn net(config: CaConfigBuilder) -> Net {
     Net::new(World::new(config))
 }
 
-fn star() -> CaConfig {
-    CaConfig::new(BASE).with_star(StarPolicy::new(StarMeta::new(10, 1_000_000, true)), Fraction::HALF)
+fn star() -> CaConfigBuilder {
+    CaConfig::builder(BASE).with_star(StarPolicy::new(StarMeta::new(10, 1_000_000, true)), Fraction::HALF)
 }
 
 fn csr(names: &[&str]) -> Vec<u8> {
@@ -50,7 +50,7 @@ fn header(body: &[u8]) -> Value {
 
 #[test]
 fn a_certificate_is_obtained_from_the_account_on() {
-    let mut net = net(CaConfig::new(BASE));
+    let mut net = net(CaConfig::builder(BASE));
     let mut client = registered(&mut net);
     let call = client.obtain(net.now(), obtain("a.example")).unwrap();
     let Ok(Answer::Obtained { url, order, certificate: Some(fetched) }) = net.answer(&mut client, call) else {
@@ -99,7 +99,7 @@ fn accounts_are_made_found_changed_and_given_up() {
     let mac = MacKey::new(MacAlgorithm::Hs256, &[7; 32]);
     let terms = "https://ca.example/terms";
     let mut net =
-        net(CaConfig::new(BASE).with_external_account("front-desk", mac.clone()).with_terms_of_service(terms));
+        net(CaConfig::builder(BASE).with_external_account("front-desk", mac.clone()).with_terms_of_service(terms));
     let key: Arc<dyn acme_lurk::crypto::Signer> = Arc::new(signer());
     let mut client = client_with(config(), Arc::clone(&key));
     let call = client.find_account(net.now()).unwrap();
@@ -145,10 +145,10 @@ fn accounts_are_made_found_changed_and_given_up() {
 
 #[test]
 fn without_account_nothing_is_signed_for_one() {
-    let mut net = net(CaConfig::new(BASE));
+    let mut net = net(CaConfig::builder(BASE));
     let mut client = client();
     let call = client.read_order(net.now(), format!("{BASE}/order/x")).unwrap();
-    assert_eq!(net.answer(&mut client, call), Err(ClientError::ApiMisuse(ClientMisuse::NoAccount)));
+    assert_eq!(net.answer(&mut client, call), Err(ClientError::ApiMisuse(ApiMisuse::NoAccount)));
     // One that is on its way is waited for.
     let account = client.new_account(net.now(), NewAccount::default(), None).unwrap();
     let order = client.new_order(net.now(), names(&["a.example"])).unwrap();
@@ -159,7 +159,7 @@ fn without_account_nothing_is_signed_for_one() {
 #[test]
 fn nonces_that_are_refused_are_replaced_by_that_of_the_error() {
     // One nonce is kept by the server: every other one is forgotten.
-    let mut net = net(CaConfig::new(BASE).with_limits(CaLimits::default().with_nonces(1), Limits::DEFAULT));
+    let mut net = net(CaConfig::builder(BASE).with_limits(CaLimits::default().with_nonces(1)));
     let mut client = registered(&mut net);
     let stale = client.read_directory(net.now()).unwrap();
     assert!(net.answer(&mut client, stale).is_ok());
@@ -190,7 +190,7 @@ fn nonces_that_are_refused_are_replaced_by_that_of_the_error() {
 
 #[test]
 fn what_fails_for_a_while_is_tried_again_and_not_for_ever() {
-    let mut net = net(CaConfig::new(BASE));
+    let mut net = net(CaConfig::builder(BASE));
     // Neither the directory nor a nonce at first, and then answers that are lost.
     net.fates = [Fate::Lost, Fate::AnswerLost, Fate::Made, Fate::Lost, Fate::Made, Fate::AnswerLost].into();
     let mut client = client();
@@ -222,7 +222,7 @@ fn what_fails_for_a_while_is_tried_again_and_not_for_ever() {
 
 #[test]
 fn an_answer_that_never_comes_is_given_up() {
-    let mut net = net(CaConfig::new(BASE));
+    let mut net = net(CaConfig::builder(BASE));
     let mut client = registered(&mut net);
     let call = client.new_order(net.now(), names(&["a.example"])).unwrap();
     let Output::Event(ClientEvent::Exchange(exchange)) = client.poll_output(net.now()) else { panic!() };
@@ -238,7 +238,7 @@ fn an_answer_that_never_comes_is_given_up() {
 
 #[test]
 fn servers_that_break_the_rules_are_told_from_those_that_refuse() {
-    let mut net = net(CaConfig::new(BASE));
+    let mut net = net(CaConfig::builder(BASE));
     let mut client = registered(&mut net);
     let order = |identifier: &str| {
         json!({"status": "ready", "identifiers": [{"type": "dns", "value": identifier}],
@@ -294,7 +294,7 @@ fn servers_that_break_the_rules_are_told_from_those_that_refuse() {
 
 #[test]
 fn an_order_that_changes_is_not_pursued() {
-    let mut net = net(CaConfig::new(BASE));
+    let mut net = net(CaConfig::builder(BASE));
     let mut client = registered(&mut net);
     let order = |status: &str, authorizations: Value| {
         let body = json!({"status": status, "identifiers": [{"type": "dns", "value": "a.example"}],
@@ -313,7 +313,7 @@ fn an_order_that_changes_is_not_pursued() {
 #[test]
 fn star_is_refused_before_challenges_where_it_is_dropped() {
     // The CA passes over what it does not know.
-    let mut net = net(CaConfig::new(BASE));
+    let mut net = net(CaConfig::builder(BASE));
     let mut client = registered(&mut net);
     let wanted = || Obtain::new(star_order("a.example", 60), csr(&["a.example"]));
     let call = client.obtain(net.now(), wanted()).unwrap();
@@ -323,7 +323,7 @@ fn star_is_refused_before_challenges_where_it_is_dropped() {
     assert!(!net.seen.iter().any(|exchange| exchange.url.contains("/chall/")));
     // One that speaks STAR, but does not let everybody fetch.
     let policy = StarPolicy::new(StarMeta::new(10, 1_000_000, false));
-    net.world = World::new(CaConfig::new(BASE).with_star(policy, Fraction::HALF));
+    net.world = World::new(CaConfig::builder(BASE).with_star(policy, Fraction::HALF));
     let mut client = registered(&mut net);
     let call = client.obtain(net.now(), wanted()).unwrap();
     let refused = Err(ClientError::PeerIncompatible(PeerIncompatible::NoCertificateGet));
@@ -367,7 +367,7 @@ fn a_star_order_is_obtained_fetched_and_canceled() {
 
 #[test]
 fn certificates_are_only_fetched_from_where_they_may_be() {
-    let net = net(CaConfig::new(BASE));
+    let net = net(CaConfig::builder(BASE));
     let mut client = client();
     for url in ["http://ca.example/x", "https://127.0.0.1/x", "https://169.254.169.254/", "file:///etc/passwd", ""] {
         let refused = client.fetch(net.now(), url, None);
@@ -381,7 +381,7 @@ fn an_order_is_found_again_wherever_it_stands() {
     // Cut off after each exchange in turn, and resumed by another client with the same key.
     let mut reached = 0;
     for cut in 0.. {
-        let mut net = net(CaConfig::new(BASE));
+        let mut net = net(CaConfig::builder(BASE));
         let key: Arc<dyn acme_lurk::crypto::Signer> = Arc::new(signer());
         let mut client = client_with(config(), Arc::clone(&key));
         let call = client.new_account(net.now(), NewAccount::default(), None).unwrap();
@@ -432,7 +432,7 @@ fn interrupted(net: &mut Net, client: &mut Client, exchanges: usize) -> (Option<
 
 #[test]
 fn what_cannot_be_provisioned_is_given_up_and_taken_back() {
-    let mut net = net(CaConfig::new(BASE));
+    let mut net = net(CaConfig::builder(BASE));
     let mut client = registered(&mut net);
     let two = Obtain::new(names(&["a.example", "b.example"]), csr(&["b.example", "a.example"]));
     let call = client.obtain(net.now(), two).unwrap();
@@ -458,28 +458,28 @@ fn what_cannot_be_provisioned_is_given_up_and_taken_back() {
     assert!(error.to_string().ends_with("could not be provisioned: the DNS is down"), "{error}");
     assert!(provisions.is_empty(), "all that was provisioned is taken back");
     // None of the challenges that are wanted is offered.
-    net.world = World::new(CaConfig::new(BASE).with_challenges([ChallengeKind::Http01]));
+    net.world = World::new(CaConfig::builder(BASE).with_challenges([ChallengeKind::Http01]));
     let mut client = registered(&mut net);
     let call = client.obtain(net.now(), obtain("a.example").with_challenges([ChallengeKind::Dns01])).unwrap();
     let error = net.answer(&mut client, call).unwrap_err();
     assert!(matches!(error, ClientError::PeerIncompatible(PeerIncompatible::NoChallenge { .. })), "{error}");
     // A request for other names is not even ordered.
     let wrong = Obtain::new(names(&["a.example"]), csr(&["b.example"]));
-    assert_eq!(client.obtain(net.now(), wrong).unwrap_err(), ClientError::ApiMisuse(ClientMisuse::OtherNames));
+    assert_eq!(client.obtain(net.now(), wrong).unwrap_err(), ClientError::ApiMisuse(ApiMisuse::OtherNames));
 }
 
 #[test]
 fn there_are_limits_to_what_waits() {
-    let mut net = net(CaConfig::new(BASE).with_trusted_identifiers(true));
+    let mut net = net(CaConfig::builder(BASE).with_trusted_identifiers(true));
     let limits = ClientLimits::default().with_work(2, 5);
-    let mut client = client_with(config().with_limits(limits, Limits::DEFAULT), Arc::new(signer()));
+    let mut client = client_with(config().with_limits(limits), Arc::new(signer()));
     let account = client.new_account(net.now(), NewAccount::default(), None).unwrap();
     assert!(net.answer(&mut client, account).is_ok());
     for _ in 0..5 {
         client.new_order(net.now(), names(&["a.example"])).unwrap();
     }
     let more = client.new_order(net.now(), names(&["a.example"]));
-    assert_eq!(more.unwrap_err(), ClientError::LimitExceeded(5));
+    assert_eq!(more.unwrap_err(), ClientError::LimitExceeded(Limit::Calls(5)));
     let mut waiting = Vec::new();
     while let Output::Event(event) = client.poll_output(net.now()) {
         let ClientEvent::Exchange(exchange) = event else { panic!() };
@@ -507,7 +507,7 @@ fn there_are_limits_to_what_waits() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let run = || {
-        let mut net = net(CaConfig::new(BASE));
+        let mut net = net(CaConfig::builder(BASE));
         net.fates = [Fate::Lost, Fate::AnswerLost, Fate::Made, Fate::AnswerLost, Fate::Lost].into();
         let mut client = registered(&mut net);
         let call = client.obtain(net.now(), obtain("a.example")).unwrap();
@@ -519,7 +519,7 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn finalize_twice_is_answered_by_what_became_of_the_order() {
-    let mut net = net(CaConfig::new(BASE).with_trusted_identifiers(true));
+    let mut net = net(CaConfig::builder(BASE).with_trusted_identifiers(true));
     let mut client = registered(&mut net);
     // The request gets there, its answer does not; the server has not made the certificate yet.
     let call = client.obtain(net.now(), obtain("a.example")).unwrap();

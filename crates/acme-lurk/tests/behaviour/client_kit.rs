@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use acme_lurk::Now;
 use acme_lurk::acme::client::{
-    Answer, CallId, Client as AcmeClient, ClientConfig, ClientError, ClientEvent, ClientLimits, Exchange,
-    ExchangeFailure, Received,
+    Answer, CallId, Client as AcmeClient, ClientConfig, ClientConfigBuilder, ClientError, ClientEvent, ClientLimits,
+    Exchange, ExchangeFailure, Received,
 };
 use acme_lurk::acme::server::{CaEvent, Request, Response};
 use acme_lurk::crypto::Signer;
@@ -147,14 +147,14 @@ impl Net {
     }
 }
 
-pub(crate) fn config() -> ClientConfig {
+pub(crate) fn config() -> ClientConfigBuilder {
     let times = (Duration::from_secs(30), Duration::from_secs(60), Duration::from_secs(600));
-    ClientConfig::new(format!("{BASE}/directory"))
-        .with_limits(ClientLimits::default().with_times(times.0, times.1, times.2), acme_lurk::Limits::DEFAULT)
+    ClientConfig::builder(format!("{BASE}/directory"))
+        .with_limits(ClientLimits::default().with_times(times.0, times.1, times.2))
 }
 
-pub(crate) fn client_with(config: ClientConfig, key: Arc<dyn Signer>) -> AcmeClient {
-    AcmeClient::new(Arc::new(config), key, [5; 32]).unwrap()
+pub(crate) fn client_with(config: ClientConfigBuilder, key: Arc<dyn Signer>) -> AcmeClient {
+    AcmeClient::new(Arc::new(config.build().unwrap()), key, [5; 32]).unwrap()
 }
 
 pub(crate) fn client() -> AcmeClient {

@@ -73,7 +73,7 @@ fn what_the_drafts_show_is_understood() {
         (json!({"csr": "AAAA", "lifetime": 0}), "registration.lifetime"),
         (json!({"csr": "A".repeat(40_000)}), "registration.csr"),
     ] {
-        assert_eq!(Registration::decode(&octets(&bad), &LIMITS).unwrap_err().place(), place, "{bad}");
+        assert_eq!(Registration::decode(&octets(&bad), &LIMITS).unwrap_err().path(), place, "{bad}");
     }
     for (name, status) in [
         ("star-request-02-created", RegistrationStatus::New),
@@ -270,7 +270,7 @@ fn metadata_of_cdns_says_which_order_to_make() {
         ),
     ] {
         let error = decode(&of(bad.clone()), Spelling::Strict).unwrap_err();
-        assert_eq!(error.place(), format!("metadata.generic-metadata-value.{place}"), "{bad}");
+        assert_eq!(error.path(), format!("metadata.generic-metadata-value.{place}"), "{bad}");
     }
     assert!(decode(br#"{"generic-metadata-type":"MI.Other","generic-metadata-value":{}}"#, Spelling::Strict).is_err());
     // As drafts spelt it.

@@ -46,8 +46,8 @@ fn a_delegate_obtains_rolls_and_loses_a_certificate() {
 
 #[test]
 fn a_certificate_that_nobody_renews_is_ordered_anew_and_revoked_at_the_end() {
-    let ca = CaConfig::new(BASE).with_certificate_get(true).with_validity(60);
-    let mut lab = Lab::new(ca, ido_config(), NdcConfig::new([NAME]).unwrap().without_star(), 1);
+    let ca = CaConfig::builder(BASE).with_certificate_get(true).with_validity(60);
+    let mut lab = Lab::new(ca, ido_config(), NdcConfig::builder([NAME]).unwrap().without_star(), 1);
     assert!(lab.run(200, |lab| lab.installed.len() == 4), "{:?}", lab.audit);
     lab.has_no_gap().unwrap();
     let orders: Vec<_> = lab.ido.orders().collect();
@@ -61,12 +61,12 @@ fn a_certificate_that_nobody_renews_is_ordered_anew_and_revoked_at_the_end() {
 #[test]
 fn the_owner_refuses_before_challenges_when_the_ca_drops_what_was_asked() {
     // No STAR at all; STAR without GET; no GET of ordinary certificates.
-    let no_star = CaConfig::new(BASE).with_certificate_get(true);
+    let no_star = CaConfig::builder(BASE).with_certificate_get(true);
     let policy = acme_lurk::star::StarPolicy::new(acme_lurk::star::StarMeta::new(10, 1_000_000, false));
-    let no_get = CaConfig::new(BASE).with_star(policy, acme_lurk::star::Fraction::HALF);
-    let plain = CaConfig::new(BASE);
+    let no_get = CaConfig::builder(BASE).with_star(policy, acme_lurk::star::Fraction::HALF);
+    let plain = CaConfig::builder(BASE);
     for (ca, ndc) in
-        [(no_star, ndc_config()), (no_get, ndc_config()), (plain, NdcConfig::new([NAME]).unwrap().without_star())]
+        [(no_star, ndc_config()), (no_get, ndc_config()), (plain, NdcConfig::builder([NAME]).unwrap().without_star())]
     {
         let mut lab = Lab::new(ca, ido_config(), ndc, 1);
         assert!(lab.run(60, |lab| lab.ended.is_some()));
@@ -81,7 +81,7 @@ fn the_owner_refuses_before_challenges_when_the_ca_drops_what_was_asked() {
 fn certificates_can_be_served_by_the_owner_itself() {
     // The CA lets nobody fetch but the owner of the order.
     let policy = acme_lurk::star::StarPolicy::new(acme_lurk::star::StarMeta::new(10, 1_000_000, false));
-    let ca = CaConfig::new(BASE).with_star(policy, acme_lurk::star::Fraction::HALF);
+    let ca = CaConfig::builder(BASE).with_star(policy, acme_lurk::star::Fraction::HALF);
     let mut lab = Lab::new(ca, ido_config().with_serving(Serving::Own), ndc_config(), 1);
     assert!(lab.run(150, |lab| lab.installed.len() >= 4), "{:?} {:?}", lab.ndc, lab.audit);
     lab.has_no_gap().unwrap();
@@ -397,7 +397,7 @@ fn an_order_that_is_given_up_while_the_ca_is_away_is_stopped_there_when_it_comes
 fn given_up(kept: u64, away: u64) {
     use acme_lurk::delegation::IdoLimits;
     let limits = IdoLimits::default().with_open_orders(10, kept);
-    let mut lab = Lab::new(star_ca(), ido_config().with_limits(limits, acme_lurk::Limits::DEFAULT), ndc_config(), 1);
+    let mut lab = Lab::new(star_ca(), ido_config().with_limits(limits), ndc_config(), 1);
     // The CA gets the request, and is away before it has answered.
     assert!(lab.run(30, |lab| lab.seen.iter().any(|(by, sent)| !*by && sent.url.ends_with("/finalize"))));
     lab.lose_ca_answers_until = lab.instant + Duration::from_secs(away);
@@ -442,7 +442,7 @@ fn an_order_that_is_not_finalized_is_invalid_and_then_forgotten() {
     let thumbprint = acme_lurk::crypto::Signer::public_key(&key).thumbprint_text();
     let rule = DelegationRule::new("abc", Delegation::new(template(NAME))).unwrap().with_account(thumbprint);
     let limits = IdoLimits::default().with_open_orders(2, 60);
-    let config = ido_config().with_limits(limits, acme_lurk::Limits::DEFAULT).with_delegation(rule).unwrap();
+    let config = ido_config().with_limits(limits).with_delegation(rule).unwrap();
     let mut lab = Lab::with_key(star_ca(), config, ndc_config(), Arc::new(signer()), 1);
     let delegate = Delegate::register(&mut lab, key);
     let asked = NewOrder::new(vec![Identifier::dns(NAME).unwrap()])
@@ -471,7 +471,7 @@ fn accounts_that_nobody_wants_make_room() {
     let thumbprint = acme_lurk::crypto::Signer::public_key(&key).thumbprint_text();
     let rule = DelegationRule::new("abc", Delegation::new(template(NAME))).unwrap().with_account(thumbprint);
     let limits = IdoLimits::default().with_totals(3, 10);
-    let config = ido_config().with_limits(limits, acme_lurk::Limits::DEFAULT).with_delegation(rule).unwrap();
+    let config = ido_config().with_limits(limits).with_delegation(rule).unwrap();
     let mut lab = Lab::with_key(star_ca(), config, ndc_config(), Arc::new(signer()), 1);
     let wanted = Delegate::register(&mut lab, key);
     for _ in 0..6 {

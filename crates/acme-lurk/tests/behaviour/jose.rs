@@ -132,7 +132,7 @@ fn headers_that_acme_forbids_are_refused() {
     let good = r#"{"alg":"ES256","kid":"https://a/1","nonce":"AAAA","url":"https://a/2"}"#;
     assert!(decode(&with_header(good)).is_ok());
     let place = |header: &str| match decode(&with_header(header)) {
-        Err(JwsError::Malformed(error)) => error.place().to_owned(),
+        Err(JwsError::Malformed(error)) => error.path().to_owned(),
         other => panic!("{header}: {other:?}"),
     };
     for (from, to, wrong) in [
@@ -277,9 +277,9 @@ fn the_inner_jws_of_a_key_change_has_a_key_and_no_nonce() {
     assert_eq!(inner(&body), Ok(Ok((key.clone(), b"{}".to_vec()))));
     assert!(decode(&body).is_err(), "a request without nonce");
     let with_nonce = sign(&signer, KeyRef::Jwk(key), Some("AAAA"), "https://a/key-change", b"{}").unwrap();
-    assert!(matches!(inner(&with_nonce), Err(JwsError::Malformed(error)) if error.place() == "protected.nonce"));
+    assert!(matches!(inner(&with_nonce), Err(JwsError::Malformed(error)) if error.path() == "protected.nonce"));
     let with_kid = sign(&signer, KeyRef::Kid("https://a/1"), None, "https://a/key-change", b"{}").unwrap();
-    assert!(matches!(inner(&with_kid), Err(JwsError::Malformed(error)) if error.place() == "protected.kid"));
+    assert!(matches!(inner(&with_kid), Err(JwsError::Malformed(error)) if error.path() == "protected.kid"));
 }
 
 #[test]
@@ -299,10 +299,10 @@ fn external_accounts_are_bound_to_one_key_and_one_url() {
         let weak = |_: &str| Some(MacKey::new(weaker, b"a secret of the front desk"));
         assert_eq!(verify_external_account(&binding, url, &key, weak, &LIMITS), Err(wrong));
         let elsewhere = verify_external_account(&binding, "https://b/", &key, find, &LIMITS);
-        assert!(matches!(elsewhere, Err(JwsError::Malformed(error)) if error.place() == "protected.url"));
+        assert!(matches!(elsewhere, Err(JwsError::Malformed(error)) if error.path() == "protected.url"));
         let stranger = signer().public_key().clone();
         let stolen = verify_external_account(&binding, url, &stranger, find, &LIMITS);
-        assert!(matches!(stolen, Err(JwsError::Malformed(error)) if error.place() == "payload"));
+        assert!(matches!(stolen, Err(JwsError::Malformed(error)) if error.path() == "payload"));
         assert!(!format!("{secret:?}").contains("front"));
     }
     // Signed instead of MACed, and the other way round.

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use acme_lurk::acme::client::{ClientConfig, ClientLimits, Exchange, ExchangeFailure, ExchangeId, Received};
-use acme_lurk::acme::server::{CaConfig, Request, Response};
+use acme_lurk::acme::server::{CaConfig, CaConfigBuilder, Request, Response};
 use acme_lurk::acme::{Delegation, challenge};
 use acme_lurk::certificate::Certificate;
 use acme_lurk::crypto::{Ring, RingSigner, Signer};
 use acme_lurk::delegation::{
-    Audit, DelegationRule, Ido, IdoConfig, IdoEvent, Installation, Ndc, NdcConfig, NdcEnd, NdcEvent,
+    Audit, DelegationRule, Ido, IdoConfig, IdoConfigBuilder, IdoEvent, Installation, Ndc, NdcConfig, NdcConfigBuilder,
+    NdcEnd, NdcEvent,
 };
 use acme_lurk::star::{AutoRenewal, Fraction, StarMeta, StarPolicy};
 use acme_lurk::template::Template;
@@ -102,19 +103,19 @@ pub(crate) fn template(dns: &str) -> Template {
     Template::decode(json.as_bytes(), &Limits::DEFAULT).unwrap()
 }
 
-pub(crate) fn star_ca() -> CaConfig {
-    CaConfig::new(BASE)
+pub(crate) fn star_ca() -> CaConfigBuilder {
+    CaConfig::builder(BASE)
         .with_star(StarPolicy::new(StarMeta::new(10, 1_000_000, true)), Fraction::HALF)
         .with_certificate_get(true)
 }
 
-pub(crate) fn ido_config() -> IdoConfig {
-    IdoConfig::new(IDO).with_star(Some(StarPolicy::new(StarMeta::new(10, 1_000_000, true))))
+pub(crate) fn ido_config() -> IdoConfigBuilder {
+    IdoConfig::builder(IDO).with_star(Some(StarPolicy::new(StarMeta::new(10, 1_000_000, true))))
 }
 
-pub(crate) fn ndc_config() -> NdcConfig {
+pub(crate) fn ndc_config() -> NdcConfigBuilder {
     let (lifetime, adjust, duration) = STAR;
-    NdcConfig::new([NAME]).unwrap().with_star(lifetime, adjust, duration)
+    NdcConfig::builder([NAME]).unwrap().with_star(lifetime, adjust, duration)
 }
 
 fn quick() -> ClientLimits {
@@ -124,7 +125,7 @@ fn quick() -> ClientLimits {
 
 impl Lab {
     /// A CA of this kind, a name owner's server, and a delegate that has one delegation there: for [`NAME`].
-    pub(crate) fn new(ca: CaConfig, ido: IdoConfig, ndc: NdcConfig, seed: u64) -> Self {
+    pub(crate) fn new(ca: CaConfigBuilder, ido: IdoConfigBuilder, ndc: NdcConfigBuilder, seed: u64) -> Self {
         let account_key: Arc<dyn Signer> = Arc::new(signer());
         let rule = DelegationRule::new("abc", Delegation::new(template(NAME))).unwrap();
         let rule = rule.with_account(account_key.public_key().thumbprint_text());
@@ -132,13 +133,13 @@ impl Lab {
     }
 
     pub(crate) fn with_key(
-        ca: CaConfig,
-        ido: IdoConfig,
-        ndc: NdcConfig,
+        ca: CaConfigBuilder,
+        ido: IdoConfigBuilder,
+        ndc: NdcConfigBuilder,
         account_key: Arc<dyn Signer>,
         seed: u64,
     ) -> Self {
-        let (ido_config, ndc_config) = (Arc::new(ido), Arc::new(ndc));
+        let (ido_config, ndc_config) = (Arc::new(ido.build().unwrap()), Arc::new(ndc.build().unwrap()));
         let ido_key: Arc<dyn Signer> = Arc::new(signer());
         let key = Arc::new(signer());
         let now = Now::new(Instant::ZERO, UnixTime::from_secs(START));
@@ -186,12 +187,12 @@ impl Lab {
     }
 
     fn to_ca() -> Arc<ClientConfig> {
-        Arc::new(ClientConfig::new(format!("{BASE}/directory")).with_limits(quick(), Limits::DEFAULT))
+        Arc::new(ClientConfig::builder(format!("{BASE}/directory")).with_limits(quick()).build().unwrap())
     }
 
     fn to_ido() -> Arc<ClientConfig> {
-        let config = ClientConfig::new(format!("{IDO}/directory")).with_limits(quick(), Limits::DEFAULT);
-        Arc::new(config.with_urls(UrlRules::new().with_reach(Reach::Public)))
+        let config = ClientConfig::builder(format!("{IDO}/directory")).with_limits(quick());
+        Arc::new(config.with_urls(UrlRules::new().with_reach(Reach::Public)).build().unwrap())
     }
 
     pub(crate) fn now(&self) -> Now {

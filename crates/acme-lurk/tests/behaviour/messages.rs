@@ -150,7 +150,7 @@ fn directories_say_what_a_server_can() {
     assert_eq!(value(&directory.encode()), text);
     // Figure 5 of RFC 8739 has names in another style, from before RFC 8555.
     let error = Directory::decode(&file("rfc8739/directory-fig5.json"), &LIMITS).unwrap_err();
-    assert_eq!((error.place(), error.kind()), ("directory.newNonce", &DecodeErrorKind::Missing));
+    assert_eq!((error.path(), error.kind()), ("directory.newNonce", &DecodeErrorKind::Missing));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn orders_that_are_none_are_refused() {
             Value::Null => drop(order.as_object_mut().unwrap().remove(name)),
             _ => order[name] = bad,
         }
-        assert_eq!(Order::decode(&octets(&order), &LIMITS).unwrap_err().place(), place);
+        assert_eq!(Order::decode(&octets(&order), &LIMITS).unwrap_err().path(), place);
     }
     let many: Vec<Value> = (0..=LIMITS.identifiers).map(|at| dns(&format!("a{at}.example"))).collect();
     let error = NewOrder::decode(&octets(&json!({"identifiers": many})), &LIMITS).unwrap_err();
@@ -189,7 +189,7 @@ fn orders_that_are_none_are_refused() {
             "auto-renewal": {"end-date": "2021-04-20T00:00:00Z", "lifetime": 60}});
         both[name] = json!("2021-04-20T00:00:00Z");
         let error = NewOrder::decode(&octets(&both), &LIMITS).unwrap_err();
-        assert_eq!(error.place(), format!("order.{name}"));
+        assert_eq!(error.path(), format!("order.{name}"));
         assert_eq!(Problem::from(error).kind, ProblemType::Malformed);
     }
     let strangers = json!({"identifiers": [dns("a.example")], "profile": "short"});

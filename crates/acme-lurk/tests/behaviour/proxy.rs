@@ -7,7 +7,7 @@ use acme_lurk::acme::client::{ClientConfig, ClientLimits, Exchange, Received};
 use acme_lurk::acme::server::{CaEvent, Request, Response};
 use acme_lurk::acme::{Delegation, Identifier, NewOrder, Order, OrderStatus};
 use acme_lurk::crypto::{Ring, RingSigner, Signer as _};
-use acme_lurk::delegation::{Audit, DelegationRule, Ido, IdoConfig, IdoEvent, IdoLimits};
+use acme_lurk::delegation::{Audit, DelegationRule, Ido, IdoConfig, IdoConfigBuilder, IdoEvent, IdoLimits};
 use acme_lurk::jose::{KeyRef, sign};
 use acme_lurk::star::{AutoRenewal, StarMeta, StarPolicy};
 use acme_lurk::template::Answers;
@@ -101,16 +101,17 @@ fn post(chain: &mut Chain, base: &str, key: &RingSigner, kid: &str, path: &str, 
     chain.ask(&Request::post(&url, &body))
 }
 
-fn config(base: &str) -> IdoConfig {
-    IdoConfig::new(base).with_star(Some(StarPolicy::new(StarMeta::new(10, 1_000_000, true))))
+fn config(base: &str) -> IdoConfigBuilder {
+    IdoConfig::builder(base).with_star(Some(StarPolicy::new(StarMeta::new(10, 1_000_000, true))))
 }
 
-fn server(config: IdoConfig, upstream: &str, key: RingSigner, seed: u8) -> Ido {
+fn server(config: IdoConfigBuilder, upstream: &str, key: RingSigner, seed: u8) -> Ido {
     let secs = Duration::from_secs;
     let limits = ClientLimits::default().with_times(secs(5), secs(20), secs(60)).with_retry(secs(1), secs(1));
-    let client = ClientConfig::new(format!("{upstream}/directory")).with_limits(limits, Limits::DEFAULT);
+    let client = ClientConfig::builder(format!("{upstream}/directory")).with_limits(limits).build().unwrap();
     let now = Now::new(Instant::ZERO, UnixTime::from_secs(START));
-    Ido::new(Arc::new(config), Arc::new(client), Arc::new(key), Arc::new(Ring::new()), [seed; 32], now).unwrap()
+    Ido::new(Arc::new(config.build().unwrap()), Arc::new(client), Arc::new(key), Arc::new(Ring::new()), [seed; 32], now)
+        .unwrap()
 }
 
 fn rule(thumbprint: String) -> DelegationRule {
@@ -200,8 +201,8 @@ fn orders_do_not_go_in_circles() {
         rule.with_upstream(format!("{to}/delegation/abc"))
     };
     let limits = IdoLimits::default().with_hops(4);
-    let first = config(PROXY).with_limits(limits, Limits::DEFAULT).with_delegation(both(&cdn, &two, OWNER)).unwrap();
-    let second = config(OWNER).with_limits(limits, Limits::DEFAULT).with_delegation(both(&one, &one, PROXY)).unwrap();
+    let first = config(PROXY).with_limits(limits).with_delegation(both(&cdn, &two, OWNER)).unwrap();
+    let second = config(OWNER).with_limits(limits).with_delegation(both(&one, &one, PROXY)).unwrap();
     let mut chain = chain([(PROXY, server(first, OWNER, one, 1)), (OWNER, server(second, PROXY, two, 2))]);
     chain.run(5);
     let (url, kid) = delegate(&mut chain, PROXY, &cdn, true);
@@ -213,7 +214,7 @@ fn orders_do_not_go_in_circles() {
     assert_eq!(made, 4, "the first, and one for each hop that is allowed but the last");
     // A server that is to pass on to itself is not configured at all.
     let own = rule("x".into()).with_upstream(format!("{PROXY}/delegation/abc"));
-    assert!(config(PROXY).with_delegation(own).is_none());
+    assert!(config(PROXY).with_delegation(own).is_err());
 }
 
 #[test]

@@ -7,8 +7,8 @@ use acme_lurk::Limits;
 use acme_lurk::rendezvous::xmpp::{Content, Iq, StanzaKind};
 use acme_lurk::rendezvous::{
     ExchangeFailure, FetchError, FetchRequest, NotTaken, NotWritten, Notification, Relay, RelayLimits, RelayRequest,
-    RelayUrl, SEAL_OVERHEAD, Sink, SinkConfig, SinkEvent, Source, SourceConfig, SourceEvent, StoreError, StoreRequest,
-    chid,
+    RelayUrl, SEAL_OVERHEAD, Sink, SinkConfig, SinkEvent, Source, SourceConfig, SourceConfigBuilder, SourceEvent,
+    StoreError, StoreRequest, chid,
 };
 use proptest::prelude::*;
 use watchfire_core::{ExchangeMachine as _, Instant, Machine as _, Output, UnixTime};
@@ -17,14 +17,12 @@ use crate::support::file;
 
 const NOW: Instant = Instant::ZERO;
 
-fn config(sealed: bool) -> SourceConfig {
-    let mut config = SourceConfig::new(RelayUrl::parse("https://r.example/", 2048).unwrap());
-    config.sealed = sealed;
-    config
+fn config(sealed: bool) -> SourceConfigBuilder {
+    SourceConfig::builder(RelayUrl::parse("https://r.example/", 2048).unwrap()).with_sealed(sealed)
 }
 
 fn source(sealed: bool) -> Source {
-    Source::new(config(sealed), &[7; 32])
+    Source::new(config(sealed).build().unwrap(), [7; 32])
 }
 
 fn sink() -> Sink {
@@ -130,7 +128,7 @@ fn what_a_puts_b_gets_sealed_or_not() {
 fn names_are_of_base64url_and_cannot_be_guessed() {
     let mut names = std::collections::BTreeSet::new();
     for seed in 0..20 {
-        let mut source = Source::new(config(seed % 2 == 0), &[seed; 32]);
+        let mut source = Source::new(config(seed % 2 == 0).build().unwrap(), [seed; 32]);
         for _ in 0..50 {
             let (_, told) = stored(&mut source, b"x");
             let name = chid(told.url().split_once('?').unwrap().1).unwrap();
@@ -151,9 +149,8 @@ fn names_are_of_base64url_and_cannot_be_guessed() {
 
 #[test]
 fn octets_that_come_meanwhile_go_together() {
-    let mut config = config(true);
-    (config.chunk, config.waiting) = (SEAL_OVERHEAD + 10, 100);
-    let mut source = Source::new(config, &[1; 32]);
+    let config = config(true).with_chunk(SEAL_OVERHEAD + 10).with_waiting(100);
+    let mut source = Source::new(config.build().unwrap(), [1; 32]);
     source.write(NOW, b"a").unwrap();
     let first = request(&mut source, NOW);
     for piece in ["bcd", "efg", "hijkl", "mn"] {
@@ -321,7 +318,7 @@ fn chunks_are_got_one_after_the_other_in_their_order() {
 #[test]
 fn what_was_altered_or_has_another_key_is_not_given_out() {
     let (request, told) = stored(&mut source(true), b"secret");
-    let (_, other) = stored(&mut Source::new(config(true), &[8; 32]), b"secret");
+    let (_, other) = stored(&mut Source::new(config(true).build().unwrap(), [8; 32]), b"secret");
     let json = String::from_utf8(told.encode().to_vec()).unwrap();
     let wrong_key = json.replace(&*told.key().unwrap().to_base64url(), &other.key().unwrap().to_base64url());
     let wrong_key = Notification::decode(wrong_key.as_bytes(), &Limits::DEFAULT).unwrap();
@@ -353,8 +350,7 @@ fn what_was_altered_or_has_another_key_is_not_given_out() {
 
 #[test]
 fn chunks_of_b_are_limited() {
-    let mut config = SinkConfig::default();
-    config.chunk = 10;
+    let config = SinkConfig::builder().with_chunk(10).build().unwrap();
     for (octets, error) in [(10, None), (11, Some(FetchError::Exchange(ExchangeFailure::TooLarge)))] {
         let (stored, told) = stored(&mut source(true), &vec![1; octets]);
         let mut sink = Sink::new(config, [1; 32]);
@@ -482,9 +478,7 @@ proptest! {
         pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 1..20),
         fates in proptest::collection::vec(0..7_u8, 0..60),
     ) {
-        let mut config = config(sealed);
-        config.chunk = 64;
-        let mut source = Source::new(config, &[3; 32]);
+        let mut source = Source::new(config(sealed).with_chunk(64).build().unwrap(), [3; 32]);
         let mut sink = sink();
         let mut relay = Relay::new(RelayLimits::default());
         let mut fates = fates.into_iter();

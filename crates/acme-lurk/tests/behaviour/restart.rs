@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use acme_lurk::Limits;
 use acme_lurk::acme::client::{Answer, Client, Obtain};
-use acme_lurk::acme::server::{Ca, CaConfig, CaEvent};
+use acme_lurk::acme::server::{Ca, CaConfig, CaConfigBuilder, CaEvent};
 use acme_lurk::acme::{NewAccount, OrderStatus, ProblemType};
 use acme_lurk::certificate::Certificate;
 use acme_lurk::crypto::Ring;
@@ -16,8 +16,8 @@ use crate::client_kit::{Fate, Net, registered};
 use crate::server_kit::{BASE, START, World, names};
 use crate::support::signer;
 
-fn star() -> CaConfig {
-    CaConfig::new(BASE).with_star(StarPolicy::new(StarMeta::new(10, 1_000_000, true)), Fraction::HALF)
+fn star() -> CaConfigBuilder {
+    CaConfig::builder(BASE).with_star(StarPolicy::new(StarMeta::new(10, 1_000_000, true)), Fraction::HALF)
 }
 
 fn wanted(end: i64) -> Obtain {
@@ -115,7 +115,7 @@ fn after_a_time_without_power_the_certificate_of_that_moment_is_made_and_no_othe
 
 #[test]
 fn what_was_being_made_is_asked_for_again_and_what_was_revoked_stays_so() {
-    let mut net = Net::new(World::new(CaConfig::new(BASE).with_trusted_identifiers(true)));
+    let mut net = Net::new(World::new(CaConfig::builder(BASE).with_trusted_identifiers(true)));
     let mut client = registered(&mut net);
     let csr = CsrPlan::for_names(["a.example"]).build(&signer()).unwrap();
     // The events of the first CA are lost with it.
@@ -141,7 +141,7 @@ fn what_was_being_made_is_asked_for_again_and_what_was_revoked_stays_so() {
 fn renewals_are_counted_for_each_account_over_restarts() {
     // Twenty seconds each: 4320 certificates a day.
     let limits = acme_lurk::acme::server::CaLimits::default().with_renewals_a_day(2 * 4320);
-    let mut net = Net::new(World::new(star().with_limits(limits, Limits::DEFAULT)));
+    let mut net = Net::new(World::new(star().with_limits(limits)));
     let mut client = registered(&mut net);
     let order = || {
         let agreed = AutoRenewal::new(UnixTime::from_secs(START + 100), 20).with_certificate_get(true);
@@ -170,7 +170,7 @@ fn records_that_are_none_are_refused_by_name() {
     let restore = |name: &str, value: &str| {
         let records = [(name.to_owned(), value.as_bytes().to_vec())];
         let now = UnixTime::from_secs(START);
-        Ca::restore(Arc::new(CaConfig::new(BASE)), Arc::new(Ring::new()), [1; 32], now, records)
+        Ca::restore(Arc::new(CaConfig::builder(BASE).build().unwrap()), Arc::new(Ring::new()), [1; 32], now, records)
             .unwrap_err()
             .to_string()
     };

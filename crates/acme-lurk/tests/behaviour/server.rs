@@ -1,7 +1,8 @@
 //! The server of a CA, from its directory to the certificate and its end.
 
+use acme_lurk::ApiMisuse;
 use acme_lurk::acme::renewal::{RenewalInfo, certificate_id};
-use acme_lurk::acme::server::{CaConfig, CaEvent, CaLimits, CaMisuse, NamePolicy, Request};
+use acme_lurk::acme::server::{CaConfig, CaConfigBuilder, CaEvent, CaLimits, NamePolicy, Request};
 use acme_lurk::acme::{Authorization, Directory, OrderStatus, Problem, ProblemType};
 use acme_lurk::certificate::{Certificate, decode_chain};
 use acme_lurk::crypto::{PublicKey, Signer as _};
@@ -17,15 +18,15 @@ use crate::support::{octets, signer};
 
 const LIMITS: Limits = Limits::DEFAULT;
 
-fn config() -> CaConfig {
-    CaConfig::new(BASE)
+fn config() -> CaConfigBuilder {
+    CaConfig::builder(BASE)
 }
 
-fn trusting() -> CaConfig {
+fn trusting() -> CaConfigBuilder {
     config().with_trusted_identifiers(true)
 }
 
-fn star() -> CaConfig {
+fn star() -> CaConfigBuilder {
     let policy = StarPolicy::new(StarMeta::new(60, 1_000_000, true)).with_adjusted(Adjusted::Always);
     trusting().with_star(policy, Fraction::HALF).with_certificate_get(true)
 }
@@ -127,7 +128,7 @@ fn body_of_algorithms(response: &acme_lurk::acme::server::Response) -> bool {
 
 #[test]
 fn nonces_are_forgotten_when_there_are_too_many() {
-    let mut world = World::new(trusting().with_limits(CaLimits::default().with_nonces(10), LIMITS));
+    let mut world = World::new(trusting().with_limits(CaLimits::default().with_nonces(10)));
     let client = Client::register(&mut world);
     let old = world.nonce();
     let url = client.kid.clone();
@@ -179,7 +180,7 @@ fn accounts_are_made_found_changed_and_given_up() {
 
 #[test]
 fn accounts_have_a_limit() {
-    let mut world = World::new(config().with_limits(CaLimits::default().with_totals(1, 10), LIMITS));
+    let mut world = World::new(config().with_limits(CaLimits::default().with_totals(1, 10)));
     Client::register(&mut world);
     let late = Client { key: signer(), kid: String::new() };
     assert_eq!(problem(&late.new_account(&mut world, &json!({}))), (503, "serverInternal".into()));
@@ -315,7 +316,7 @@ fn a_challenge_that_is_not_met_makes_the_order_invalid() {
     let now = world.time();
     let no = Problem::new(ProblemType::IncorrectResponse, "another text");
     assert_eq!(world.ca.validated(now, &id, Err(no.clone())), Ok(()));
-    assert_eq!(world.ca.validated(now, &id, Ok(())), Err(CaMisuse::NotAwaited), "once");
+    assert_eq!(world.ca.validated(now, &id, Ok(())), Err(ApiMisuse::NotAwaited), "once");
     let after = decode(&client.read(&mut world, &url));
     assert_eq!((after.status, after.error.is_some()), (OrderStatus::Invalid, true));
     assert!(after.is_still(&order));
@@ -336,7 +337,7 @@ fn a_challenge_that_is_not_met_makes_the_order_invalid() {
 fn orders_have_limits_and_names_a_policy() {
     let limits = CaLimits::default().with_open_orders(2).with_totals(10, 3);
     let policy = NamePolicy::new(|name| name.ends_with(".ido.example"));
-    let mut world = World::new(trusting().with_limits(limits, LIMITS).with_names(policy));
+    let mut world = World::new(trusting().with_limits(limits).with_names(policy));
     let client = Client::register(&mut world);
     let url = format!("{BASE}/new-order");
     let refused = client.post_octets(&mut world, &url, &names(&["a.ido.example", "b.example"]).encode());
@@ -382,14 +383,14 @@ fn requests_for_certificates_are_those_of_the_order() {
         world.ca.issued(now, &issuance.order, issuance.index, &leaf)
     };
     let names = wrong(&mut world, |params| params.subject_alt_names.clear());
-    assert_eq!(names, Err(CaMisuse::WrongCertificate("its names")));
+    assert_eq!(names, Err(ApiMisuse::WrongCertificate("its names")));
     let validity = wrong(&mut world, |params| params.not_after += time::Duration::seconds(1));
-    assert_eq!(validity, Err(CaMisuse::WrongCertificate("its validity")));
+    assert_eq!(validity, Err(ApiMisuse::WrongCertificate("its validity")));
     let leaf = world.make(&issuance, |_| ());
-    assert_eq!(world.ca.issued(now, &issuance.order, 1, &leaf), Err(CaMisuse::NotAwaited), "another number");
+    assert_eq!(world.ca.issued(now, &issuance.order, 1, &leaf), Err(ApiMisuse::NotAwaited), "another number");
     assert!(world.ca.issued(now, &issuance.order, 0, b"x").is_err());
     assert_eq!(world.ca.issued(now, &issuance.order, 0, &leaf), Ok(()));
-    assert_eq!(world.ca.issued(now, &issuance.order, 0, &leaf), Err(CaMisuse::NotAwaited), "once");
+    assert_eq!(world.ca.issued(now, &issuance.order, 0, &leaf), Err(ApiMisuse::NotAwaited), "once");
     // One that cannot be made.
     let (order, url) = client.order(&mut world, &crate::server_kit::names(&["c.example"]));
     client.finalize(&mut world, &order);
@@ -524,7 +525,7 @@ fn orders_are_canceled_once_and_for_good() {
     // One that was being made is not taken, and none is asked for again.
     let late = world.make(&pending, |_| ());
     let now = world.time();
-    assert_eq!(world.ca.issued(now, &pending.order, pending.index, &late), Err(CaMisuse::NotAwaited));
+    assert_eq!(world.ca.issued(now, &pending.order, pending.index, &late), Err(ApiMisuse::NotAwaited));
     world.wait(400);
     assert_eq!(world.ca.poll_event(), None);
     // An order that is not renewed automatically cannot be canceled.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use acme_lurk::acme::challenge;
-use acme_lurk::acme::server::{Ca, CaConfig, CaEvent, Issuance, Request, Response};
+use acme_lurk::acme::server::{Ca, CaConfig, CaConfigBuilder, CaEvent, Issuance, Request, Response};
 use acme_lurk::acme::{ChallengeKind, Identifier, NewOrder, Order};
 use acme_lurk::crypto::{KeyParts, PublicKey, Ring, RingSigner, Signer as _};
 use acme_lurk::csr::{Csr, CsrPlan};
@@ -41,11 +41,11 @@ impl rcgen::PublicKeyData for Key {
 }
 
 impl World {
-    pub(crate) fn new(config: CaConfig) -> Self {
+    pub(crate) fn new(config: CaConfigBuilder) -> Self {
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let issuer = (params, rcgen::KeyPair::generate().unwrap());
-        let config = Arc::new(config);
+        let config = Arc::new(config.build().unwrap());
         let ca = Ca::new(Arc::clone(&config), Arc::new(Ring::new()), [9; 32]);
         Self { ca, now: START, records: BTreeMap::new(), config, restarts: 0, serial: 1, issuer }
     }

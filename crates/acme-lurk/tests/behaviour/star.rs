@@ -80,7 +80,7 @@ fn values_are_what_the_document_says() {
             Value::Null => drop(bad.as_object_mut().unwrap().remove(name)),
             _ => bad[name] = value,
         }
-        assert_eq!(auto_renewal(&bad).unwrap_err().place(), format!("order.auto-renewal.{name}"), "{bad}");
+        assert_eq!(auto_renewal(&bad).unwrap_err().path(), format!("order.auto-renewal.{name}"), "{bad}");
     }
     let huge = br#"{"end-date":"2021-04-20T00:00:00Z","lifetime":18446744073709551616}"#;
     assert!(AutoRenewal::from_value(jsonbcd::text::from_slice(huge).unwrap(), "x").is_err());

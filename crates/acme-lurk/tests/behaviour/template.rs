@@ -18,7 +18,7 @@ fn template(value: &Value) -> Template {
 /// Where a request is wrong: the place of the error, or those of the violations.
 fn places(template: &Template, checker: &Checker<'_>, der: &[u8]) -> Vec<String> {
     match Csr::decode(der, &LIMITS) {
-        Err(error) => vec![error.place().to_owned()],
+        Err(error) => vec![error.path().to_owned()],
         Ok(csr) => match checker.check(template, &csr, &Ring::new()) {
             Ok(()) => Vec::new(),
             Err(report) => report.violations.into_iter().map(|violation| violation.place).collect(),
@@ -141,7 +141,7 @@ fn templates_are_what_appendix_a_says() {
             set(&mut changed, path.as_str().unwrap(), value);
         }
         let read = Template::decode(&octets(&changed), &LIMITS);
-        let found = read.as_ref().err().map(|error| error.place().to_owned());
+        let found = read.as_ref().err().map(|error| error.path().to_owned());
         assert_eq!(found.as_deref(), case["place"].as_str(), "{case}: {read:?}");
         if let Ok(template) = read {
             assert_eq!(Template::decode(&template.encode(), &LIMITS), Ok(template));

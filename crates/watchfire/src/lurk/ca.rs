@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use acme_lurk::Limits;
 use acme_lurk::acme::server::{Ca, CaConfig, CaLimits};
 use acme_lurk::crypto::Ring;
 use acme_lurk::star::{Fraction, StarMeta, StarPolicy};
@@ -47,7 +46,7 @@ impl CaService {
         let listener = metrics::bind(&args.listen).await?;
         let address = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
         let base = front::base(args.url.as_deref(), &args.listen, address)?;
-        let config = config(args, &base, &issuer);
+        let config = config(args, &base, &issuer)?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
         let state = args.dir.join("state.db");
@@ -105,18 +104,20 @@ impl CaService {
     }
 }
 
-fn config(args: &CaArgs, base: &str, issuer: &Authority) -> CaConfig {
+fn config(args: &CaArgs, base: &str, issuer: &Authority) -> Result<CaConfig, Failure> {
     let meta = StarMeta::new(args.min_lifetime, args.max_duration.0.as_secs(), true);
     let thousandths = (args.renew_fraction * 1000.0).round() as u16;
     let fraction = Fraction::from_thousandths(thousandths).unwrap_or(Fraction::HALF);
     let limits = CaLimits::default().with_totals(CaLimits::default().accounts, args.max_orders as usize);
-    CaConfig::new(base)
-        .with_limits(limits, Limits::default())
+    CaConfig::builder(base)
+        .with_limits(limits)
         .with_trusted_identifiers(args.trust_identifiers)
         .with_validity(args.validity.0.as_secs().max(1))
         .with_star(StarPolicy::new(meta), fraction)
         .with_certificate_get(true)
         .with_issuers(issuer.certificate_pem())
+        .build()
+        .map_err(|error| Failure::usage(error.to_string()))
 }
 
 fn validator(args: &CaArgs) -> Result<NetworkValidator, Failure> {

@@ -187,7 +187,7 @@ fn config(
 ) -> Result<IdoConfig, Failure> {
     let policy = StarPolicy::new(StarMeta::new(args.min_lifetime, args.max_duration.0.as_secs(), true));
     let serving = if args.serve_certificates { Serving::Own } else { Serving::HandThrough };
-    let mut config = IdoConfig::new(base)
+    let mut config = IdoConfig::builder(base)
         .with_star(Some(policy))
         .with_serving(serving)
         .with_inferred_delegation(args.infer_delegation)
@@ -201,10 +201,10 @@ fn config(
     }
     for rule in rules {
         let itself =
-            || Failure::usage("a delegation is passed on to this server itself").at(args.delegations.display());
-        config = config.with_delegation(rule).ok_or_else(itself)?;
+            |_| Failure::usage("a delegation is passed on to this server itself").at(args.delegations.display());
+        config = config.with_delegation(rule).map_err(itself)?;
     }
-    Ok(config)
+    config.build().map_err(|error| Failure::usage(error.to_string()))
 }
 
 fn told(notice: &OwnerNotice<'_>) {

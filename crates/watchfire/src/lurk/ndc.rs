@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use acme_lurk::acme::client::{Answer, ClientConfig};
 use acme_lurk::crypto::{Ring, Signer};
-use acme_lurk::delegation::{Installation, Ndc, NdcConfig, NdcEnd, NdcError, NdcEvent};
+use acme_lurk::delegation::{Installation, Ndc, NdcConfig, NdcConfigBuilder, NdcEnd, NdcError, NdcEvent};
 use acme_lurk::time::format_rfc3339;
 use acme_lurk_hyper::Going;
 use acme_lurk_hyper::client::Pool;
@@ -47,8 +47,8 @@ impl NdcService {
     /// # Errors
     /// Files that cannot be read or written, names that are none, a name owner that cannot be reached.
     pub async fn start(args: &NdcArgs, context: &Context) -> Result<Self, Failure> {
-        let config = NdcConfig::new(&args.name);
-        let config = config.ok_or_else(|| Failure::usage("one of the names is no DNS name").at("--name"))?;
+        let config = NdcConfig::builder(&args.name);
+        let config = config.map_err(|_| Failure::usage("one of the names is no DNS name").at("--name"))?;
         files::make_folder(&args.out)?;
         let signer = account::read_or_make(&args.account_key)?;
         let (key_file, chain_file) = (args.out.join("key.pem"), args.out.join("chain.pem"));
@@ -66,6 +66,7 @@ impl NdcService {
             context.serve_metrics(address).await?;
         }
         let config = configure(config, args, &server, &signer, &pool, known.is_some()).await?;
+        let config = config.build().map_err(|error| Failure::usage(error.to_string()))?;
         let delegate = make(config, server, signer, key, pool, known.as_deref(), &state)?;
         let installer = Installer {
             json: context.json,
@@ -150,13 +151,13 @@ fn read_state(path: &Path, key: &Path, chain: &Path) -> Result<Option<Vec<u8>>, 
 
 /// What is ordered, by the flags and by what the server gives.
 async fn configure(
-    mut config: NdcConfig,
+    mut config: NdcConfigBuilder,
     args: &NdcArgs,
     server: &Arc<ClientConfig>,
     signer: &Arc<dyn Signer>,
     pool: &Pool,
     goes_on: bool,
-) -> Result<NdcConfig, Failure> {
+) -> Result<NdcConfigBuilder, Failure> {
     for rule in &args.subject {
         config = config.with_subject(rule.field, rule.value.clone());
     }

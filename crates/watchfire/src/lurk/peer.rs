@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use acme_lurk::Limits;
 use acme_lurk::acme::client::{ClientConfig, ClientError, ClientLimits, ExchangeFailure};
 use acme_lurk::crypto::Signer;
 use acme_lurk::url::{Host, HttpUrl, Reach, UrlRules, is_public};
@@ -65,8 +64,8 @@ pub fn config(directory: &str, flag: &str, patience: Duration) -> Result<Arc<Cli
     let patience = Duration::from_secs(patience.as_secs().max(1));
     let limits = ClientLimits::default();
     let limits = limits.with_times(limits.exchange.min(patience), patience, limits.order.max(patience));
-    let config = ClientConfig::new(directory).with_urls(rules(directory, flag)?);
-    Ok(Arc::new(config.with_limits(limits, Limits::default())))
+    let config = ClientConfig::builder(directory).with_urls(rules(directory, flag)?);
+    config.with_limits(limits).build().map(Arc::new).map_err(|error| Failure::usage(error.to_string()).at(flag))
 }
 
 /// What an error of a client means for whoever has typed the command.

@@ -31,7 +31,7 @@ fn lint(args: &TemplateLintArgs, json: bool) -> Result<(), Failure> {
         Ok(template) => template,
         Err(error) => {
             if json {
-                let object = serde_json::json!({ "event": "error", "member": member(error.place()), "message": error.to_string() });
+                let object = serde_json::json!({ "event": "error", "member": member(error.path()), "message": error.to_string() });
                 out::line(&object.to_string())?;
             }
             return Err(no_template(&error, &args.file, Failure::refused));
@@ -66,7 +66,7 @@ fn check(args: &TemplateCheckArgs, json: bool) -> Result<(), Failure> {
             Err(report) => report.violations.iter().map(row).collect(),
         },
         // What cannot be read fits nothing.
-        Err(error) => vec![Row::new(error.place(), None, "malformed", &error.kind().to_string())],
+        Err(error) => vec![Row::new(error.path(), None, "malformed", &error.kind().to_string())],
     };
     for violation in &violations {
         out::line(&if json { violation.to_json() } else { violation.to_text() })?;
@@ -144,7 +144,7 @@ fn limits() -> Limits {
 }
 
 fn no_template(error: &DecodeError, path: &Path, blame: fn(String) -> Failure) -> Failure {
-    let failure = blame(format!("no CSR template: {} {}", member(error.place()), error.kind()));
+    let failure = blame(format!("no CSR template: {} {}", member(error.path()), error.kind()));
     failure.at(path.display()).remedy("see RFC 9115, appendix A")
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jsonbcd::{Object, Value};
 use watchfire_core::UnixTime;
 
-use super::error::{ClientError, ClientMisuse, PeerIncompatible, PeerMisbehaved};
+use super::error::{ClientError, PeerIncompatible, PeerMisbehaved};
 use super::event::{Answer, Fetched};
 use super::http::Received;
 use crate::acme::renewal::RenewalInfo;
@@ -16,6 +16,7 @@ use crate::acme::{
 use crate::base64url;
 use crate::certificate::decode_chain;
 use crate::crypto::{PublicKey, Signer};
+use crate::error::ApiMisuse;
 use crate::jose::{KeyRef, MacKey, sign, sign_external_account};
 use crate::json;
 use crate::limits::Limits;
@@ -348,6 +349,6 @@ fn key_change(account: &str, old: &PublicKey) -> Vec<u8> {
 pub(super) fn check_signer(signer: &dyn Signer) -> Result<(), ClientError> {
     match crate::jose::Algorithm::of_scheme(signer.scheme()) {
         Some(_) => Ok(()),
-        None => Err(ClientError::ApiMisuse(ClientMisuse::Key)),
+        None => Err(ClientError::ApiMisuse(ApiMisuse::Key)),
     }
 }

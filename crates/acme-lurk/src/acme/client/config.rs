@@ -1,6 +1,6 @@
 //! What a client does, and how much of it.
 
-use watchfire_core::Duration;
+use watchfire_core::{ConfigError, Duration};
 
 use crate::limits::Limits;
 use crate::url::UrlRules;
@@ -16,23 +16,9 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// A client of the server with this directory.
-    pub fn new(directory: impl Into<String>) -> Self {
+    pub fn builder(directory: impl Into<String>) -> ClientConfigBuilder {
         let (urls, messages, limits) = (UrlRules::new(), Limits::default(), ClientLimits::default());
-        Self { directory: directory.into(), urls, messages, limits }
-    }
-
-    /// The same with these rules for URLs.
-    #[must_use]
-    pub fn with_urls(mut self, urls: UrlRules) -> Self {
-        self.urls = urls;
-        self
-    }
-
-    /// The same with these limits.
-    #[must_use]
-    pub const fn with_limits(mut self, limits: ClientLimits, messages: Limits) -> Self {
-        (self.limits, self.messages) = (limits, messages);
-        self
+        ClientConfigBuilder(Self { directory: directory.into(), urls, messages, limits })
     }
 
     /// Where the directory is.
@@ -48,6 +34,49 @@ impl ClientConfig {
     /// The limits of messages.
     pub const fn messages(&self) -> &Limits {
         &self.messages
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let ClientLimits { exchanges, retry, .. } = self.limits;
+        ConfigError::unless(!self.directory.is_empty(), "directory", "must be a URL")?;
+        ConfigError::unless(exchanges > 0, "limits.exchanges", "must be at least 1")?;
+        ConfigError::unless(retry.0 <= retry.1, "limits.retry", "must not begin above its end")
+    }
+}
+
+/// What becomes a [`ClientConfig`].
+#[derive(Debug, Clone)]
+pub struct ClientConfigBuilder(ClientConfig);
+
+impl ClientConfigBuilder {
+    /// The same with these rules for URLs.
+    #[must_use]
+    pub fn with_urls(mut self, urls: UrlRules) -> Self {
+        self.0.urls = urls;
+        self
+    }
+
+    /// The same with these limits of what it keeps and does.
+    #[must_use]
+    pub fn with_limits(mut self, limits: ClientLimits) -> Self {
+        self.0.limits = limits;
+        self
+    }
+
+    /// The same with these limits of messages.
+    #[must_use]
+    pub fn with_messages(mut self, messages: Limits) -> Self {
+        self.0.messages = messages;
+        self
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// When a value cannot be, or two do not go together.
+    pub fn build(self) -> Result<ClientConfig, ConfigError> {
+        self.0.check()?;
+        Ok(self.0)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::http::ExchangeFailure;
 use crate::acme::{ChallengeKind, Identifier, Order, Problem};
 use crate::crypto::SignError;
-use crate::error::DecodeError;
+use crate::error::{ApiMisuse, DecodeError, Limit};
 use crate::url::UrlRefusal;
 
 /// Why a call failed.
@@ -27,10 +27,10 @@ pub enum ClientError {
     PeerIncompatible(PeerIncompatible),
     /// The call cannot be made.
     #[error("{0}")]
-    ApiMisuse(ClientMisuse),
-    /// There are too many calls that are not answered yet.
-    #[error("{0} calls wait already")]
-    LimitExceeded(usize),
+    ApiMisuse(ApiMisuse),
+    /// A limit is reached.
+    #[error("limit exceeded: {0}")]
+    LimitExceeded(Limit),
     /// It took longer than it may. What the last attempt came to is said, if there was one.
     #[error("it took too long{}", last(.0))]
     TimedOut(Option<String>),
@@ -128,25 +128,4 @@ pub enum PeerIncompatible {
         /// What it offers.
         offered: Vec<ChallengeKind>,
     },
-}
-
-/// Why a call cannot be made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientMisuse {
-    /// The directory is not at a URL of https, and its origin is not allowed otherwise.
-    #[error("the URL of the directory will not do: {0}")]
-    Directory(UrlRefusal),
-    /// There is no account yet.
-    #[error("there is no account: make one, or find it, first")]
-    NoAccount,
-    /// The certificate has no key identifier of who has signed it, and so no name by which to ask for its renewal.
-    #[error("the certificate does not say which key has signed it")]
-    NoCertificateId,
-    /// The names of the certification request are not those of the order (RFC 8555 section 7.4).
-    #[error("the names in the certification request are not those of the order")]
-    OtherNames,
-    /// A key that does not sign requests.
-    #[error("this kind of key does not sign requests")]
-    Key,
 }

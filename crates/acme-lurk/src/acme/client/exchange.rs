@@ -6,11 +6,12 @@ use std::sync::Arc;
 use watchfire_core::Duration;
 
 use super::call::{Call, Hold, Key, Known, Step, Wire};
-use super::error::{ClientError, ClientMisuse};
+use super::error::ClientError;
 use super::event::{Answer, CallId, ClientEvent};
 use super::http::{Exchange, ExchangeFailure, ExchangeId, Received};
 use super::{Client, Purpose, Timer};
 use crate::acme::{Problem, ProblemType};
+use crate::error::ApiMisuse;
 use crate::jose::{KeyRef, sign};
 use crate::now::Now;
 use crate::url::Reach;
@@ -72,7 +73,7 @@ impl Client {
                 if self.calls.values().any(|pending| pending.call.is_for_account()) {
                     self.homeless.push(id);
                 } else {
-                    self.finish(now, id, Err(ClientError::ApiMisuse(ClientMisuse::NoAccount)));
+                    self.finish(now, id, Err(ClientError::ApiMisuse(ApiMisuse::NoAccount)));
                 }
                 return Start::Gone;
             }
@@ -122,7 +123,7 @@ impl Client {
         let account = self.account.as_deref();
         let body = match key {
             Key::Account => {
-                let kid = account.ok_or(ClientError::ApiMisuse(ClientMisuse::NoAccount))?;
+                let kid = account.ok_or(ClientError::ApiMisuse(ApiMisuse::NoAccount))?;
                 sign(&*self.signer, KeyRef::Kid(kid), nonce, &wire.url, payload)?
             }
             Key::Own(other) => {

@@ -21,7 +21,7 @@
 //! use watchfire_core::{Instant, Output, UnixTime};
 //!
 //! let (key, _pkcs8) = RingSigner::generate_p256()?;
-//! let config = Arc::new(ClientConfig::new("https://ca.example/directory"));
+//! let config = Arc::new(ClientConfig::builder("https://ca.example/directory").build()?);
 //! let now = Now::new(Instant::ZERO, UnixTime::from_secs(1_700_000_000));
 //! let mut client = Client::new(config, Arc::new(key), [7; 32])?;
 //! client.new_account(now, NewAccount::default(), None)?;
@@ -43,8 +43,8 @@ mod http;
 mod obtain;
 mod verbs;
 
-pub use config::{ClientConfig, ClientLimits};
-pub use error::{ClientError, ClientMisuse, PeerIncompatible, PeerMisbehaved};
+pub use config::{ClientConfig, ClientConfigBuilder, ClientLimits};
+pub use error::{ClientError, PeerIncompatible, PeerMisbehaved};
 pub use event::{Answer, CallId, ClientEvent, Fetched, Provision, ProvisionId};
 pub use http::{Exchange, ExchangeFailure, ExchangeId, Received};
 pub use obtain::Obtain;
@@ -62,6 +62,7 @@ use self::call::Call;
 use self::obtain::Pursuit;
 use super::Directory;
 use crate::crypto::Signer;
+use crate::error::ApiMisuse;
 use crate::now::Now;
 
 /// A client of one server, with one key.
@@ -132,7 +133,7 @@ impl Client {
     /// of an origin that is allowed ([`UrlRules::with_origin`](crate::url::UrlRules::with_origin)).
     pub fn new(config: Arc<ClientConfig>, signer: Arc<dyn Signer>, seed: [u8; 32]) -> Result<Self, ClientError> {
         call::check_signer(&*signer)?;
-        let refused = |refusal| ClientError::ApiMisuse(ClientMisuse::Directory(refusal));
+        let refused = |refusal| ClientError::ApiMisuse(ApiMisuse::Directory(refusal));
         config.urls.signed(&config.directory, &config.directory).map_err(refused)?;
         let (min, max) = config.limits.retry;
         let mut random = StdRng::from_seed(seed);

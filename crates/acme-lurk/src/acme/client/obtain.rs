@@ -7,7 +7,7 @@ use std::sync::Arc;
 use watchfire_core::{Backoff, Instant};
 
 use super::call::Call;
-use super::error::{ClientError, ClientMisuse, PeerIncompatible, PeerMisbehaved};
+use super::error::{ClientError, PeerIncompatible, PeerMisbehaved};
 use super::event::{Answer, CallId, ClientEvent, Provision, ProvisionId};
 use super::{Client, Timer};
 use crate::acme::challenge::key_authorization;
@@ -16,6 +16,7 @@ use crate::acme::{
     ProblemType,
 };
 use crate::csr::Csr;
+use crate::error::ApiMisuse;
 use crate::names;
 use crate::now::Now;
 
@@ -120,7 +121,7 @@ impl Client {
     pub fn obtain(&mut self, now: Now, wanted: Obtain) -> Result<CallId, ClientError> {
         self.check_room()?;
         if !wanted.is_for_its_names(&self.config.messages) {
-            return Err(ClientError::ApiMisuse(ClientMisuse::OtherNames));
+            return Err(ClientError::ApiMisuse(ApiMisuse::OtherNames));
         }
         self.tell(now);
         let id = CallId(self.number());

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::call::{Call, check_signer, elsewhere};
-use super::error::{ClientError, ClientMisuse};
+use super::error::ClientError;
 use super::event::CallId;
 use super::{Client, Pending, Timer};
 use crate::acme::renewal::certificate_id;
 use crate::acme::{NewAccount, NewOrder};
 use crate::certificate::Certificate;
 use crate::crypto::Signer;
+use crate::error::{ApiMisuse, Limit};
 use crate::jose::MacKey;
 use crate::now::Now;
 
@@ -139,7 +140,7 @@ impl Client {
     /// # Errors
     /// When it does not say which key has signed it.
     pub fn renewal_info(&mut self, now: Now, certificate: &Certificate<'_>) -> Result<CallId, ClientError> {
-        let id = certificate_id(certificate).ok_or(ClientError::ApiMisuse(ClientMisuse::NoCertificateId))?;
+        let id = certificate_id(certificate).ok_or(ClientError::ApiMisuse(ApiMisuse::NoCertificateId))?;
         self.call(now, Call::RenewalInfo(id))
     }
 
@@ -166,7 +167,7 @@ impl Client {
         if self.calls.len().saturating_add(self.pursuits.len()) < limit {
             Ok(())
         } else {
-            Err(ClientError::LimitExceeded(limit))
+            Err(ClientError::LimitExceeded(Limit::Calls(limit)))
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use watchfire_core::UnixTime;
 
 use super::desk::AccountId;
-use super::event::{CaEvent, CaMisuse, ChallengeId, OrderId};
+use super::event::{CaEvent, ChallengeId, OrderId};
 use super::http::{Response, ResponseExt as _};
 use super::store::AuthorizationEntry;
 use super::{Ca, Problem, not_found};
@@ -13,6 +13,7 @@ use crate::acme::challenge::key_authorization;
 use crate::acme::{
     Authorization, AuthorizationStatus, Challenge, ChallengeKind, ChallengeStatus, Identifier, OrderStatus,
 };
+use crate::error::ApiMisuse;
 use crate::json::Members;
 
 impl Ca {
@@ -108,13 +109,13 @@ impl Ca {
     ///
     /// # Errors
     /// When it does not wait for that: its order may be gone.
-    pub fn validated(&mut self, now: UnixTime, id: &ChallengeId, result: Result<(), Problem>) -> Result<(), CaMisuse> {
+    pub fn validated(&mut self, now: UnixTime, id: &ChallengeId, result: Result<(), Problem>) -> Result<(), ApiMisuse> {
         let authorization = self.store.challenges.get(id).and_then(|id| self.store.authorizations.get_mut(id));
         let entry = authorization.filter(|entry| entry.status == AuthorizationStatus::Pending);
-        let entry = entry.ok_or(CaMisuse::NotAwaited)?;
+        let entry = entry.ok_or(ApiMisuse::NotAwaited)?;
         let challenge = entry.challenges.iter_mut().find(|(known, _)| known == id).map(|(_, challenge)| challenge);
         let challenge = challenge.filter(|challenge| challenge.status == ChallengeStatus::Processing);
-        let challenge = challenge.ok_or(CaMisuse::NotAwaited)?;
+        let challenge = challenge.ok_or(ApiMisuse::NotAwaited)?;
         match result {
             Ok(()) => {
                 challenge.status = ChallengeStatus::Valid;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use watchfire_core::ConfigError;
+
 use crate::acme::ChallengeKind;
 use crate::jose::MacKey;
 use crate::limits::Limits;
@@ -52,8 +54,8 @@ pub struct CaConfig {
 impl CaConfig {
     /// A CA whose URLs begin so: `https://ca.example/acme`. It issues for 90 days, after any of the three challenges, for
     /// all names, and does not speak STAR.
-    pub fn new(base: impl Into<String>) -> Self {
-        Self {
+    pub fn builder(base: impl Into<String>) -> CaConfigBuilder {
+        CaConfigBuilder(Self {
             base: base.into(),
             limits: CaLimits::default(),
             messages: Limits::default(),
@@ -68,78 +70,7 @@ impl CaConfig {
             fraction: Fraction::HALF,
             certificate_get: false,
             issuers: Vec::new(),
-        }
-    }
-
-    /// The same with these limits.
-    #[must_use]
-    pub fn with_limits(mut self, limits: CaLimits, messages: Limits) -> Self {
-        (self.limits, self.messages) = (limits, messages);
-        self
-    }
-
-    /// The same with terms of service, which must be agreed to.
-    #[must_use]
-    pub fn with_terms_of_service(mut self, url: impl Into<String>) -> Self {
-        self.terms_of_service = Some(url.into());
-        self
-    }
-
-    /// The same with an external account. If there is one, every account must be bound to one.
-    #[must_use]
-    pub fn with_external_account(mut self, kid: impl Into<String>, key: MacKey) -> Self {
-        self.external_accounts.insert(kid.into(), key);
-        self
-    }
-
-    /// The same with these kinds of challenge. Wildcards only get dns-01.
-    #[must_use]
-    pub fn with_challenges(mut self, kinds: impl IntoIterator<Item = ChallengeKind>) -> Self {
-        self.challenges = kinds.into_iter().collect();
-        self
-    }
-
-    /// The same, believing every account every name: no challenges. For laboratories alone.
-    #[must_use]
-    pub const fn with_trusted_identifiers(mut self, trusted: bool) -> Self {
-        self.trusted = trusted;
-        self
-    }
-
-    /// The same, issuing only for names that the policy allows.
-    #[must_use]
-    pub fn with_names(mut self, policy: NamePolicy) -> Self {
-        self.names = Some(policy);
-        self
-    }
-
-    /// The same with certificates that are valid for so many seconds at most, if they are not renewed automatically.
-    #[must_use]
-    pub const fn with_validity(mut self, seconds: u64) -> Self {
-        self.validity = seconds;
-        self
-    }
-
-    /// The same, speaking STAR.
-    #[must_use]
-    pub const fn with_star(mut self, policy: StarPolicy, fraction: Fraction) -> Self {
-        self.star = Some(policy);
-        self.fraction = fraction;
-        self
-    }
-
-    /// The same with certificates that everybody may fetch if the order asks for it (RFC 9115).
-    #[must_use]
-    pub const fn with_certificate_get(mut self, allowed: bool) -> Self {
-        self.certificate_get = allowed;
-        self
-    }
-
-    /// The same with the certificates, in PEM, that stand behind every certificate in its chain.
-    #[must_use]
-    pub fn with_issuers(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.issuers = pem.into();
-        self
+        })
     }
 
     /// The begin of all URLs.
@@ -150,6 +81,105 @@ impl CaConfig {
     /// A URL of the CA.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let is_base = !self.base.is_empty() && !self.base.ends_with('/');
+        ConfigError::unless(is_base, "base", "must be the begin of URLs, without a slash at its end")?;
+        ConfigError::unless(self.validity > 0, "validity", "must be at least a second")
+    }
+}
+
+/// What becomes a [`CaConfig`].
+#[derive(Debug, Clone)]
+pub struct CaConfigBuilder(CaConfig);
+
+impl CaConfigBuilder {
+    /// The same with these limits of what it keeps and does.
+    #[must_use]
+    pub fn with_limits(mut self, limits: CaLimits) -> Self {
+        self.0.limits = limits;
+        self
+    }
+
+    /// The same with these limits of messages.
+    #[must_use]
+    pub fn with_messages(mut self, messages: Limits) -> Self {
+        self.0.messages = messages;
+        self
+    }
+
+    /// The same with terms of service, which must be agreed to.
+    #[must_use]
+    pub fn with_terms_of_service(mut self, url: impl Into<String>) -> Self {
+        self.0.terms_of_service = Some(url.into());
+        self
+    }
+
+    /// The same with an external account. If there is one, every account must be bound to one.
+    #[must_use]
+    pub fn with_external_account(mut self, kid: impl Into<String>, key: MacKey) -> Self {
+        self.0.external_accounts.insert(kid.into(), key);
+        self
+    }
+
+    /// The same with these kinds of challenge. Wildcards only get dns-01.
+    #[must_use]
+    pub fn with_challenges(mut self, kinds: impl IntoIterator<Item = ChallengeKind>) -> Self {
+        self.0.challenges = kinds.into_iter().collect();
+        self
+    }
+
+    /// The same, believing every account every name: no challenges. For laboratories alone.
+    #[must_use]
+    pub fn with_trusted_identifiers(mut self, trusted: bool) -> Self {
+        self.0.trusted = trusted;
+        self
+    }
+
+    /// The same, issuing only for names that the policy allows.
+    #[must_use]
+    pub fn with_names(mut self, policy: NamePolicy) -> Self {
+        self.0.names = Some(policy);
+        self
+    }
+
+    /// The same with certificates that are valid for so many seconds at most, if they are not renewed automatically.
+    #[must_use]
+    pub fn with_validity(mut self, seconds: u64) -> Self {
+        self.0.validity = seconds;
+        self
+    }
+
+    /// The same, speaking STAR.
+    #[must_use]
+    pub fn with_star(mut self, policy: StarPolicy, fraction: Fraction) -> Self {
+        self.0.star = Some(policy);
+        self.0.fraction = fraction;
+        self
+    }
+
+    /// The same with certificates that everybody may fetch if the order asks for it (RFC 9115).
+    #[must_use]
+    pub fn with_certificate_get(mut self, allowed: bool) -> Self {
+        self.0.certificate_get = allowed;
+        self
+    }
+
+    /// The same with the certificates, in PEM, that stand behind every certificate in its chain.
+    #[must_use]
+    pub fn with_issuers(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.0.issuers = pem.into();
+        self
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// When a value cannot be, or two do not go together.
+    pub fn build(self) -> Result<CaConfig, ConfigError> {
+        self.0.check()?;
+        Ok(self.0)
     }
 }
 

@@ -78,15 +78,3 @@ id! {
     /// Names a challenge: the last part of its URL.
     ChallengeId
 }
-
-/// A call that the CA did not wait for. Nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CaMisuse {
-    /// There is no such order, or it does not wait for a certificate: perhaps it was canceled.
-    #[error("no such order waits for this certificate")]
-    NotAwaited,
-    /// The certificate is not the one that was asked for.
-    #[error("the certificate is not what was asked for: {0}")]
-    WrongCertificate(&'static str),
-}

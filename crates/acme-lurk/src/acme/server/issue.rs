@@ -3,12 +3,13 @@
 use sha2::{Digest as _, Sha256};
 use watchfire_core::UnixTime;
 
-use super::event::{CaEvent, CaMisuse, OrderId};
+use super::event::{CaEvent, OrderId};
 use super::store::IssuedEntry;
 use super::{Ca, Problem};
 use crate::acme::OrderStatus;
 use crate::certificate::Certificate;
 use crate::csr::Csr;
+use crate::error::ApiMisuse;
 use crate::star::Task;
 
 impl Ca {
@@ -31,32 +32,32 @@ impl Ca {
     /// # Errors
     /// When no certificate of this number is waited for, and when it is not the one: other dates, names, or key, or a
     /// serial number that was used. Nothing has changed then.
-    pub fn issued(&mut self, now: UnixTime, id: &OrderId, index: u64, leaf: &[u8]) -> Result<(), CaMisuse> {
-        let order = self.store.orders.get(id).ok_or(CaMisuse::NotAwaited)?;
+    pub fn issued(&mut self, now: UnixTime, id: &OrderId, index: u64, leaf: &[u8]) -> Result<(), ApiMisuse> {
+        let order = self.store.orders.get(id).ok_or(ApiMisuse::NotAwaited)?;
         let awaited = order.awaited.filter(|(awaited, ..)| *awaited == index);
-        let (_, not_before, not_after) = awaited.ok_or(CaMisuse::NotAwaited)?;
+        let (_, not_before, not_after) = awaited.ok_or(ApiMisuse::NotAwaited)?;
         let limits = &self.config.messages;
         let certificate =
-            Certificate::decode(leaf, limits).map_err(|_| CaMisuse::WrongCertificate("it cannot be read"))?;
+            Certificate::decode(leaf, limits).map_err(|_| ApiMisuse::WrongCertificate("it cannot be read"))?;
         if (certificate.not_before(), certificate.not_after()) != (not_before, not_after) {
-            return Err(CaMisuse::WrongCertificate("its validity"));
+            return Err(ApiMisuse::WrongCertificate("its validity"));
         }
-        let csr = order.csr.clone().ok_or(CaMisuse::NotAwaited)?;
-        let csr = Csr::decode(&csr, limits).map_err(|_| CaMisuse::NotAwaited)?;
+        let csr = order.csr.clone().ok_or(ApiMisuse::NotAwaited)?;
+        let csr = Csr::decode(&csr, limits).map_err(|_| ApiMisuse::NotAwaited)?;
         if csr.spki() != certificate.spki() {
-            return Err(CaMisuse::WrongCertificate("its key"));
+            return Err(ApiMisuse::WrongCertificate("its key"));
         }
         let names: Vec<String> = order.identifiers.iter().map(|identifier| identifier.value().to_owned()).collect();
         if !certificate.is_for_names(&names) {
-            return Err(CaMisuse::WrongCertificate("its names"));
+            return Err(ApiMisuse::WrongCertificate("its names"));
         }
         let serial = certificate.serial().to_vec();
         if self.store.issued.contains_key(&serial) {
-            return Err(CaMisuse::WrongCertificate("its serial number was used"));
+            return Err(ApiMisuse::WrongCertificate("its serial number was used"));
         }
         let star = order.star;
         if star.is_some_and(|star| !self.store.book.issued(now, star, index)) {
-            return Err(CaMisuse::NotAwaited);
+            return Err(ApiMisuse::NotAwaited);
         }
         let entry = IssuedEntry {
             order: id.clone(),
@@ -87,9 +88,9 @@ impl Ca {
     ///
     /// # Errors
     /// When no certificate of this number is waited for.
-    pub fn issue_failed(&mut self, now: UnixTime, id: &OrderId, index: u64, problem: Problem) -> Result<(), CaMisuse> {
-        let order = self.store.orders.get_mut(id).ok_or(CaMisuse::NotAwaited)?;
-        order.awaited.filter(|(awaited, ..)| *awaited == index).ok_or(CaMisuse::NotAwaited)?;
+    pub fn issue_failed(&mut self, now: UnixTime, id: &OrderId, index: u64, problem: Problem) -> Result<(), ApiMisuse> {
+        let order = self.store.orders.get_mut(id).ok_or(ApiMisuse::NotAwaited)?;
+        order.awaited.filter(|(awaited, ..)| *awaited == index).ok_or(ApiMisuse::NotAwaited)?;
         order.awaited = None;
         match order.star {
             Some(star) => self.store.book.failed(now, star),

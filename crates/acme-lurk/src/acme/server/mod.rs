@@ -23,8 +23,8 @@ mod orders;
 pub(crate) mod records;
 mod store;
 
-pub use config::{CaConfig, CaLimits, NamePolicy};
-pub use event::{CaEvent, CaMisuse, ChallengeId, Issuance, OrderId};
+pub use config::{CaConfig, CaConfigBuilder, CaLimits, NamePolicy};
+pub use event::{CaEvent, ChallengeId, Issuance, OrderId};
 pub use http::{Request, Response};
 
 use std::collections::VecDeque;

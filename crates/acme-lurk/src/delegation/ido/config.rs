@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use watchfire_core::ConfigError;
+
 use crate::acme::{ChallengeKind, Delegation, NewAccount};
 use crate::jose::MacKey;
 use crate::limits::Limits;
@@ -146,8 +148,8 @@ pub struct IdoConfig {
 impl IdoConfig {
     /// A server whose URLs begin so: `https://ido.example/acme`. It has no delegations yet; takes STAR orders of up to a
     /// year with lifetimes from an hour on; meets dns-01 alone.
-    pub fn new(base: impl Into<String>) -> Self {
-        Self {
+    pub fn builder(base: impl Into<String>) -> IdoConfigBuilder {
+        IdoConfigBuilder(Self {
             base: base.into(),
             limits: IdoLimits::default(),
             messages: Limits::default(),
@@ -163,97 +165,7 @@ impl IdoConfig {
             signature_type: true,
             account: NewAccount { terms_of_service_agreed: true, ..NewAccount::default() },
             external: None,
-        }
-    }
-
-    /// The same with a delegation. None if there is one of this name, or if it is passed on to this server itself.
-    #[must_use]
-    pub fn with_delegation(mut self, rule: DelegationRule) -> Option<Self> {
-        let to_itself = rule.upstream.as_ref().is_some_and(|url| url.starts_with(&self.base));
-        if to_itself || self.rules.contains_key(&rule.name) {
-            return None;
-        }
-        self.rules.insert(rule.name.clone(), rule);
-        Some(self)
-    }
-
-    /// The same with these limits.
-    #[must_use]
-    pub const fn with_limits(mut self, limits: IdoLimits, messages: Limits) -> Self {
-        (self.limits, self.messages) = (limits, messages);
-        self
-    }
-
-    /// The same with terms of service, which delegates must agree to.
-    #[must_use]
-    pub fn with_terms_of_service(mut self, url: impl Into<String>) -> Self {
-        self.terms_of_service = Some(url.into());
-        self
-    }
-
-    /// The same with an external account that delegates may bind theirs to. If there is one, they must.
-    #[must_use]
-    pub fn with_external_account(mut self, kid: impl Into<String>, key: MacKey) -> Self {
-        self.external_accounts.insert(kid.into(), key);
-        self
-    }
-
-    /// The same, meeting these challenges of the CA. By default dns-01 alone: a delegate that runs the web server could
-    /// meet the others itself ([RFC 9115 section 7.4](https://www.rfc-editor.org/rfc/rfc9115#section-7.4)).
-    #[must_use]
-    pub fn with_challenges(mut self, kinds: impl IntoIterator<Item = ChallengeKind>) -> Self {
-        self.challenges = kinds.into_iter().collect();
-        self
-    }
-
-    /// The same with these bounds for STAR orders; none for none at all.
-    #[must_use]
-    pub const fn with_star(mut self, policy: Option<StarPolicy>) -> Self {
-        self.star = policy;
-        self
-    }
-
-    /// The same with certificates served here or there.
-    #[must_use]
-    pub const fn with_serving(mut self, serving: Serving) -> Self {
-        self.serving = serving;
-        self
-    }
-
-    /// The same, with STAR of our own where the CA has none.
-    #[must_use]
-    pub fn with_emulation(mut self, emulation: Emulation) -> Self {
-        self.emulation = Some(emulation);
-        self
-    }
-
-    /// The same for clients that know nothing of delegation: an order without `delegation` uses the account's only one.
-    #[must_use]
-    pub const fn with_inferred_delegation(mut self, inferred: bool) -> Self {
-        self.inferred = inferred;
-        self
-    }
-
-    /// The same, leaving an order `ready` when its request does not fit. RFC 9115 section 2.2 makes it `invalid`, which is
-    /// the default; RFC 8555 section 7.4 would have it stay.
-    #[must_use]
-    pub const fn with_ready_kept(mut self, kept: bool) -> Self {
-        self.keep_ready = kept;
-        self
-    }
-
-    /// Whether requests must be signed as the template's `SignatureType` says (they must, by default).
-    #[must_use]
-    pub const fn with_signature_type(mut self, on: bool) -> Self {
-        self.signature_type = on;
-        self
-    }
-
-    /// The same with an account at the CA that is made so, if there is none yet; perhaps bound to an external one.
-    #[must_use]
-    pub fn with_upstream_account(mut self, account: NewAccount, external: Option<(String, MacKey)>) -> Self {
-        (self.account, self.external) = (account, external);
-        self
+        })
     }
 
     /// The begin of all URLs.
@@ -264,6 +176,125 @@ impl IdoConfig {
     /// A URL of the server.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let is_base = !self.base.is_empty() && !self.base.ends_with('/');
+        ConfigError::unless(is_base, "base", "must be the begin of URLs, without a slash at its end")
+    }
+}
+
+/// What becomes an [`IdoConfig`].
+#[derive(Debug, Clone)]
+pub struct IdoConfigBuilder(IdoConfig);
+
+impl IdoConfigBuilder {
+    /// The same with a delegation.
+    ///
+    /// # Errors
+    /// When there is one of this name, or it is passed on to this server itself.
+    pub fn with_delegation(mut self, rule: DelegationRule) -> Result<Self, ConfigError> {
+        let to_itself = rule.upstream.as_ref().is_some_and(|url| url.starts_with(&self.0.base));
+        ConfigError::unless(!to_itself, "delegation", "must not be passed on to this server itself")?;
+        let is_new = !self.0.rules.contains_key(&rule.name);
+        ConfigError::unless(is_new, "delegation", "must have a name of its own")?;
+        self.0.rules.insert(rule.name.clone(), rule);
+        Ok(self)
+    }
+
+    /// The same with these limits of what it keeps and does.
+    #[must_use]
+    pub fn with_limits(mut self, limits: IdoLimits) -> Self {
+        self.0.limits = limits;
+        self
+    }
+
+    /// The same with these limits of messages.
+    #[must_use]
+    pub fn with_messages(mut self, messages: Limits) -> Self {
+        self.0.messages = messages;
+        self
+    }
+
+    /// The same with terms of service, which delegates must agree to.
+    #[must_use]
+    pub fn with_terms_of_service(mut self, url: impl Into<String>) -> Self {
+        self.0.terms_of_service = Some(url.into());
+        self
+    }
+
+    /// The same with an external account that delegates may bind theirs to. If there is one, they must.
+    #[must_use]
+    pub fn with_external_account(mut self, kid: impl Into<String>, key: MacKey) -> Self {
+        self.0.external_accounts.insert(kid.into(), key);
+        self
+    }
+
+    /// The same, meeting these challenges of the CA. By default dns-01 alone: a delegate that runs the web server could
+    /// meet the others itself ([RFC 9115 section 7.4](https://www.rfc-editor.org/rfc/rfc9115#section-7.4)).
+    #[must_use]
+    pub fn with_challenges(mut self, kinds: impl IntoIterator<Item = ChallengeKind>) -> Self {
+        self.0.challenges = kinds.into_iter().collect();
+        self
+    }
+
+    /// The same with these bounds for STAR orders; none for none at all.
+    #[must_use]
+    pub fn with_star(mut self, policy: Option<StarPolicy>) -> Self {
+        self.0.star = policy;
+        self
+    }
+
+    /// The same with certificates served here or there.
+    #[must_use]
+    pub fn with_serving(mut self, serving: Serving) -> Self {
+        self.0.serving = serving;
+        self
+    }
+
+    /// The same, with STAR of our own where the CA has none.
+    #[must_use]
+    pub fn with_emulation(mut self, emulation: Emulation) -> Self {
+        self.0.emulation = Some(emulation);
+        self
+    }
+
+    /// The same for clients that know nothing of delegation: an order without `delegation` uses the account's only one.
+    #[must_use]
+    pub fn with_inferred_delegation(mut self, inferred: bool) -> Self {
+        self.0.inferred = inferred;
+        self
+    }
+
+    /// The same, leaving an order `ready` when its request does not fit. RFC 9115 section 2.2 makes it `invalid`, which is
+    /// the default; RFC 8555 section 7.4 would have it stay.
+    #[must_use]
+    pub fn with_ready_kept(mut self, kept: bool) -> Self {
+        self.0.keep_ready = kept;
+        self
+    }
+
+    /// Whether requests must be signed as the template's `SignatureType` says (they must, by default).
+    #[must_use]
+    pub fn with_signature_type(mut self, on: bool) -> Self {
+        self.0.signature_type = on;
+        self
+    }
+
+    /// The same with an account at the CA that is made so, if there is none yet; perhaps bound to an external one.
+    #[must_use]
+    pub fn with_upstream_account(mut self, account: NewAccount, external: Option<(String, MacKey)>) -> Self {
+        (self.0.account, self.0.external) = (account, external);
+        self
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// When a value cannot be, or two do not go together.
+    pub fn build(self) -> Result<IdoConfig, ConfigError> {
+        self.0.check()?;
+        Ok(self.0)
     }
 }
 

@@ -108,15 +108,3 @@ pub struct OrderSummary {
     /// Whether it is being stopped.
     pub stopping: bool,
 }
-
-/// A call that the server did not wait for. Nothing has changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum IdoMisuse {
-    /// There is no such order.
-    #[error("there is no such order")]
-    NoOrder,
-    /// It has no certificate, or is stopped already.
-    #[error("only an order that is valid can be stopped")]
-    NotValid,
-}

@@ -10,8 +10,8 @@ mod server;
 mod store;
 mod upstream;
 
-pub use config::{DelegationRule, Emulation, IdoConfig, IdoLimits, Serving};
-pub use event::{Audit, IdoEvent, IdoMisuse, OrderSummary};
+pub use config::{DelegationRule, Emulation, IdoConfig, IdoConfigBuilder, IdoLimits, Serving};
+pub use event::{Audit, IdoEvent, OrderSummary};
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -30,6 +30,7 @@ use crate::acme::server::desk::{Desk, DeskConfig};
 use crate::acme::server::{OrderId, Request, Response};
 use crate::acme::{OrderStatus, Problem, ProblemType};
 use crate::crypto::{Signer, Verifier};
+use crate::error::ApiMisuse;
 use crate::now::Now;
 use crate::record::Record;
 
@@ -165,10 +166,10 @@ impl Ido {
     ///
     /// # Errors
     /// When there is no such order, or it is not `valid`.
-    pub fn cancel(&mut self, now: Now, id: &OrderId) -> Result<(), IdoMisuse> {
-        let order = self.store.orders.get(id).ok_or(IdoMisuse::NoOrder)?;
+    pub fn cancel(&mut self, now: Now, id: &OrderId) -> Result<(), ApiMisuse> {
+        let order = self.store.orders.get(id).ok_or(ApiMisuse::NoOrder)?;
         if order.status != OrderStatus::Valid || order.stopping {
-            return Err(IdoMisuse::NotValid);
+            return Err(ApiMisuse::NotValid);
         }
         if let Some(order) = self.store.orders.get_mut(id) {
             order.stopping = true;

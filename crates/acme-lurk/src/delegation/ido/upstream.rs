@@ -10,9 +10,10 @@ use super::event::{Audit, IdoEvent};
 use super::server::{DAY, star_expires};
 use super::store::Work;
 use super::{Ido, is_idle};
-use crate::acme::client::{Answer, CallId, Client, ClientError, ClientEvent, ClientMisuse, Obtain, PeerIncompatible};
+use crate::acme::client::{Answer, CallId, Client, ClientError, ClientEvent, Obtain, PeerIncompatible};
 use crate::acme::server::OrderId;
 use crate::acme::{NewOrder, Order, OrderStatus, Problem, ProblemType};
+use crate::error::ApiMisuse;
 use crate::now::Now;
 
 impl Ido {
@@ -265,7 +266,7 @@ impl Ido {
             {
                 self.refuse_get(now, id)
             }
-            ClientError::ApiMisuse(ClientMisuse::NoAccount) => {
+            ClientError::ApiMisuse(ApiMisuse::NoAccount) => {
                 self.want_account(now);
                 self.try_again(now, id, &error);
             }

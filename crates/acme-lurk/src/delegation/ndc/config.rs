@@ -1,6 +1,6 @@
 //! What a delegate wants.
 
-use watchfire_core::Duration;
+use watchfire_core::{ConfigError, Duration};
 
 use crate::acme::NewAccount;
 use crate::names;
@@ -28,11 +28,15 @@ pub(super) struct Star {
 
 impl NdcConfig {
     /// A certificate for these DNS names, renewed automatically for ninety days, each certificate valid for four days
-    /// and two days early. None when a name is none.
-    pub fn new<T: AsRef<str>>(wanted: impl IntoIterator<Item = T>) -> Option<Self> {
-        let names = wanted.into_iter().map(|name| names::normalize(name.as_ref())).collect::<Option<Vec<_>>>()?;
+    /// and two days early.
+    ///
+    /// # Errors
+    /// When a name is none.
+    pub fn builder<T: AsRef<str>>(wanted: impl IntoIterator<Item = T>) -> Result<NdcConfigBuilder, ConfigError> {
+        let names = wanted.into_iter().map(|name| names::normalize(name.as_ref())).collect::<Option<Vec<_>>>();
+        let names = names.ok_or(ConfigError::new("names", "must be DNS names"))?;
         let answers = names.iter().fold(Answers::new(), |answers, name| answers.with_name(name.clone()));
-        Some(Self {
+        Ok(NdcConfigBuilder(Self {
             names,
             answers,
             delegation: None,
@@ -40,55 +44,75 @@ impl NdcConfig {
             star: Some(Star { lifetime: 4 * 86_400, adjust: 2 * 86_400, duration: 90 * 86_400 }),
             once: false,
             retry: (Duration::from_secs(5), Duration::from_secs(600)),
-        })
+        }))
     }
 
+    fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless(!self.names.is_empty(), "names", "must be one at least")?;
+        ConfigError::unless(self.retry.0 <= self.retry.1, "retry", "must not begin above its end")
+    }
+}
+
+/// What becomes an [`NdcConfig`].
+#[derive(Debug, Clone)]
+pub struct NdcConfigBuilder(NdcConfig);
+
+impl NdcConfigBuilder {
     /// The same with a value for a part of the subject that the template leaves open.
     #[must_use]
     pub fn with_subject(mut self, field: crate::csr::SubjectField, value: impl Into<String>) -> Self {
-        self.answers = self.answers.with_field(field, value);
+        self.0.answers = self.0.answers.with_field(field, value);
         self
     }
 
     /// The same under this delegation. Without it the first that fits is taken.
     #[must_use]
     pub fn with_delegation(mut self, url: impl Into<String>) -> Self {
-        self.delegation = Some(url.into());
+        self.0.delegation = Some(url.into());
         self
     }
 
     /// The same with an account that is made so, if there is none yet.
     #[must_use]
     pub fn with_account(mut self, account: NewAccount) -> Self {
-        self.account = account;
+        self.0.account = account;
         self
     }
 
     /// The same with certificates of this lifetime, early by so much, for so long; all in seconds.
     #[must_use]
-    pub const fn with_star(mut self, lifetime: u64, adjust: u64, duration: u64) -> Self {
-        self.star = Some(Star { lifetime, adjust, duration });
+    pub fn with_star(mut self, lifetime: u64, adjust: u64, duration: u64) -> Self {
+        self.0.star = Some(Star { lifetime, adjust, duration });
         self
     }
 
     /// The same with certificates that are not renewed by the CA. They are ordered anew at two thirds of their life.
     #[must_use]
-    pub const fn without_star(mut self) -> Self {
-        self.star = None;
+    pub fn without_star(mut self) -> Self {
+        self.0.star = None;
         self
     }
 
     /// The same for one certificate: the machine ends when it is installed.
     #[must_use]
-    pub const fn once(mut self) -> Self {
-        self.once = true;
+    pub fn once(mut self) -> Self {
+        self.0.once = true;
         self
     }
 
     /// The same with these waits before an order is tried again, the first and the longest.
     #[must_use]
-    pub const fn with_retry(mut self, first: Duration, longest: Duration) -> Self {
-        self.retry = (first, longest);
+    pub fn with_retry(mut self, first: Duration, longest: Duration) -> Self {
+        self.0.retry = (first, longest);
         self
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// When a value cannot be, or two do not go together.
+    pub fn build(self) -> Result<NdcConfig, ConfigError> {
+        self.0.check()?;
+        Ok(self.0)
     }
 }

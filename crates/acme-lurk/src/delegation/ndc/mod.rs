@@ -7,7 +7,7 @@ mod keep;
 mod order;
 mod roll;
 
-pub use config::NdcConfig;
+pub use config::{NdcConfig, NdcConfigBuilder};
 pub use event::{Installation, NdcEnd, NdcError, NdcEvent, Unfit, WrongCertificate};
 
 use std::collections::VecDeque;
@@ -25,6 +25,7 @@ use crate::acme::client::{
 };
 use crate::certificate::Certificate;
 use crate::crypto::{Signer, Verifier};
+use crate::error::ApiMisuse;
 use crate::error::DecodeError;
 use crate::now::Now;
 use crate::star::RollTimer;
@@ -144,7 +145,7 @@ impl Ndc {
     ) -> Result<Self, ClientError> {
         // RFC 8555 section 11.1: whoever can read the one must not have the other.
         if account_key.public_key() == key.public_key() {
-            return Err(ClientError::ApiMisuse(crate::acme::client::ClientMisuse::Key));
+            return Err(ClientError::ApiMisuse(ApiMisuse::Key));
         }
         let mut kept = kept;
         kept.drop_unless_for(key.public_key(), &config.names, server.messages());
