@@ -200,7 +200,14 @@ impl<P: ClientPolicy> Client<P> {
             _ => None,
         });
         let conflict = first.as_ref().and_then(|scope| scope.conflict.as_deref().cloned());
-        let Some(row) = self.rows.get_mut(&mid) else { return };
+        let Some(row) = self.rows.get_mut(&mid) else {
+            // Superseded, and answered late: whoever took its place withdraws it, unless it is gone itself.
+            let by = self.superseded.iter().find(|earlier| earlier.mid == mid).map(|earlier| earlier.by);
+            if answer.code.is_success() && by.is_some_and(|by| !self.rows.get(&by).is_some_and(Row::is_live)) {
+                self.orphan(mid);
+            }
+            return;
+        };
         if !row.is_live() {
             // Taken back, and answered late.
             if answer.code.is_success() {
@@ -216,6 +223,10 @@ impl<P: ClientPolicy> Client<P> {
                 row.state = State::Active;
                 Self::schedule(&mut self.rng, row, now, lifetime);
                 self.status_due = true;
+                self.superseded
+                    .iter_mut()
+                    .filter(|earlier| earlier.by == mid)
+                    .for_each(|earlier| earlier.settled = true);
                 if !renewed || !efficacy {
                     self.events.push_back(ClientEvent::Granted { mid, lifetime, conflict });
                 }
@@ -268,6 +279,7 @@ impl<P: ClientPolicy> Client<P> {
 
     pub(super) fn refused(&mut self, mid: u32, why: Refused) {
         self.rows.remove(&mid);
+        self.disown(mid);
         self.events.push_back(ClientEvent::Refused { mid, why });
     }
 
@@ -289,8 +301,8 @@ impl<P: ClientPolicy> Client<P> {
         let Some(mid) = scope.mid else { return };
         let Some(row) = self.rows.get_mut(&mid) else {
             // The request that took its place may have been withdrawn before it was ever sent.
-            if in_force(&scope) && self.superseded.contains(&mid) && !self.orphans.contains(&mid) {
-                self.orphans.push(mid);
+            if in_force(&scope) && self.superseded.iter().any(|earlier| earlier.mid == mid) {
+                self.orphan(mid);
             }
             return;
         };
@@ -334,12 +346,49 @@ impl<P: ClientPolicy> Client<P> {
     fn overtaken(&mut self, mid: u32) {
         match self.rows.get_mut(&mid) {
             Some(row) if row.state == State::Withdrawing => row.overtaken = true,
-            Some(_) if !self.orphans.contains(&mid) => self.orphans.push(mid),
-            _ => {}
+            Some(_) => self.orphan(mid),
+            None => {}
         }
     }
 
+    /// Withdraws what the server may have as soon as there is a session.
+    fn orphan(&mut self, mid: u32) {
+        if !self.orphans.contains(&mid) && self.orphans.len() < self.config.limits.mitigations {
+            self.orphans.push(mid);
+        }
+    }
+
+    /// The request `by` takes the place of `mid`, here at once, at the server when it arrives there.
+    pub(super) fn supersede(&mut self, now: Instant, mid: u32, by: u32) {
+        self.superseded.iter_mut().filter(|earlier| earlier.by == mid).for_each(|earlier| earlier.by = by);
+        if self.superseded.len() >= self.config.limits.mitigations
+            && let Some(oldest) = self.superseded.pop_front()
+            && !oldest.settled
+        {
+            self.orphan(oldest.mid);
+        }
+        self.superseded.push_back(Superseded { mid, by, settled: false });
+        if let Some(session) = &mut self.session {
+            session.endpoint.recall(now, Ask::Put { mid });
+            session.endpoint.recall(now, Ask::Efficacy { mid });
+        }
+        if self.rows.remove(&mid).is_some() {
+            self.events.push_back(ClientEvent::Ended { mid });
+        }
+    }
+
+    /// The request `by` goes before the server granted it: what it took the place of may still be there.
+    pub(super) fn disown(&mut self, by: u32) {
+        let mut left = Vec::new();
+        for earlier in self.superseded.iter_mut().filter(|earlier| earlier.by == by && !earlier.settled) {
+            earlier.settled = true;
+            left.push(earlier.mid);
+        }
+        left.into_iter().for_each(|mid| self.orphan(mid));
+    }
+
     pub(super) fn end(&mut self, mid: u32) {
+        self.disown(mid);
         if self.rows.remove(&mid).is_some() {
             self.events.push_back(ClientEvent::Ended { mid });
         }
@@ -371,9 +420,11 @@ impl<P: ClientPolicy> Client<P> {
     /// Takes back requests for what ended meanwhile, and registers for notifications where that is due.
     pub(super) fn tidy(&mut self, now: Instant) {
         let Some(session) = &mut self.session else { return };
-        let rows = &self.rows;
+        let (rows, superseded) = (&self.rows, &self.superseded);
         session.endpoint.retain(|ask| match ask {
-            Ask::Put { mid } | Ask::Efficacy { mid } => rows.contains_key(&mid),
+            Ask::Put { mid } | Ask::Efficacy { mid } => {
+                rows.contains_key(&mid) || superseded.iter().any(|earlier| earlier.mid == mid)
+            }
             _ => true,
         });
         for mid in core::mem::take(&mut self.orphans) {

@@ -195,6 +195,15 @@ impl Row {
     }
 }
 
+/// A request whose place a later one took here, and at the server when that has arrived there.
+#[derive(Debug)]
+struct Superseded {
+    mid: u32,
+    by: u32,
+    /// The server granted the later one, and so gave up this one; or its withdrawal is under way.
+    settled: bool,
+}
+
 /// The machine. [`Client::session_up`] and [`Client::session_down`] tell it of sessions, whoever dialled;
 /// [`StreamMachine::handle_input`] takes the content of one datagram, or any part of a stream.
 #[derive(Debug)]
@@ -218,9 +227,9 @@ pub struct Client<P> {
     status_due: bool,
     /// And under another name than before.
     reobserve: bool,
-    /// Mids whose place a later request of ours took; the newest of them.
-    superseded: VecDeque<u32>,
-    /// Those of them that the server still has, to be withdrawn.
+    /// Requests whose place a later one of ours took; the newest of them.
+    superseded: VecDeque<Superseded>,
+    /// Mids that the server may have and nobody wants, to be withdrawn.
     orphans: Vec<u32>,
     events: VecDeque<ClientEvent>,
     now: Instant,
@@ -382,12 +391,8 @@ impl<P: ClientPolicy> Client<P> {
             })
             .map(|(mid, _)| *mid)
             .collect();
-        for mid in overridden {
-            if self.superseded.len() >= self.config.limits.mitigations {
-                self.superseded.pop_front();
-            }
-            self.superseded.push_back(mid);
-            self.end(mid);
+        for earlier in overridden {
+            self.supersede(now, earlier, mid);
         }
         let state = State::Requesting;
         self.rows.insert(mid, Row { scope, state, expires: None, refresh: None, status: None, overtaken: false });
@@ -468,6 +473,7 @@ impl<P: ClientPolicy> Client<P> {
             session.endpoint.recall(now, Ask::Efficacy { mid });
         }
         self.send_delete(now, mid);
+        self.disown(mid);
         Ok(())
     }
 

@@ -69,6 +69,26 @@ fn a_request_that_arrives_behind_its_withdrawal_is_withdrawn_again() {
     }
 }
 
+/// The first request arrives and its answer is lost; the second, which takes its place, is withdrawn before it is sent.
+#[test]
+fn a_request_whose_successor_never_left_is_withdrawn_too() {
+    let mut world = World::new(Transport::Datagram);
+    world.run(25);
+    world.to_client.loss = 100;
+    let first = world.client.request_mitigation(world.now, attack()).unwrap();
+    world.drain();
+    let second = world.client.request_mitigation(world.now, attack()).unwrap();
+    world.client.withdraw(world.now, second).unwrap();
+    world.run(1);
+    assert_eq!(world.server_events.iter().filter(|(_, e)| matches!(e, ServerEvent::Enforce { .. })).count(), 1);
+    assert!(world.server.mitigations().iter().all(|(_, row)| row.mid == first));
+    world.to_client.loss = 0;
+    world.run(20);
+    assert!(!world.server.mitigations().iter().any(|(_, row)| row.is_wanted()));
+    world.run(400);
+    assert_eq!(world.server.mitigations().iter().count(), 0);
+}
+
 #[test]
 fn consent_is_awaited_at_status_one_and_told_by_status_two() {
     let policy = Policy { judgement: Some(Judgement::AskConsent), ..Policy::default() };
