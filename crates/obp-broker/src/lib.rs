@@ -82,3 +82,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use name::{DomainName, NameError};
 #[cfg(feature = "broker")]
 pub use status::Status;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

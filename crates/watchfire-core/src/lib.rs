@@ -136,3 +136,7 @@ pub use core::time::Duration;
 pub use machine::{DatagramMachine, Eof, ExchangeMachine, Machine, StreamMachine};
 pub use output::{Datagram, Output, OutputQueue};
 pub use time::{Instant, UnixTime};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
