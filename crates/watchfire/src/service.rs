@@ -73,6 +73,9 @@ impl Context {
 pub async fn run(services: Vec<Service>, metrics: Option<&HostPort>, json: bool) -> Result<(), Failure> {
     let (shutdown, reload) = signals::install()?;
     let context = Context::new(json, shutdown.clone(), reload);
+    for service in &services {
+        context.health.set(service.part(), Err("is starting".to_owned()));
+    }
     if let Some(addr) = metrics {
         context.serve_metrics(addr).await?;
     }
@@ -82,7 +85,8 @@ pub async fn run(services: Vec<Service>, metrics: Option<&HostPort>, json: bool)
         tasks.spawn(async move {
             let failed =
                 |failure: Failure| if service.place.is_empty() { failure } else { failure.within(&service.place) };
-            serve(service.args, context).await.map_err(failed)
+            let part = service.part();
+            serve(service.args, part, context).await.map_err(failed)
         });
     }
     let mut outcome = Ok(());
@@ -101,21 +105,30 @@ pub async fn run(services: Vec<Service>, metrics: Option<&HostPort>, json: bool)
     outcome
 }
 
-/// Runs one service until it ends by itself or `context.shutdown` is cancelled and it has drained.
-async fn serve(args: ServiceArgs, context: Context) -> Result<(), Failure> {
+/// Runs one service until it ends by itself or `context.shutdown` is cancelled and it has drained. `part` is what
+/// readiness calls it.
+async fn serve(args: ServiceArgs, part: String, context: Context) -> Result<(), Failure> {
+    /// Ready is who has started; what a service says of its parts comes on top of that.
+    macro_rules! serve {
+        ($service:ty, $args:expr) => {{
+            let service = <$service>::start(&$args, &context).await?;
+            context.health.set(part, Ok(()));
+            service.run(context).await
+        }};
+    }
     match args {
-        ServiceArgs::IapManager(args) => ManagerService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::IapSensor(args) => SensorService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::IapProxy(args) => ProxyService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::ObpBroker(args) => BrokerService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::ObpDns(args) => DnsService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::ReputeServe(args) => ServeService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::ReputeDnsbl(args) => DnsblService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::LurkIdo(args) => IdoService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::LurkNdc(args) => NdcService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::LurkRelay(args) => RelayService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::LurkCa(args) => CaService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::DotsClient(args) => dots::client::ClientService::start(&args, &context).await?.run(context).await,
-        ServiceArgs::DotsServer(args) => dots::server::ServerService::start(&args, &context).await?.run(context).await,
+        ServiceArgs::IapManager(args) => serve!(ManagerService, args),
+        ServiceArgs::IapSensor(args) => serve!(SensorService, args),
+        ServiceArgs::IapProxy(args) => serve!(ProxyService, args),
+        ServiceArgs::ObpBroker(args) => serve!(BrokerService, args),
+        ServiceArgs::ObpDns(args) => serve!(DnsService, args),
+        ServiceArgs::ReputeServe(args) => serve!(ServeService, args),
+        ServiceArgs::ReputeDnsbl(args) => serve!(DnsblService, args),
+        ServiceArgs::LurkIdo(args) => serve!(IdoService, args),
+        ServiceArgs::LurkNdc(args) => serve!(NdcService, args),
+        ServiceArgs::LurkRelay(args) => serve!(RelayService, args),
+        ServiceArgs::LurkCa(args) => serve!(CaService, args),
+        ServiceArgs::DotsClient(args) => serve!(dots::client::ClientService, args),
+        ServiceArgs::DotsServer(args) => serve!(dots::server::ServerService, args),
     }
 }

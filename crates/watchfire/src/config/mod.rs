@@ -60,6 +60,14 @@ pub struct Service {
     pub place: String,
 }
 
+impl Service {
+    /// What readiness calls it: its name, and where it stands in the file.
+    pub fn part(&self) -> String {
+        let name = self.args.name();
+        if self.place.is_empty() { name.to_owned() } else { format!("{name} ({})", self.place) }
+    }
+}
+
 impl From<ServiceArgs> for Service {
     /// A service of the command line: it has no place in a file.
     fn from(args: ServiceArgs) -> Self {

@@ -115,7 +115,7 @@ impl Handover for Keeper {
         let kept = self.keep(records).await;
         if let Err(problem) = &kept {
             // Once, not for every batch of an hour-long full disk.
-            if self.health.ready().is_ok() {
+            if self.health.is_well("keeping alerts") {
                 tracing::error!("alerts cannot be kept, sensors are asked to come back later: {problem}");
             }
             self.counts.failures.increment();

@@ -271,6 +271,11 @@ impl Health {
         lock(&self.0).remove(part);
     }
 
+    /// Whether a part is well, as far as is known.
+    pub fn is_well(&self, part: &str) -> bool {
+        lock(&self.0).get(part).is_none_or(Result::is_ok)
+    }
+
     /// Whether all parts are well.
     ///
     /// # Errors
@@ -335,6 +340,7 @@ mod tests {
         health.set("store", Err("disk full".into()));
         health.set("listener", Ok(()));
         assert_eq!(health.ready(), Err("store: disk full\n".into()));
+        assert!(!health.is_well("store") && health.is_well("listener") && health.is_well("what nobody spoke of"));
         health.set("store", Ok(()));
         assert_eq!(health.ready(), Ok(()));
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Mutex;
@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::snapshot::Snapshot;
 use super::{file, postgres, sqlite};
 use crate::exit::{Failure, file_failure};
-use crate::metrics::Registry;
+use crate::metrics::{Histogram, Registry};
 use crate::service::Context;
 use crate::store::{PostgresServer, postgres_config};
 use crate::values::StoreUrl;
@@ -73,6 +73,8 @@ pub struct Data {
     failures: AtomicU64,
     /// Microseconds that the last reading took.
     took: AtomicU64,
+    /// Where that is counted, once there are metrics.
+    read_seconds: OnceLock<Histogram>,
     is_stale: AtomicU64,
 }
 
@@ -156,6 +158,7 @@ impl Data {
             generation: AtomicU64::new(1),
             failures: AtomicU64::new(0),
             took: AtomicU64::new(0),
+            read_seconds: OnceLock::new(),
             is_stale: AtomicU64::new(0),
         };
         data.note(began);
@@ -165,6 +168,9 @@ impl Data {
     fn note(&self, began: Instant) {
         let took = began.elapsed();
         self.took.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if let Some(histogram) = self.read_seconds.get() {
+            histogram.observe(took.as_secs_f64());
+        }
         let snapshot = self.snapshot();
         tracing::info!(
             data = %self.url,
@@ -234,6 +240,10 @@ impl Data {
 
     /// Shows what there is among the metrics.
     pub fn count(self: &Arc<Self>, registry: &Registry) {
+        let help = "How long it took to read the source.";
+        let read_seconds = registry.histogram("watchfire_repute_read_seconds", help, &[], Histogram::SECONDS);
+        read_seconds.observe(self.took.load(Ordering::Relaxed) as f64 / 1e6);
+        let _ = self.read_seconds.set(read_seconds);
         let this = Arc::clone(self);
         registry.at_each_look(move |registry| {
             let snapshot = this.snapshot();
@@ -241,8 +251,6 @@ impl Data {
                 |name, help, value: u64| registry.gauge(name, help, &[]).set(i64::try_from(value).unwrap_or(i64::MAX));
             gauge("watchfire_repute_entries", "Entries that are served.", snapshot.entries() as u64);
             gauge("watchfire_repute_entries_octets", "Memory that they take.", snapshot.octets() as u64);
-            let took = this.took.load(Ordering::Relaxed);
-            gauge("watchfire_repute_read_microseconds", "How long the last reading of the source took.", took);
             let stale = this.is_stale.load(Ordering::Relaxed);
             gauge("watchfire_repute_stale", "1 while the source cannot be read and older entries are served.", stale);
             let failures = this.failures.load(Ordering::Relaxed);
