@@ -309,3 +309,10 @@ impl Drop for Service {
 pub fn skip(test: &str, want: &str) {
     eprintln!("SKIPPED: {test}: {want}");
 }
+
+/// The Rust in the documentation, compiled and run.
+#[cfg(doctest)]
+mod documentation {
+    #[doc = include_str!("../../docs/embedding.md")]
+    struct Embedding;
+}
