@@ -3,12 +3,14 @@
 //! A [`Pair`] moves whichever side is due next, hands octets over the [`Link`]s as these let them through, and writes
 //! down what each side said. The same seed gives the same [`Trace`].
 //!
-//! And of what is written about machines: [`spec`] checks the tables of a crate's SPEC.md.
+//! And of what is written about machines: [`spec`] checks the tables of a crate's SPEC.md. And of what is around them:
+//! [`servers`] starts servers of other projects.
 
 mod driven;
 mod link;
 mod loopback;
 mod pair;
+pub mod servers;
 pub mod spec;
 
 pub use driven::Driven;

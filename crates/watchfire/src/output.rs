@@ -1,8 +1,11 @@
-//! `--output`: alerts as lines of JSON or documents of XML, in files or on standard output.
+//! `--output`: alerts as lines of JSON or documents of XML, in files or on standard output, and as messages of NATS
+//! JetStream.
 //!
-//! One thread writes for all callers, so that lines never mix and forcing the disk is shared. A file that was moved
+//! For files, one thread writes for all callers, so that lines never mix and forcing the disk is shared. A file that was moved
 //! away or deleted (logrotate) is made anew before the next write, and so it is when [`Outputs::reopen`] is called. A
 //! write that fails half-way is taken back, so that no file ends in half a line.
+
+mod nats;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,6 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::exit::{Failure, file_failure};
 use crate::store::AlertRecord;
 use crate::values::OutputSpec;
+
+pub use nats::{NatsOptions, NatsOutput};
 
 /// So many octets that could not be written are kept for the next try.
 const PENDING_LIMIT: usize = 64 << 20;
@@ -37,6 +42,8 @@ pub struct OutputOptions {
 #[derive(Debug, Clone)]
 pub struct Outputs {
     jobs: Option<mpsc::Sender<Job>>,
+    streams: Vec<NatsOutput>,
+    keep_failed: bool,
 }
 
 /// A sink failed; the alerts must not be acknowledged.
@@ -56,29 +63,63 @@ enum Job {
 }
 
 impl Outputs {
-    /// Opens every sink; files are made when missing and appended to.
+    /// Opens every sink that is a file or standard output; files are made when missing and appended to. Streams come by
+    /// [`with_stream`](Self::with_stream).
     ///
     /// # Errors
     /// A file that cannot be opened.
     pub fn open(specs: &[OutputSpec], options: OutputOptions) -> Result<Self, Failure> {
-        if specs.is_empty() {
-            return Ok(Self { jobs: None });
+        let keep_failed = options.keep_failed;
+        let files = specs.iter().filter(|spec| !matches!(spec, OutputSpec::Nats(_)));
+        let sinks = files.map(|spec| Sink::open(spec, options)).collect::<Result<Vec<_>, _>>()?;
+        if sinks.is_empty() {
+            return Ok(Self { jobs: None, streams: Vec::new(), keep_failed });
         }
-        let sinks = specs.iter().map(|spec| Sink::open(spec, options)).collect::<Result<Vec<_>, _>>()?;
         let (jobs, queue) = mpsc::channel(1024);
         std::thread::Builder::new()
             .name("output".into())
             .spawn(move || run(sinks, queue))
             .map_err(|error| Failure::usage(format!("cannot start a thread: {error}")))?;
-        Ok(Self { jobs: Some(jobs) })
+        Ok(Self { jobs: Some(jobs), streams: Vec::new(), keep_failed })
+    }
+
+    /// Publishes to this stream too.
+    #[must_use]
+    pub fn with_stream(mut self, stream: NatsOutput) -> Self {
+        self.streams.push(stream);
+        self
     }
 
     /// Whether there is no sink at all.
     pub fn is_empty(&self) -> bool {
-        self.jobs.is_none()
+        self.jobs.is_none() && self.streams.is_empty()
     }
 
-    /// Writes a batch to every sink, after what is still pending; done when it is written (and on disk, when asked
+    /// Whether an alert is larger than a stream takes.
+    pub fn is_too_large(&self, record: &AlertRecord) -> bool {
+        self.streams.iter().any(|stream| stream.is_too_large(record))
+    }
+
+    /// Hands a batch to every sink: `all` of it to streams, which know what they have already, and of it what is `fresh`
+    /// to files, which do not.
+    ///
+    /// # Errors
+    /// A sink that did not take it; the others may have.
+    pub async fn hand_on(&self, fresh: Vec<Arc<AlertRecord>>, all: &[Arc<AlertRecord>]) -> Result<(), OutputError> {
+        let mut published = Ok(());
+        for stream in &self.streams {
+            let outcome = stream.publish(all).await;
+            published = published.and(outcome);
+        }
+        if !self.keep_failed {
+            // The alerts come again, and a file would have them twice.
+            published?;
+            return self.write_batch(fresh).await;
+        }
+        self.write_batch(fresh).await.and(published)
+    }
+
+    /// Writes a batch to every file, after what is still pending; done when it is written (and on disk, when asked
     /// for). An empty batch only tries the pending. Bodies that are not IDMEF are left out of XML sinks.
     ///
     /// # Errors
@@ -145,7 +186,7 @@ impl Sink {
     fn path(&self) -> Option<PathBuf> {
         match &self.spec {
             OutputSpec::Ndjson(path) | OutputSpec::Xml(path) => Some(path.clone()),
-            OutputSpec::Stdout => None,
+            OutputSpec::Nats(_) | OutputSpec::Stdout => None,
         }
     }
 
@@ -155,7 +196,7 @@ impl Sink {
         for record in records {
             match self.spec {
                 OutputSpec::Xml(_) => write_xml(record, &mut octets),
-                OutputSpec::Ndjson(_) | OutputSpec::Stdout => record.write_json_line(&mut octets),
+                OutputSpec::Ndjson(_) | OutputSpec::Nats(_) | OutputSpec::Stdout => record.write_json_line(&mut octets),
             }
         }
         if octets.is_empty() {
@@ -166,7 +207,7 @@ impl Sink {
                 let mut out = io::stdout().lock();
                 out.write_all(&octets).and_then(|()| out.flush())
             }
-            OutputSpec::Ndjson(_) | OutputSpec::Xml(_) => self.append(&octets),
+            OutputSpec::Ndjson(_) | OutputSpec::Nats(_) | OutputSpec::Xml(_) => self.append(&octets),
         };
         written.map_err(|error| {
             if self.options.keep_failed {

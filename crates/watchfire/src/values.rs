@@ -1,11 +1,15 @@
 //! Values of flags: addresses, sizes, spans of time, sinks. Each is read by `FromStr`, so that a flag and a key of a
 //! configuration file accept exactly the same text.
 
+mod nats;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+
+pub use nats::NatsUrl;
 
 /// `HOST:PORT`; HOST is a name, an IPv4 address or an IPv6 address in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -182,7 +186,8 @@ impl FromStr for Moment {
     }
 }
 
-/// Where the manager writes alerts besides the store: `ndjson:PATH`, `xml:PATH`, or `-` for NDJSON on standard output.
+/// Where the manager writes alerts besides the store: `ndjson:PATH`, `xml:PATH`, a stream of NATS JetStream, or `-` for
+/// NDJSON on standard output.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutputSpec {
@@ -190,6 +195,8 @@ pub enum OutputSpec {
     Ndjson(PathBuf),
     /// One IDMEF document after the other, each with its XML declaration.
     Xml(PathBuf),
+    /// One message each in a stream of NATS JetStream.
+    Nats(NatsUrl),
     /// NDJSON on standard output.
     Stdout,
 }
@@ -199,7 +206,7 @@ impl OutputSpec {
     pub fn rebase(&mut self, base: &Path) {
         match self {
             Self::Ndjson(path) | Self::Xml(path) => *path = base.join(&*path),
-            Self::Stdout => {}
+            Self::Nats(_) | Self::Stdout => {}
         }
     }
 }
@@ -209,6 +216,7 @@ impl fmt::Display for OutputSpec {
         match self {
             Self::Ndjson(path) => write!(f, "ndjson:{}", path.display()),
             Self::Xml(path) => write!(f, "xml:{}", path.display()),
+            Self::Nats(url) => url.fmt(f),
             Self::Stdout => f.write_str("-"),
         }
     }
@@ -220,9 +228,10 @@ impl FromStr for OutputSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             _ if text == "-" => Ok(Self::Stdout),
+            _ if NatsUrl::is_one(text) => text.parse().map(Self::Nats),
             Some(("ndjson", path)) if !path.is_empty() => Ok(Self::Ndjson(path.into())),
             Some(("xml", path)) if !path.is_empty() => Ok(Self::Xml(path.into())),
-            _ => Err("write ndjson:PATH, xml:PATH or - (NDJSON on standard output)".into()),
+            _ => Err("write ndjson:PATH, xml:PATH, nats://HOST:PORT/STREAM or - (NDJSON on standard output)".into()),
         }
     }
 }
@@ -353,6 +362,11 @@ mod tests {
     fn sinks() {
         assert_eq!("ndjson:/a:b".parse(), Ok(OutputSpec::Ndjson("/a:b".into())));
         assert_eq!("-".parse(), Ok(OutputSpec::Stdout));
-        assert!("ndjson:".parse::<OutputSpec>().is_err() && "json:x".parse::<OutputSpec>().is_err());
+        assert_eq!("nats://h/s".parse::<OutputSpec>().unwrap().to_string(), "nats://h:4222/s");
+        assert!(
+            "nats:h".parse::<OutputSpec>().is_err()
+                && "ndjson:".parse::<OutputSpec>().is_err()
+                && "json:x".parse::<OutputSpec>().is_err()
+        );
     }
 }

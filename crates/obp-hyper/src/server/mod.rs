@@ -311,6 +311,38 @@ impl<K: Knowledge> Server<K> {
         self.on_enrolment(|keys| keys.rotate(id, key))
     }
 
+    /// Takes tickets of this key too, which another broker of the same service seals with.
+    ///
+    /// # Errors
+    /// As [`KeyRing::add`].
+    pub fn add_ticket_key(&self, id: u32, key: &[u8]) -> Result<(), KeyRingError> {
+        self.front().core.with_broker(|broker| broker.add_ticket_key(id, key))?;
+        self.on_enrolment(|keys| keys.add(id, key))
+    }
+
+    /// Seals tickets from now on by a key that was added.
+    ///
+    /// # Errors
+    /// As [`KeyRing::seal_with`].
+    pub fn seal_with_ticket_key(&self, id: u32) -> Result<(), KeyRingError> {
+        self.front().core.with_broker(|broker| broker.seal_with_ticket_key(id))?;
+        self.on_enrolment(|keys| keys.seal_with(id))
+    }
+
+    /// Takes no more tickets of a binding that has ended at another broker of the same service; `until` is when the
+    /// last of them expires.
+    ///
+    /// # Errors
+    /// When too many are remembered; see [`Broker::revoke`].
+    pub fn end_binding(&self, binding: [u8; 16], until: UnixTime) -> Result<(), obp_proto::error::ApiMisuse> {
+        let core = &self.front().core;
+        if let Some(enrolment) = &core.enrolment {
+            enrolment.with_machine(|machine| machine.remember_unbound(Clock::wall(), binding));
+        }
+        let now = core.clock.now();
+        core.with_broker(|broker| broker.revoke(now, binding, until))
+    }
+
     /// Takes no more tickets of this key.
     ///
     /// # Errors

@@ -101,6 +101,22 @@ impl Broker {
         self.config.keys.rotate(id, key)
     }
 
+    /// Takes tickets of this key too, which another broker of the same service seals with.
+    ///
+    /// # Errors
+    /// As [`KeyRing::add`](crate::ticket::KeyRing::add).
+    pub fn add_ticket_key(&mut self, id: u32, key: &[u8]) -> Result<(), KeyRingError> {
+        self.config.keys.add(id, key)
+    }
+
+    /// Seals tickets from now on by a key that was added.
+    ///
+    /// # Errors
+    /// As [`KeyRing::seal_with`](crate::ticket::KeyRing::seal_with).
+    pub fn seal_with_ticket_key(&mut self, id: u32) -> Result<(), KeyRingError> {
+        self.config.keys.seal_with(id)
+    }
+
     /// Takes no more tickets of this key.
     ///
     /// # Errors

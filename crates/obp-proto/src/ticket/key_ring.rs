@@ -78,6 +78,19 @@ impl KeyRing {
         Ok(())
     }
 
+    /// Seals with a key from now on that was added before: so that all brokers of a service can open what it seals by
+    /// the time that the first of them seals with it.
+    ///
+    /// # Errors
+    /// When there is none of this number.
+    pub fn seal_with(&mut self, id: u32) -> Result<(), KeyRingError> {
+        if !self.keys.contains_key(&id) {
+            return Err(KeyRingError::Unknown(id));
+        }
+        self.current = id;
+        Ok(())
+    }
+
     /// Forgets a key: tickets that it sealed are unknown from now on.
     ///
     /// # Errors
@@ -292,6 +305,19 @@ mod tests {
         assert_eq!(ring.add(3, &[0; 16]), Err(KeyRingError::KeyLength(16)));
         (3..).take(KeyRing::MAX_KEYS - 1).for_each(|id| ring.add(id, &[0; 32]).unwrap());
         assert_eq!(ring.add(1, &[0; 32]), Err(KeyRingError::Full));
+    }
+
+    #[test]
+    fn a_key_is_known_before_it_seals() {
+        let (mut one, mut other) = (ring(), ring());
+        one.add(2, &[2; 32]).unwrap();
+        assert_eq!(one.seal_with(3), Err(KeyRingError::Unknown(3)));
+        assert_eq!((one.current(), one.seal_with(2), one.current()), (1, Ok(()), 2));
+        let ticket = one.seal(&content("a", TicketKind::Binding), [0; 12]).unwrap();
+        assert_eq!(other.open(&ticket, NOW), Err(OpenError::UnknownKey));
+        other.add(2, &[2; 32]).unwrap();
+        assert_eq!(other.open(&ticket, NOW).unwrap().account, "a");
+        assert_eq!(one.retire(1), Ok(()));
     }
 
     #[test]

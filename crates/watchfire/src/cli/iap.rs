@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum, ValueHint};
 use ipnet::IpNet;
 
+use crate::output::NatsOptions;
 use crate::values::{HostPort, Moment, Octets, OutputSpec, Span, StoreUrl, parse_cidr};
 
 /// The commands of the Intrusion Alert Protocol.
@@ -125,12 +126,15 @@ pub struct ManagerArgs {
     /// Store.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// ndjson:PATH, xml:PATH, or - for NDJSON on standard output; may be given again
+    /// ndjson:PATH, xml:PATH, nats://HOST:PORT/STREAM, or - for NDJSON on standard output; may be given again
     #[arg(long, value_name = "SINK", allow_hyphen_values = true)]
     pub output: Vec<OutputSpec>,
     /// Whether alerts are forced to the disk of an output file before they are acknowledged
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub output_sync: OutputSync,
+    /// NATS.
+    #[command(flatten)]
+    pub nats: NatsArgs,
     /// Admit only these names (subject alternative or common name); may be given again [default: all the CA vouches for]
     #[arg(long, value_name = "NAME")]
     pub allow: Vec<String>,
@@ -181,6 +185,7 @@ impl ManagerArgs {
         self.tls.rebase(base);
         self.store.rebase(base);
         self.output.iter_mut().for_each(|output| output.rebase(base));
+        self.nats.rebase(base);
     }
 }
 
@@ -191,6 +196,73 @@ impl StoreArgs {
             store.rebase(base);
         }
         rebase(&mut self.store_password_file, base);
+    }
+}
+
+/// How the streams of `--output nats://` are reached and made.
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::exhaustive_structs)]
+pub struct NatsArgs {
+    /// Credentials of NATS, as `nsc` writes them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "nats_password_file", help_heading = "NATS")]
+    pub nats_credentials: Option<PathBuf>,
+    /// First line is USER:PASSWORD or a token [default: the variables NATS_USER and NATS_PASSWORD, or NATS_TOKEN]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "NATS")]
+    pub nats_password_file: Option<PathBuf>,
+    /// Certificate authorities that may vouch for the servers, PEM; with it TLS is demanded [default: the system's]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "NATS")]
+    pub nats_ca: Option<PathBuf>,
+    /// Certificate to show the servers, PEM
+    #[arg(long, value_name = "FILE", requires = "nats_key", value_hint = ValueHint::FilePath, help_heading = "NATS")]
+    pub nats_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "nats_cert", value_hint = ValueHint::FilePath, help_heading = "NATS")]
+    pub nats_key: Option<PathBuf>,
+    /// Messages on their way without an acknowledgement
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=65536), value_name = "N", help_heading = "NATS")]
+    pub nats_window: u32,
+    /// Longest time for a connection, and for an acknowledgement
+    #[arg(long, default_value = "10s", value_name = "SPAN", help_heading = "NATS")]
+    pub nats_timeout: Span,
+    /// When the stream is made: on so many servers
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=5), value_name = "N", help_heading = "NATS")]
+    pub nats_replicas: u32,
+    /// When the stream is made: how long it knows an alert again
+    #[arg(long, default_value = "2m", value_name = "SPAN", help_heading = "NATS")]
+    pub nats_duplicates: Span,
+}
+
+impl NatsArgs {
+    /// As the output takes them.
+    pub fn options(&self) -> NatsOptions {
+        let mut options = NatsOptions::default();
+        options.credentials.clone_from(&self.nats_credentials);
+        options.password_file.clone_from(&self.nats_password_file);
+        options.ca.clone_from(&self.nats_ca);
+        options.identity = self.nats_cert.clone().zip(self.nats_key.clone());
+        options.timeout = self.nats_timeout.0;
+        options.window = self.nats_window as usize;
+        options.replicas = self.nats_replicas as usize;
+        options.duplicates = self.nats_duplicates.0;
+        options
+    }
+
+    /// The files that are named.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let files = [&self.nats_credentials, &self.nats_password_file, &self.nats_ca, &self.nats_cert, &self.nats_key];
+        files.into_iter().flatten()
+    }
+
+    fn rebase(&mut self, base: &Path) {
+        for path in [
+            &mut self.nats_credentials,
+            &mut self.nats_password_file,
+            &mut self.nats_ca,
+            &mut self.nats_cert,
+            &mut self.nats_key,
+        ] {
+            rebase(path, base);
+        }
     }
 }
 

@@ -27,9 +27,9 @@ pub use lurk::{
     SubjectRule, TemplateCheckArgs, TemplateLintArgs,
 };
 pub use obp::{
-    AccountAddArgs, AccountCommand, AccountFileArgs, AccountNameArgs, BindArgs, BindingArgs, BrokerArgs, CodecArgs,
-    CodecCommand, CodecFormat, CodecProfile, ConnectArgs, Dialect, DnsArgs, Dnssec, ManageArgs, ObpCommand, Resolver,
-    Transport, ValidateArgs,
+    AccountAddArgs, AccountCommand, AccountFileArgs, AccountNameArgs, Advertised, BindArgs, BindingArgs, BrokerArgs,
+    CodecArgs, CodecCommand, CodecFormat, CodecProfile, ConnectArgs, Dialect, DnsArgs, Dnssec, ManageArgs, ObpCommand,
+    Resolver, Transport, ValidateArgs,
 };
 pub use pki::{CrlArgs, InitArgs, IssueArgs, PkiCommand, Profile, San};
 pub use repute::{
@@ -197,6 +197,8 @@ mod tests {
              --roots r --crl c --crl d --policy p --dialect strict --metrics 127.0.0.1:0",
             "watchfire obp broker --listen 127.0.0.1:0 --accounts a --resolver system --dialect seed",
             "watchfire obp account add --accounts a alice@example.com --pin --json",
+            "watchfire obp account list --accounts postgres://u@h/d --accounts-password-file p",
+            "watchfire iap manager --listen a:1 --cert c --key k --ca a --output nats://h/s --output tls://h:1,i/s --nats-ca a",
             "watchfire obp bind --broker https://b --account a@b --out o --pin-file p --ca c",
             "watchfire obp connect --binding b example.com _http --port 80 --prove --policy dv --policy ev --transport udp",
             "watchfire obp connect --binding b example.com --port 80 --transport http",

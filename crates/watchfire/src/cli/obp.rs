@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
+use crate::obp::directory::AccountsUrl;
 use crate::values::{HostPort, Octets, Span};
 
 /// The commands of the OmniBroker protocol.
@@ -50,9 +51,13 @@ pub struct BrokerArgs {
     /// Its private key, PEM
     #[arg(long, value_name = "FILE", requires = "cert", value_hint = ValueHint::FilePath)]
     pub key: Option<PathBuf>,
-    /// Accounts and their one-time PINs; see `watchfire obp account`
+    /// Accounts and their one-time PINs (see `watchfire obp account`): a file, or postgres://USER@HOST/DATABASE, which
+    /// several brokers of one service share
+    #[arg(long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
+    pub accounts: AccountsUrl,
+    /// First line is the password of postgres accounts [default: the variable PGPASSWORD]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub accounts: PathBuf,
+    pub accounts_password_file: Option<PathBuf>,
     /// DNS server to ask, or `system` for those of /etc/resolv.conf
     #[arg(long, default_value = "system", value_name = "ADDR")]
     pub resolver: Resolver,
@@ -76,10 +81,11 @@ pub struct BrokerArgs {
     /// replay in every request
     #[arg(long, value_enum, default_value_t, value_name = "DIALECT")]
     pub dialect: Dialect,
-    /// Host that bindings name [default: the host of --listen and --udp]
-    #[arg(long, value_name = "HOST")]
-    pub advertise: Option<String>,
-    /// Keys that seal tickets; made when missing [default: the accounts file with .keys added]
+    /// Host that bindings name, with a port where several brokers are behind one address [default: those of --listen
+    /// and --udp]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub advertise: Option<Advertised>,
+    /// Keys that seal tickets; made when missing [default: the accounts file with .keys added, or the database]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ticket_keys: Option<PathBuf>,
     /// How long a ticket is good
@@ -130,8 +136,10 @@ impl BrokerArgs {
             &mut self.roots,
             &mut self.policy,
             &mut self.ticket_keys,
+            &mut self.accounts_password_file,
         ];
-        for path in single.into_iter().flatten().chain([&mut self.accounts]).chain(&mut self.crl) {
+        self.accounts.rebase(base);
+        for path in single.into_iter().flatten().chain(&mut self.crl) {
             *path = base.join(&*path);
         }
         if let Some(audit) = self.audit.as_mut().filter(|path| path.as_os_str() != "-") {
@@ -167,6 +175,44 @@ impl std::fmt::Display for Resolver {
         match self {
             Self::System => f.write_str("system"),
             Self::Server(addr) => write!(f, "{addr}"),
+        }
+    }
+}
+
+/// Where devices reach a broker: `HOST` or `HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Advertised {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port, if it is another than that of the listener.
+    pub port: Option<u16>,
+}
+
+impl std::str::FromStr for Advertised {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_bare = text.parse::<std::net::Ipv6Addr>().is_ok() || !text.contains(':');
+        if is_bare {
+            let is_one = text.contains(':') || crate::values::is_host_name(text);
+            let host = is_one.then(|| text.to_owned()).ok_or("write HOST or HOST:PORT")?;
+            return Ok(Self { host, port: None });
+        }
+        let there: HostPort = text.parse()?;
+        if there.port() == 0 {
+            return Err("the port must be a number from 1 to 65535".into());
+        }
+        Ok(Self { host: there.host().to_owned(), port: Some(there.port()) })
+    }
+}
+
+impl std::fmt::Display for Advertised {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.port {
+            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
         }
     }
 }
@@ -234,13 +280,16 @@ pub struct AccountNameArgs {
     pub account: String,
 }
 
-/// The accounts file.
+/// Where the accounts are.
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::exhaustive_structs)]
 pub struct AccountFileArgs {
-    /// Accounts of the broker; made when missing
+    /// Accounts of the broker: a file, made when missing, or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
+    pub accounts: AccountsUrl,
+    /// First line is the password of postgres accounts [default: the variable PGPASSWORD]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub accounts: PathBuf,
+    pub accounts_password_file: Option<PathBuf>,
 }
 
 /// `obp bind`
@@ -450,4 +499,26 @@ pub enum CodecProfile {
 
 fn positive() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_at_a_host_and_maybe_a_port() {
+        for (text, host, port) in [
+            ("broker.example.com", "broker.example.com", None),
+            ("broker.example.com:8443", "broker.example.com", Some(8443)),
+            ("192.0.2.1", "192.0.2.1", None),
+            ("2001:db8::1", "2001:db8::1", None),
+            ("[2001:db8::1]:443", "2001:db8::1", Some(443)),
+        ] {
+            let there: Advertised = text.parse().unwrap();
+            assert_eq!((there.host.as_str(), there.port, there.to_string().as_str()), (host, port, text));
+        }
+        for bad in ["", "a b", "a:0", "a:b", "[::1]", ":443"] {
+            assert!(bad.parse::<Advertised>().is_err(), "{bad} was taken");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use crate::cli::{
 use crate::dots::rules::Rules;
 use crate::exit::{Failure, file_failure};
 use crate::obp::accounts::Accounts;
+use crate::obp::directory::AccountsUrl;
 use crate::repute::data::DataUrl;
 use crate::values::{HostPort, OutputSpec, StoreUrl};
 
@@ -128,6 +129,7 @@ fn manager(args: &ManagerArgs, found: &mut Vec<Failure>) {
             folder_of(path, found);
         }
     }
+    args.nats.files().for_each(|path| readable(path, found));
 }
 
 fn sensor(args: &SensorArgs, found: &mut Vec<Failure>) {
@@ -157,9 +159,11 @@ fn broker(args: &BrokerArgs, found: &mut Vec<Failure>) {
     if let Some(Err(error)) = args.policy.as_ref().map(|path| PolicyStore::open(path)) {
         found.push(Failure::usage(error.to_string()));
     }
-    if let Err(failure) = Accounts::at(&args.accounts).names() {
-        found.push(failure);
+    match &args.accounts {
+        AccountsUrl::File(path) => found.extend(Accounts::at(path).names().err()),
+        AccountsUrl::Shared(url) => postgres(url, found),
     }
+    args.accounts_password_file.iter().for_each(|path| readable(path, found));
     if let Some(audit) = args.audit.as_ref().filter(|path| path.as_os_str() != "-") {
         folder_of(audit, found);
     }

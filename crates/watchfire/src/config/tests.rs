@@ -54,7 +54,7 @@ fn a_whole_file() {
                 assert!(args.admits("10.200.0.1".parse().unwrap()) && !args.admits("11.0.0.1".parse().unwrap()));
             }
             ServiceArgs::ObpBroker(args) => {
-                assert_eq!(args.accounts, Path::new("/etc/wf/a.toml"));
+                assert_eq!(args.accounts.to_string(), "/etc/wf/a.toml");
                 assert_eq!(args.audit.as_deref(), Some(Path::new("-")), "the log has no folder");
             }
             ServiceArgs::ReputeServe(args) => {

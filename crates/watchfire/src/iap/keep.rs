@@ -44,7 +44,7 @@ impl Keeper {
             duplicates: metrics.counter("watchfire_iap_alerts_known_total", "Alerts that the store had already.", &[]),
             invalid: metrics.counter(
                 "watchfire_iap_alerts_invalid_total",
-                "Alerts whose JSON is none, or that no output can hold.",
+                "Alerts whose JSON is none, or that an output cannot hold.",
                 &[],
             ),
             failures: metrics.counter("watchfire_iap_keep_failures_total", "Batches that could not be kept.", &[]),
@@ -62,23 +62,23 @@ impl Keeper {
     /// All or nothing of a batch, as far as the store goes.
     async fn keep(&self, records: Vec<Arc<AlertRecord>>) -> Result<(), String> {
         let fresh = match &self.store {
-            None => records,
+            None => records.clone(),
             Some(store) => {
                 let insertions = store.insert_batch(records.clone()).await.map_err(|error| error.to_string())?;
-                let count = records.len();
                 let fresh: Vec<_> = records
-                    .into_iter()
+                    .iter()
                     .zip(insertions)
-                    .filter_map(|(record, insertion)| (insertion == Insertion::Inserted).then_some(record))
+                    .filter(|(_, insertion)| *insertion == Insertion::Inserted)
+                    .map(|(record, _)| Arc::clone(record))
                     .collect();
-                self.counts.duplicates.add((count - fresh.len()) as u64);
+                self.counts.duplicates.add((records.len() - fresh.len()) as u64);
                 fresh
             }
         };
         for record in &fresh {
             self.counts.kept.of(&record.peer).increment();
         }
-        self.outputs.write_batch(fresh).await.map_err(|error| error.to_string())
+        self.outputs.hand_on(fresh, &records).await.map_err(|error| error.to_string())
     }
 }
 
@@ -100,12 +100,19 @@ impl Handover for Keeper {
                 statuses.push(Status::UNSUPPORTED_MEDIA_TYPE);
                 continue;
             }
-            statuses.push(Status::OK);
             let received = alert.received.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let received = i64::try_from(received.as_micros()).unwrap_or(i64::MAX);
             let peer = alert.peer.display();
             let content_type = alert.content_type.as_str();
             let record = AlertRecord::with_key(received, peer, content_type, alert.body, alert.message, &alert.key);
+            if self.outputs.is_too_large(&record) {
+                let octets = record.body.len();
+                tracing::warn!(peer = %record.peer, octets, "alert refused: larger than the output's stream takes");
+                self.counts.invalid.increment();
+                statuses.push(Status::CONTENT_TOO_LARGE);
+                continue;
+            }
+            statuses.push(Status::OK);
             records.push(Arc::new(record));
         }
         let count = records.len();

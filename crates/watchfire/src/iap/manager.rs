@@ -15,7 +15,7 @@ use super::{console, host, tls};
 use crate::cli::{Compat, ManagerArgs, OutputSync};
 use crate::exit::Failure;
 use crate::metrics::{self, Registry};
-use crate::output::{OutputOptions, Outputs};
+use crate::output::{NatsOutput, OutputOptions, Outputs};
 use crate::service::Context;
 use crate::store::{self, Access, AlertStore, Retention};
 use crate::values::OutputSpec;
@@ -56,7 +56,12 @@ impl ManagerService {
             OutputSync::Never => false,
             OutputSync::Auto => store.is_none(),
         };
-        let outputs = Outputs::open(&sinks, OutputOptions { sync, keep_failed: store.is_some() })?;
+        let mut outputs = Outputs::open(&sinks, OutputOptions { sync, keep_failed: store.is_some() })?;
+        for sink in &sinks {
+            if let OutputSpec::Nats(url) = sink {
+                outputs = outputs.with_stream(NatsOutput::connect(url, args.nats.options(), &context.metrics).await?);
+            }
+        }
         let only_idmef = store.is_none() && sinks.iter().all(|sink| matches!(sink, OutputSpec::Xml(_)));
         let keeper = Keeper::new(store.clone(), outputs.clone(), only_idmef, context);
 

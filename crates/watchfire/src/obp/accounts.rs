@@ -33,7 +33,7 @@ const FILE_LIMIT: u64 = 64 << 20;
 const NAME_LIMIT: usize = 320;
 
 /// PINs that an account may have at one time.
-const MOST_PINS: usize = 16;
+pub(super) const MOST_PINS: usize = 16;
 
 /// An accounts file. Nothing is kept in memory: every call looks at the file.
 #[derive(Debug, Clone)]
@@ -120,9 +120,7 @@ impl Accounts {
     /// # Errors
     /// A name that cannot be one, too many PINs, or a file that cannot be written.
     pub fn add(&self, name: &str, pin: Option<(&str, jiff::Timestamp)>, now: jiff::Timestamp) -> Result<(), Failure> {
-        if name.is_empty() || name.len() > NAME_LIMIT || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(Failure::usage(format!("{name:?} cannot be an account")).remedy("write NAME@DOMAIN"));
-        }
+        check_name(name)?;
         self.change(|content| {
             let account = match content.accounts.iter().position(|account| same(&account.name, name)) {
                 Some(at) => &mut content.accounts[at],
@@ -134,8 +132,7 @@ impl Accounts {
             account.pins.retain(|pin| pin.good(now));
             if let Some((pin, expires)) = pin {
                 if account.pins.len() >= MOST_PINS {
-                    let failure = Failure::usage(format!("{name} has {MOST_PINS} unused PINs already"));
-                    return Err(failure.remedy("use one of them, or remove the account"));
+                    return Err(too_many_pins(name));
                 }
                 account.pins.push(Pin { pin: Zeroizing::new(pin.to_owned()), expires: Some(expires.to_string()) });
             }
@@ -164,13 +161,8 @@ impl Accounts {
         self.change(|content| {
             let before = content.accounts.len();
             content.accounts.retain(|account| !same(&account.name, name));
-            if content.accounts.len() == before { Err(self.unknown(name)) } else { Ok(()) }
+            if content.accounts.len() == before { Err(unknown(name, self.path.display())) } else { Ok(()) }
         })
-    }
-
-    fn unknown(&self, name: &str) -> Failure {
-        let failure = Failure::refused(format!("there is no account {name}")).at(self.path.display());
-        failure.remedy("see `watchfire obp account list`")
     }
 
     fn read(&self) -> Result<Content, Failure> {
@@ -227,6 +219,28 @@ impl Pin {
         // A moment that cannot be read is one that has passed.
         self.expires.as_ref().is_none_or(|text| text.parse().is_ok_and(|expires: jiff::Timestamp| now < expires))
     }
+}
+
+/// An account's name can be written and asked for.
+pub(super) fn check_name(name: &str) -> Result<(), Failure> {
+    if name.is_empty() || name.len() > NAME_LIMIT || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(Failure::usage(format!("{name:?} cannot be an account")).remedy("write NAME@DOMAIN"));
+    }
+    Ok(())
+}
+
+pub(super) fn too_many_pins(name: &str) -> Failure {
+    let failure = Failure::usage(format!("{name} has {MOST_PINS} unused PINs already"));
+    failure.remedy("use one of them, or remove the account")
+}
+
+pub(super) fn unknown(name: &str, place: impl std::fmt::Display) -> Failure {
+    Failure::refused(format!("there is no account {name}")).at(place).remedy("see `watchfire obp account list`")
+}
+
+/// A name as accounts are compared.
+pub(super) fn folded(name: &str) -> String {
+    name.to_ascii_lowercase()
 }
 
 /// Accounts are told apart as the names of hosts are.

@@ -1,11 +1,10 @@
 //! `obp broker`: the service.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use obp_broker::connect::{Broker, BrokerConfig as KnowledgeConfig, Question};
@@ -21,12 +20,14 @@ use obp_proto::message::{ErrorResponse, InstanceConnection, InstanceTransport, N
 use obp_proto::service_connect::{ConnectBrokerConfig, Device, Pin};
 use obp_proto::{Message, Status};
 use tokio::net::UdpSocket;
+use tokio::runtime::Handle;
 use watchfire_core::UnixTime;
 use zeroize::Zeroizing;
 
-use super::accounts::Accounts;
 use super::audit::Audit;
-use super::keys::{Ended, TicketKeys, beside};
+use super::directory::Directory;
+use super::members::Members;
+use super::remember::{Ending, Memory};
 use crate::cli::{BrokerArgs, Dialect, Dnssec};
 use crate::exit::{Failure, file_failure};
 use crate::https::{self, ServerCertificate};
@@ -39,18 +40,15 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How often files are looked at.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// How often keys are looked at.
-const KEYS: Duration = Duration::from_secs(600);
-
 /// A broker that listens.
 #[derive(Debug)]
 pub struct BrokerService {
     server: Server<Arc<Known>>,
-    keys: TicketKeys,
+    memory: Memory,
     http: Vec<SocketAddr>,
     policy: Arc<PolicyStore>,
     crls: Arc<CrlStore>,
-    accounts: AccountSet,
+    members: Members,
 }
 
 impl BrokerService {
@@ -61,10 +59,9 @@ impl BrokerService {
     pub async fn start(args: &BrokerArgs, context: &Context) -> Result<Self, Failure> {
         let now = jiff::Timestamp::now().as_second();
         let (broker, policy, crls) = knowledge(args)?;
-        let accounts = AccountSet::load(&args.accounts, args.anonymous)?;
-        let keys_path = args.ticket_keys.clone().unwrap_or_else(|| beside(&args.accounts, ".keys"));
-        let keys = TicketKeys::load(&keys_path, args.ticket_lifetime.0, now)?;
-        let ended = Arc::new(Ended::at(&beside(&args.accounts, ".ended")));
+        let directory = Directory::open(&args.accounts, args.accounts_password_file.as_deref()).await?;
+        let members = Members::load(directory.clone(), &args.accounts, args.anonymous).await?;
+        let (memory, ring, ended) = Memory::load(args, &directory, now).await?;
         let certificate = match (&args.cert, &args.key) {
             (Some(cert), Some(key)) => Some(ServerCertificate::load(cert, key)?),
             _ => None,
@@ -82,21 +79,22 @@ impl BrokerService {
         }
         let local = |result: std::io::Result<SocketAddr>| result.map_err(|error| Failure::usage(error.to_string()));
         let host = match &args.advertise {
-            Some(host) => Some(host.clone()),
+            Some(there) => Some(there.host.clone()),
             None => args.cert.as_deref().map(certified_name).transpose()?.flatten(),
         };
+        let port = args.advertise.as_ref().and_then(|there| there.port);
         let mut instances = Vec::new();
         for (socket, from) in &sockets {
-            let address = local(socket.local_addr())?;
+            let address = advertised(local(socket.local_addr())?, port);
             instances.push(instance(InstanceTransport::Udp, address, from, host.as_deref(), 10)?);
         }
         for (listener, from) in &listeners {
-            let address = local(listener.local_addr())?;
+            let address = advertised(local(listener.local_addr())?, port);
             instances.push(instance(InstanceTransport::Http, address, from, host.as_deref(), 20)?);
         }
 
         let provider = Arc::new(RustCrypto);
-        let mut config = BrokerConfig::new(provider.clone(), keys.ring()?);
+        let mut config = BrokerConfig::new(provider.clone(), ring);
         config.seed_profile = args.dialect == Dialect::Seed;
         // What is stale is only found to be all there is when the sources have had their time.
         config.application_timeout = args.query_timeout.0 + Duration::from_secs(1);
@@ -116,17 +114,18 @@ impl BrokerService {
         let audit = args.audit.as_deref().map(|path| Audit::open(path, args.audit_redact)).transpose()?;
         let known = Arc::new(Known {
             broker: broker.clone(),
-            accounts: accounts.clone(),
+            members: members.clone(),
             audit: audit.clone(),
             misses: AtomicU64::new(0),
         });
-        let enrolling = Enrolling_ { accounts: accounts.clone(), ended: Arc::clone(&ended), offered: Mutex::default() };
+        let enrolling =
+            Enrolling_ { members: members.clone(), directory, ending: memory.ending(), offered: Mutex::default() };
         let mut limits = ServerLimits::default();
         limits.connections = args.max_connections as usize;
         limits.per_address = args.rate_address;
         let server = Server::builder(config, known)
             .service_connect(connect, enrolling)
-            .ended(ended.load(now)?)
+            .ended(ended)
             .limits(limits)
             .start()
             .map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
@@ -149,7 +148,7 @@ impl BrokerService {
             certificate.keep_fresh(context);
         }
         count(&server, &broker, audit, &context.metrics);
-        Ok(Self { server, keys, http, policy, crls, accounts })
+        Ok(Self { server, memory, http, policy, crls, members })
     }
 
     /// Where it answers over HTTP.
@@ -164,7 +163,7 @@ impl BrokerService {
     pub async fn run(mut self, context: Context) -> Result<(), Failure> {
         let watching = tokio::spawn(Arc::clone(&self.policy).watch(WATCH));
         let mut reload = context.reload.clone();
-        let mut keys = tokio::time::interval(KEYS);
+        let mut keys = tokio::time::interval(self.memory.pace());
         let mut files = tokio::time::interval(WATCH);
         loop {
             tokio::select! {
@@ -177,7 +176,10 @@ impl BrokerService {
                     }
                     self.look_at_files().await;
                 }
-                _ = keys.tick() => self.rotate_keys(),
+                _ = keys.tick() => {
+                    let now = jiff::Timestamp::now().as_second();
+                    self.memory.look(&self.server, now).await;
+                }
             }
         }
         watching.abort();
@@ -186,35 +188,15 @@ impl BrokerService {
     }
 
     async fn look_at_files(&self) {
-        let (crls, accounts) = (Arc::clone(&self.crls), self.accounts.clone());
-        let looked = tokio::task::spawn_blocking(move || {
-            match crls.reload() {
-                Ok(0) => {}
-                Ok(count) => tracing::info!(count, "revocation lists read again"),
-                Err(error) => tracing::error!("the old revocation list stays in force: {error}"),
-            }
-            if let Err(error) = accounts.refresh() {
-                tracing::error!("the accounts stay as they were: {error}");
-            }
+        let crls = Arc::clone(&self.crls);
+        let looked = tokio::task::spawn_blocking(move || match crls.reload() {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "revocation lists read again"),
+            Err(error) => tracing::error!("the old revocation list stays in force: {error}"),
         });
         let _ = looked.await;
-    }
-
-    fn rotate_keys(&mut self) {
-        match self.keys.rotate(jiff::Timestamp::now().as_second()) {
-            Ok(rotation) => {
-                if let Some((id, key)) = rotation.new {
-                    match self.server.rotate_ticket_key(id, &key[..]) {
-                        Ok(()) => tracing::info!(id, "tickets are sealed by a new key"),
-                        Err(error) => tracing::error!(id, %error, "the new ticket key is not used"),
-                    }
-                }
-                for id in rotation.retired {
-                    // It may never have been loaded.
-                    let _ = self.server.retire_ticket_key(id);
-                }
-            }
-            Err(error) => tracing::error!("the ticket key stays: {error}"),
+        if let Err(error) = self.members.refresh().await {
+            tracing::error!("the accounts stay as they were: {error}");
         }
     }
 }
@@ -309,6 +291,14 @@ fn instance(
     Ok(instance)
 }
 
+/// Where devices find a listener: at another port, when it stands behind something.
+fn advertised(mut address: SocketAddr, port: Option<u16>) -> SocketAddr {
+    if let Some(port) = port {
+        address.set_port(port);
+    }
+    address
+}
+
 /// The first name that the certificate is for, if it is for one.
 fn certified_name(path: &std::path::Path) -> Result<Option<String>, Failure> {
     use x509_parser::extensions::GeneralName;
@@ -323,84 +313,16 @@ fn certified_name(path: &std::path::Path) -> Result<Option<String>, Failure> {
     Ok(name)
 }
 
-/// The accounts there are, kept in memory for the look that every question takes.
-#[derive(Debug, Clone)]
-struct AccountSet {
-    file: Accounts,
-    path: PathBuf,
-    anonymous: bool,
-    names: Arc<RwLock<Names>>,
-}
-
-#[derive(Debug, Default)]
-struct Names {
-    all: BTreeSet<String>,
-    stamp: Option<(std::time::SystemTime, u64)>,
-}
-
-impl AccountSet {
-    fn load(path: &std::path::Path, anonymous: bool) -> Result<Self, Failure> {
-        let names = Arc::new(RwLock::new(Names::default()));
-        let this = Self { file: Accounts::at(path), path: path.to_owned(), anonymous, names };
-        this.read(this.stamp())?;
-        if this.names.read().unwrap_or_else(PoisonError::into_inner).all.is_empty() && !anonymous {
-            tracing::warn!(file = %path.display(), "there is no account yet; add one with `watchfire obp account add`");
-        }
-        Ok(this)
-    }
-
-    fn stamp(&self) -> Option<(std::time::SystemTime, u64)> {
-        let meta = std::fs::metadata(&self.path).ok()?;
-        Some((meta.modified().ok()?, meta.len()))
-    }
-
-    /// Looks at the file again if it has changed.
-    fn refresh(&self) -> Result<(), Failure> {
-        let stamp = self.stamp();
-        if self.names.read().unwrap_or_else(PoisonError::into_inner).stamp == stamp {
-            return Ok(());
-        }
-        self.read(stamp)
-    }
-
-    fn read(&self, stamp: Option<(std::time::SystemTime, u64)>) -> Result<(), Failure> {
-        let all = self.file.names();
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        // The same mistake is not said again until the file changes.
-        names.stamp = stamp;
-        names.all = all?.into_iter().map(|name| name.to_ascii_lowercase()).collect();
-        Ok(())
-    }
-
-    fn knows(&self, account: &str) -> bool {
-        if account.is_empty() {
-            return self.anonymous;
-        }
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        if account.bytes().any(|octet| octet.is_ascii_uppercase()) {
-            return names.all.contains(&account.to_ascii_lowercase());
-        }
-        names.all.contains(account)
-    }
-}
-
 /// What the broker knows, for those who have an account.
 #[derive(Debug)]
 struct Known {
     broker: Broker,
-    accounts: AccountSet,
+    members: Members,
     audit: Option<Audit>,
     misses: AtomicU64,
 }
 
 impl Known {
-    fn stranger(&self, client: &Identity) -> Option<Arc<Message>> {
-        (!self.accounts.knows(client.account())).then(|| {
-            let refusal = ErrorResponse::new(Status::TICKET_NOT_RECOGNIZED);
-            Arc::new(Message::from(refusal))
-        })
-    }
-
     fn note(&self, client: &Identity, question: &Message, answer: &Message, cached: bool) {
         if let Some(audit) = &self.audit {
             audit.note(client.account(), question, answer, cached);
@@ -415,8 +337,8 @@ fn account(client: &Identity) -> Option<&str> {
 
 impl Knowledge for Known {
     fn at_hand(&self, client: &Arc<Identity>, question: &Message) -> Option<Arc<Message>> {
-        if let Some(refusal) = self.stranger(client) {
-            return Some(refusal);
+        if !self.members.knows(client.account()) {
+            return None;
         }
         let Message::QueryConnectRequest(request) = question else { return None };
         let asked = Question::from_request(account(client), request).ok()?;
@@ -427,8 +349,8 @@ impl Knowledge for Known {
     }
 
     async fn find(&self, client: Arc<Identity>, question: Message) -> Arc<Message> {
-        if let Some(refusal) = self.stranger(&client) {
-            return refusal;
+        if !self.members.knows_now(client.account()).await {
+            return Arc::new(ErrorResponse::new(Status::TICKET_NOT_RECOGNIZED).into());
         }
         self.misses.fetch_add(1, Relaxed);
         let answer = self.broker.answer(account(&client), &question).await;
@@ -438,10 +360,11 @@ impl Knowledge for Known {
     }
 }
 
-/// Who may bind, by the accounts file.
+/// Who may bind, by the accounts. It is called where a call may take its time.
 struct Enrolling_ {
-    accounts: AccountSet,
-    ended: Arc<Ended>,
+    members: Members,
+    directory: Directory,
+    ending: Ending,
     /// The PIN that was last asked of a device of each account: the one that it uses up. There are no more of these
     /// than accounts.
     offered: Mutex<BTreeMap<String, Zeroizing<String>>>,
@@ -459,7 +382,7 @@ impl Enrolling_ {
 impl Enrolling for Enrolling_ {
     fn pin(&self, account: &str, domain: Option<&Name>, _device: &Device) -> Option<Pin> {
         let name = Self::full(account, domain);
-        match self.accounts.file.pins(&name, jiff::Timestamp::now()) {
+        match Handle::current().block_on(self.directory.pins(&name, jiff::Timestamp::now())) {
             Ok(pins) => {
                 let newest = pins?.pop()?;
                 let pin = newest.parse().ok();
@@ -475,37 +398,31 @@ impl Enrolling for Enrolling_ {
     }
 
     fn take_pin(&self, account: &str) -> bool {
-        let now = jiff::Timestamp::now();
-        let file = &self.accounts.file;
         let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = offered.remove(&account.to_ascii_lowercase()).map(|pin| file.use_pin(account, &pin, now));
+        let Some(pin) = offered.remove(&account.to_ascii_lowercase()) else { return false };
         drop(offered);
-        match taken {
-            Some(Ok(taken)) => {
-                // The account may be newer than the last look at the file.
-                let _ = self.accounts.refresh();
-                taken
-            }
-            Some(Err(error)) => {
-                tracing::error!(%account, "the PIN cannot be taken back, so nobody is bound by it: {error}");
-                false
-            }
-            None => false,
-        }
+        let taken = Handle::current().block_on(async {
+            let taken = self.directory.use_pin(account, &pin, jiff::Timestamp::now()).await?;
+            // The account may be newer than the last look at all of them.
+            let _ = self.members.refresh().await;
+            Ok::<_, Failure>(taken)
+        });
+        taken.unwrap_or_else(|error| {
+            tracing::error!(%account, "the PIN cannot be taken back, so nobody is bound by it: {error}");
+            false
+        })
     }
 
     fn bind(&self, _services: &[String]) -> Admission {
-        if self.accounts.anonymous { Admission::Anonymous } else { Admission::Refuse }
+        if self.members.admits_anybody() { Admission::Anonymous } else { Admission::Refuse }
     }
 
     fn may_refresh(&self, account: &str, _binding: &[u8; 16]) -> bool {
-        self.accounts.knows(account)
+        Handle::current().block_on(self.members.knows_now(account))
     }
 
     fn ended(&self, _account: &str, binding: [u8; 16], until: UnixTime) {
-        if let Err(error) = self.ended.add(&binding, until) {
-            tracing::error!("a binding that has ended will be good again after a restart: {error}");
-        }
+        Handle::current().block_on(self.ending.add(binding, until));
     }
 }
 

@@ -6,31 +6,41 @@ pub mod audit;
 pub mod binding;
 pub mod broker;
 pub mod codec;
+pub mod directory;
 pub mod keys;
+pub mod members;
+pub mod remember;
 pub mod services;
+pub mod shared;
 pub mod stub;
 
 use crate::cli::{AccountCommand, ObpCommand};
 use crate::exit::Failure;
 use crate::out;
-use accounts::Accounts;
+use directory::Directory;
 
 /// `obp account`
 ///
 /// # Errors
-/// When the file cannot be read or written, or there is no such account.
-pub fn account(command: &AccountCommand, json: bool) -> Result<(), Failure> {
+/// When the file or the database cannot be read or written, or there is no such account.
+pub async fn account(command: &AccountCommand, json: bool) -> Result<(), Failure> {
     let now = jiff::Timestamp::now();
+    let place = match command {
+        AccountCommand::Add(args) => &args.account.file,
+        AccountCommand::Remove(args) => &args.file,
+        AccountCommand::List(args) => args,
+    };
+    let accounts = Directory::open(&place.accounts, place.accounts_password_file.as_deref()).await?;
     match command {
         AccountCommand::Add(args) => {
-            let (name, accounts) = (&args.account.account, Accounts::at(&args.account.file.accounts));
+            let name = &args.account.account;
             if !args.pin {
-                accounts.add(name, None, now)?;
+                accounts.add(name, None, now).await?;
                 return said(json, &serde_json::json!({ "account": name }), &format!("account {name} is there"));
             }
             let pin = accounts::new_pin()?;
             let expires = now.checked_add(args.pin_lifetime.0).map_err(|error| Failure::usage(error.to_string()))?;
-            accounts.add(name, Some((&pin, expires)), now)?;
+            accounts.add(name, Some((&pin, expires)), now).await?;
             // The object's members in the order of the contract.
             let text = |text: &str| serde_json::Value::from(text);
             match json {
@@ -39,11 +49,11 @@ pub fn account(command: &AccountCommand, json: bool) -> Result<(), Failure> {
             }
         }
         AccountCommand::Remove(args) => {
-            Accounts::at(&args.file.accounts).remove(&args.account)?;
+            accounts.remove(&args.account).await?;
             said(json, &serde_json::json!({ "account": args.account }), &format!("{} is gone", args.account))
         }
-        AccountCommand::List(args) => {
-            for one in Accounts::at(&args.accounts).list(now)? {
+        AccountCommand::List(_) => {
+            for one in accounts.list(now).await? {
                 let object = serde_json::json!({ "account": one.name, "pins": one.pins });
                 said(json, &object, &format!("{}\t{} PIN(s)", one.name, one.pins))?;
             }
@@ -67,7 +77,7 @@ pub async fn run(command: ObpCommand, json: bool) -> Result<(), Failure> {
         ObpCommand::Unbind(args) => binding::unbind(&args, json).await,
         ObpCommand::Connect(args) => ask::connect(&args, json).await,
         ObpCommand::Validate(args) => ask::validate(&args, json).await,
-        ObpCommand::Account(command) => account(&command, json),
+        ObpCommand::Account(command) => account(&command, json).await,
         ObpCommand::Codec(command) => codec::run(&command),
         ObpCommand::Broker(_) | ObpCommand::Dns(_) => Err(Failure::usage("a service is no single command")),
     }

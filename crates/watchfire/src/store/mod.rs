@@ -154,4 +154,4 @@ impl From<StoreError> for crate::exit::Failure {
 #[cfg(test)]
 pub(crate) use record::tests as tests_support;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

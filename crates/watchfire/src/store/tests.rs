@@ -1,8 +1,7 @@
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use watchfire_testkit::servers::Postgres;
 
 use super::record::tests::xml;
 use super::*;
@@ -140,119 +139,6 @@ async fn sqlite() {
     let reader = open(&url, Access::Read).await.unwrap();
     assert_eq!(all(reader.as_ref(), Filter::default()).await, before);
     assert!(reader.insert_batch(Vec::new()).await.unwrap_err().to_string().contains("reading only"));
-}
-
-/// A server of our own on a unix socket.
-pub(crate) struct Postgres {
-    dir: TempDir,
-    server: Child,
-    bin: PathBuf,
-    user: Option<(String, String)>,
-}
-
-impl Postgres {
-    pub(crate) fn start() -> Option<Self> {
-        let Some(bin) = Self::find() else {
-            eprintln!("SKIPPED: PostgreSQL is not installed; the postgres store was NOT tested");
-            return None;
-        };
-        let text = |program: &str, args: &[&str]| {
-            let output = Command::new(program).args(args).output().unwrap();
-            String::from_utf8(output.stdout).unwrap().trim().to_owned()
-        };
-        // The server refuses to run as root.
-        let user = (text("id", &["-u"]) == "0").then(|| {
-            let name = ["postgres", "nobody"].into_iter().find(|name| !text("id", &["-u", name]).is_empty()).unwrap();
-            (text("id", &["-u", name]), text("id", &["-g", name]))
-        });
-        let dir = TempDir::new("pg");
-        if let Some((uid, gid)) = &user {
-            std::os::unix::fs::chown(dir.path(), uid.parse().ok(), gid.parse().ok()).unwrap();
-        }
-        let data = dir.path().join("data");
-        let data = data.to_str().unwrap();
-        let made = Self::command(&user, &bin.join("initdb"))
-            .args(["-D", data, "-A", "trust", "-U", "watchfire", "--no-sync", "-E", "UTF8", "--locale=C"])
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let server = Self::launch(&user, &bin, dir.path());
-        let postgres = Self { dir, server, bin, user };
-        postgres.wait();
-        Some(postgres)
-    }
-
-    fn find() -> Option<PathBuf> {
-        let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path().join("bin"))
-            .collect();
-        versions.sort();
-        versions.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
-        versions.into_iter().find(|dir| dir.join("initdb").exists() && dir.join("postgres").exists())
-    }
-
-    fn command(user: &Option<(String, String)>, program: &Path) -> Command {
-        let mut command = match user {
-            Some((uid, gid)) => {
-                let mut command = Command::new("setpriv");
-                command.args(["--reuid", uid, "--regid", gid, "--clear-groups"]).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
-        command.env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
-        command
-    }
-
-    fn launch(user: &Option<(String, String)>, bin: &Path, dir: &Path) -> Child {
-        Self::command(user, &bin.join("postgres"))
-            .arg("-D")
-            .arg(dir.join("data"))
-            .arg("-k")
-            .arg(dir)
-            .args(["-c", "listen_addresses=", "-c", "max_wal_size=4GB"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
-    }
-
-    fn wait(&self) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < deadline {
-            let socket = self.dir.path().join(".s.PGSQL.5432");
-            if std::os::unix::net::UnixStream::connect(socket).is_ok() {
-                // The socket is there a moment before the database is.
-                std::thread::sleep(Duration::from_millis(300));
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("PostgreSQL did not start");
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("postgres:///postgres?host={}&user=watchfire", self.dir.path().display())
-    }
-
-    fn stop(&mut self) {
-        let _ = Command::new("kill").args(["-INT", &self.server.id().to_string()]).status();
-        let _ = self.server.wait();
-    }
-
-    fn restart(&mut self) {
-        self.server = Self::launch(&self.user, &self.bin, self.dir.path());
-        self.wait();
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        self.stop();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -254,7 +254,7 @@ async fn what_is_no_longer_listed_goes() {
 
 #[tokio::test]
 async fn a_database_server_takes_all_or_nothing_too() {
-    let Some(server) = crate::store::tests::Postgres::start() else { return };
+    let Some(server) = watchfire_testkit::servers::Postgres::start() else { return };
     let (at, url) = (Import::new(), server.url());
     let zone = |name: &str, text: &str| at.file(name, text);
     let words =

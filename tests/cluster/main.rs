@@ -1,0 +1,13 @@
+//! Several instances of a service that share what they know: PostgreSQL and NATS JetStream, from Debian's packages.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../obp/authority.rs"]
+#[allow(dead_code, reason = "the OmniBroker's own tests use all of it")]
+mod authority;
+mod balancer;
+mod brokers;
+mod nats;
+mod raters;
+mod stream;
+mod together;
