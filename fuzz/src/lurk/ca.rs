@@ -7,7 +7,7 @@ use acme_lurk::acme::{Problem, ProblemType};
 use acme_lurk::csr::CsrPlan;
 use acme_lurk::jose::{KeyRef, sign};
 use acme_lurk::star::{Adjusted, Fraction, StarMeta, StarPolicy};
-use acme_lurk::{Limits, base64url};
+use acme_lurk::base64url;
 use arbitrary::{Arbitrary, Unstructured};
 use serde_json::Value;
 use watchfire_core::UnixTime;

@@ -119,9 +119,9 @@ impl<P: ClientPolicy> Client<P> {
                 if code.is_success() || code == Code::NOT_FOUND {
                     if let Some(row) = self.rows.get_mut(&mid) {
                         if row.state == State::Withdrawing {
+                            row.state = State::Terminating(now + Duration::from_secs(300));
                             self.events.push_back(ClientEvent::Withdrawn { mid });
                         }
-                        row.state = State::Terminating(now + Duration::from_secs(300));
                         if core::mem::take(&mut row.overtaken) {
                             self.orphans.push(mid);
                         }
@@ -200,21 +200,13 @@ impl<P: ClientPolicy> Client<P> {
             _ => None,
         });
         let conflict = first.as_ref().and_then(|scope| scope.conflict.as_deref().cloned());
-        let Some(row) = self.rows.get_mut(&mid) else {
-            // Superseded, and answered late: whoever took its place withdraws it, unless it is gone itself.
-            let by = self.superseded.iter().find(|earlier| earlier.mid == mid).map(|earlier| earlier.by);
-            if answer.code.is_success() && by.is_some_and(|by| !self.rows.get(&by).is_some_and(Row::is_live)) {
-                self.orphan(mid);
+        let Some(row) = self.rows.get_mut(&mid).filter(|row| row.is_live()) else {
+            // Taken back, and answered late.
+            if answer.code.is_success() {
+                self.unanswered(mid);
             }
             return;
         };
-        if !row.is_live() {
-            // Taken back, and answered late.
-            if answer.code.is_success() {
-                self.overtaken(mid);
-            }
-            return;
-        }
         match answer.code {
             code if code.is_success() => {
                 let granted = first.as_ref().and_then(|scope| scope.lifetime);
@@ -348,6 +340,21 @@ impl<P: ClientPolicy> Client<P> {
             Some(row) if row.state == State::Withdrawing => row.overtaken = true,
             Some(_) => self.orphan(mid),
             None => {}
+        }
+    }
+
+    /// A request that was taken back, or superseded, arrived in spite of that; or it may have, and its answer was lost.
+    pub(super) fn unanswered(&mut self, mid: u32) {
+        match self.rows.get(&mid) {
+            Some(row) if row.is_live() => {}
+            Some(_) => self.overtaken(mid),
+            None => {
+                // Whoever took its place replaces it at the server, unless it is gone itself.
+                let by = self.superseded.iter().find(|earlier| earlier.mid == mid).map(|earlier| earlier.by);
+                if by.is_some_and(|by| !self.rows.get(&by).is_some_and(Row::is_live)) {
+                    self.orphan(mid);
+                }
+            }
         }
     }
 

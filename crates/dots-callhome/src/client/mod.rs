@@ -548,6 +548,11 @@ impl<P: ClientPolicy> Client<P> {
             if failed.contains(&Ask::Config) {
                 self.config_due = Some(now + Duration::from_secs(60));
             }
+            for ask in failed {
+                if let Ask::Put { mid } = ask {
+                    self.unanswered(mid);
+                }
+            }
         }
         let due: Vec<u32> = self
             .rows
@@ -585,6 +590,7 @@ impl<P: ClientPolicy> Client<P> {
         if core::mem::take(&mut self.reobserve) {
             self.ask_status(now);
         }
+        self.tidy(now);
         self.apply();
     }
 

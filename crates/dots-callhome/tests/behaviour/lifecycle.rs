@@ -69,6 +69,25 @@ fn a_request_that_arrives_behind_its_withdrawal_is_withdrawn_again() {
     }
 }
 
+/// As above, and nothing of what the server says about it arrives.
+#[test]
+fn a_request_that_may_have_arrived_behind_its_withdrawal_is_withdrawn_again_in_time() {
+    let mut world = World::new(Transport::Datagram);
+    world.run(25);
+    world.to_server.delay = Duration::from_secs(20);
+    let mid = world.client.request_mitigation(world.now, attack()).unwrap();
+    world.drain();
+    world.to_server.delay = Duration::from_millis(20);
+    world.client.withdraw(world.now, mid).unwrap();
+    world.run(10);
+    world.to_client.loss = 100;
+    world.run(20);
+    world.to_client.loss = 0;
+    assert!(world.server.mitigations().iter().any(|(_, row)| row.mid == mid && row.is_wanted()));
+    world.run(150);
+    assert!(!world.server.mitigations().iter().any(|(_, row)| row.is_wanted()));
+}
+
 /// The first request arrives and its answer is lost; the second, which takes its place, is withdrawn before it is sent.
 #[test]
 fn a_request_whose_successor_never_left_is_withdrawn_too() {
