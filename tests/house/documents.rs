@@ -304,6 +304,16 @@ fn every_file_that_is_named_is_there() {
 }
 
 #[test]
+fn every_page_is_in_the_index() {
+    let index = std::fs::read_to_string(root().join("docs/README.md")).unwrap();
+    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().to_str().unwrap().to_owned();
+        let listed = name == "README.md" || index.contains(&format!("]({name})"));
+        assert!(listed || !name.ends_with(".md"), "docs/README.md does not list {name}");
+    }
+}
+
+#[test]
 fn help_names_flags_and_files_that_exist() {
     let flags = known_flags();
     let mut texts = Vec::new();

@@ -128,6 +128,7 @@ fn every_block_of_toml_is_accepted() {
     site.write("users", "alice:a password that is long enough\n");
     std::fs::copy(site.file("lib/broker/accounts.toml"), site.file("accounts.toml")).unwrap();
     site.write("binding.json", "{}");
+    site.write("watchfire.creds", "-----BEGIN NATS USER JWT-----\n");
     site.write("watchfire.creds", "-----BEGIN NATS USER JWT-----");
     for zone in ["threats.zone", "local.zone"] {
         site.write(zone, "$ORIGIN zone.example.\n$TTL 60\n@ SOA a. b. 1 1 1 1 1\nbad.example.com CNAME .\n");
