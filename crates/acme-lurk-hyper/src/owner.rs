@@ -10,12 +10,12 @@ use acme_lurk::ApiMisuse;
 use acme_lurk::Now;
 use acme_lurk::acme::client::ExchangeId;
 use acme_lurk::acme::server::{OrderId, Request, Response};
-use acme_lurk::delegation::{Audit, Ido, IdoEvent};
+use acme_lurk::delegation::{Audit, DelegationRule, Ido, IdoEvent};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use watchfire_core::{Instant, Output};
+use watchfire_core::{ConfigError, Instant, Output};
 use watchfire_hyper::Clock;
 
 use crate::Going;
@@ -150,6 +150,14 @@ impl OwnerSite {
         };
         self.inner.changed.notify_one();
         stopped
+    }
+
+    /// Replaces all delegations.
+    ///
+    /// # Errors
+    /// As [`Ido::replace_delegations`].
+    pub fn replace_delegations(&self, rules: impl IntoIterator<Item = DelegationRule>) -> Result<(), ConfigError> {
+        self.inner.lock().machine.replace_delegations(rules)
     }
 
     /// Ends. What is under way goes on after a restart.

@@ -19,6 +19,12 @@ pub fn decode(text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
+/// The same, written to the beginning of a place that is long enough.
+pub(crate) fn decode_to(text: impl AsRef<[u8]>, place: &mut [u8]) -> Option<&[u8]> {
+    let length = URL_SAFE_NO_PAD.decode_slice(text, place).ok()?;
+    place.get(..length)
+}
+
 /// Whether a text has one octet or more, all of them of the alphabet.
 pub fn is_alphabet(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))

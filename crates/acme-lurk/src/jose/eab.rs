@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::algorithm::MacAlgorithm;
 use super::fields::Text;
 use super::header::{Raw, unsupported};
-use super::jws::{Flattened, JwsError, flattened, quoted, signing_input};
+use super::jws::{Flattened, JwsError, Small, flattened, quoted, signing_input};
 use crate::base64url;
 use crate::crypto::{PublicKey, VerifyError};
 use crate::error::DecodeErrorKind;
@@ -57,7 +57,7 @@ impl fmt::Debug for MacKey {
 pub fn sign_external_account(mac: &MacKey, kid: &str, url: &str, account_key: &PublicKey) -> Vec<u8> {
     let header = format!(r#"{{"alg":"{}","kid":{},"url":{}}}"#, mac.algorithm, quoted(kid), quoted(url));
     let (protected, payload) = (base64url::encode(header), base64url::encode(account_key.to_jwk()));
-    let signature = base64url::encode(mac.sign(signing_input(&protected, &payload).as_bytes()));
+    let signature = base64url::encode(mac.sign(&signing_input(protected.as_bytes(), payload.as_bytes())));
     flattened(&protected, &payload, &signature)
 }
 
@@ -76,8 +76,8 @@ pub fn verify_external_account(
     limits: &Limits,
 ) -> Result<String, JwsError> {
     let raw = Flattened::decode(binding, limits)?;
-    let octets = raw.protected_octets()?;
-    let header = Raw::decode(&octets, limits)?;
+    let mut octets = Small::new();
+    let header = Raw::decode(raw.protected_octets(&mut octets)?, limits)?;
     let name = header.alg()?;
     let algorithm = header.mac().ok_or_else(|| unsupported(name))?;
     if header.nonce.is_some() {
@@ -94,7 +94,7 @@ pub fn verify_external_account(
     let Some(secret) = secret(&kid).filter(|secret| secret.algorithm == algorithm) else {
         return Err(JwsError::Signature(VerifyError::Signature));
     };
-    let expected = secret.sign(signing_input(raw.protected, raw.payload).as_bytes());
+    let expected = secret.sign(&signing_input(raw.protected, raw.payload));
     if !bool::from(expected.ct_eq(&signature)) {
         return Err(JwsError::Signature(VerifyError::Signature));
     }

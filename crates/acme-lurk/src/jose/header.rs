@@ -10,6 +10,7 @@ use super::algorithm::{Algorithm, MacAlgorithm};
 use super::fields::{Fields, Strict, Text, fill};
 use super::jwk::RawJwk;
 use super::jws::JwsError;
+use super::plain;
 use crate::base64url;
 use crate::crypto::PublicKey;
 use crate::error::{DecodeErrorKind, Limit};
@@ -168,6 +169,9 @@ impl<'de> Fields<'de> for Raw<'de> {
 
 impl<'a> Raw<'a> {
     pub(super) fn decode(octets: &'a [u8], limits: &Limits) -> Result<Self, JwsError> {
+        if let Some(plain) = Self::plain(octets, limits) {
+            return Ok(plain);
+        }
         let raw = json::decoder(limits).from_slice::<Strict<Self>>(octets);
         let Strict(raw) = raw.map_err(|error| DecodeErrorKind::Json(error).at("protected"))?;
         if raw.b64.is_some() {
@@ -177,6 +181,20 @@ impl<'a> Raw<'a> {
             return Err(DecodeErrorKind::Forbidden("no extension is known here").at("protected.crit").into());
         }
         Ok(raw)
+    }
+
+    /// A header of texts alone: that of an account, not one with a key.
+    fn plain(octets: &'a [u8], limits: &Limits) -> Option<Self> {
+        let (mut alg, mut kid, mut nonce, mut url) = (None, None, None, None);
+        plain::members(octets, limits, |name, value| match name {
+            b"alg" => plain::take(&mut alg, value),
+            b"kid" => plain::take(&mut kid, value),
+            b"nonce" => plain::take(&mut nonce, value),
+            b"url" => plain::take(&mut url, value),
+            _ => false,
+        })?;
+        let text = |value: Option<&'a [u8]>| value.and_then(plain::text).map(Text::from);
+        Some(Self { alg: text(alg), kid: text(kid), nonce: text(nonce), url: text(url), ..Self::default() })
     }
 
     pub(super) fn alg(&self) -> Result<&str, JwsError> {

@@ -8,6 +8,7 @@ use serde::de::{IgnoredAny, MapAccess};
 use super::algorithm::Algorithm;
 use super::fields::{Fields, Strict, fill};
 use super::header::{Header, KeyRef, Purpose};
+use super::plain;
 use crate::base64url;
 use crate::crypto::{KeyError, PublicKey, SignError, Signer, Verifier, VerifyError};
 use crate::error::{DecodeError, DecodeErrorKind, Limit};
@@ -18,8 +19,8 @@ use crate::limits::Limits;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Jws<'a> {
     header: Header,
-    protected: &'a str,
-    payload: &'a str,
+    protected: &'a [u8],
+    payload: &'a [u8],
     signature: Vec<u8>,
 }
 
@@ -31,8 +32,8 @@ impl<'a> Jws<'a> {
     /// taken here, or a name twice in an object.
     pub fn decode(body: &'a [u8], purpose: Purpose, limits: &Limits) -> Result<Self, JwsError> {
         let raw = Flattened::decode(body, limits)?;
-        let header = raw.protected_octets()?;
-        let header = Header::decode(&header, purpose, limits)?;
+        let mut octets = Small::new();
+        let header = Header::decode(raw.protected_octets(&mut octets)?, purpose, limits)?;
         let signature = raw.signature_octets()?;
         Ok(Self { header, protected: raw.protected, payload: raw.payload, signature })
     }
@@ -60,7 +61,7 @@ impl<'a> Jws<'a> {
             return Err(JwsError::UnsupportedAlgorithm(self.header.algorithm().name().into()));
         }
         let message = signing_input(self.protected, self.payload);
-        verifier.verify(scheme, key, message.as_bytes(), &self.signature).map_err(JwsError::Signature)?;
+        verifier.verify(scheme, key, &message, &self.signature).map_err(JwsError::Signature)?;
         base64url::decode(self.payload).ok_or_else(|| DecodeErrorKind::Base64.at("payload").into())
     }
 
@@ -88,9 +89,21 @@ impl fmt::Debug for Jws<'_> {
 /// A flattened JWS as it stands.
 #[derive(Debug)]
 pub(super) struct Flattened<'a> {
-    pub(super) protected: &'a str,
-    pub(super) payload: &'a str,
-    signature: &'a str,
+    pub(super) protected: &'a [u8],
+    pub(super) payload: &'a [u8],
+    signature: &'a [u8],
+}
+
+/// Where the octets of a header are: in place, as nearly all are short enough.
+pub(super) struct Small {
+    place: [u8; 512],
+    longer: Vec<u8>,
+}
+
+impl Small {
+    pub(super) const fn new() -> Self {
+        Self { place: [0; 512], longer: Vec::new() }
+    }
 }
 
 #[derive(Default)]
@@ -120,6 +133,9 @@ impl<'a> Flattened<'a> {
         if body.len() > limits.body {
             return Err(DecodeErrorKind::Limit(Limit::Body(limits.body)).at("body").into());
         }
+        if let Some(plain) = Self::plain(body, limits) {
+            return Ok(plain);
+        }
         let raw = json::decoder(limits).from_slice::<Strict<Raw<'_>>>(body);
         let Strict(raw) = raw.map_err(|error| DecodeErrorKind::Json(error).at("body"))?;
         if raw.header.is_some() {
@@ -130,14 +146,32 @@ impl<'a> Flattened<'a> {
         }
         let missing = |name| move || DecodeErrorKind::Missing.at(name);
         Ok(Self {
-            protected: raw.protected.ok_or_else(missing("protected"))?,
-            payload: raw.payload.ok_or_else(missing("payload"))?,
-            signature: raw.signature.ok_or_else(missing("signature"))?,
+            protected: raw.protected.ok_or_else(missing("protected"))?.as_bytes(),
+            payload: raw.payload.ok_or_else(missing("payload"))?.as_bytes(),
+            signature: raw.signature.ok_or_else(missing("signature"))?.as_bytes(),
         })
     }
 
-    pub(super) fn protected_octets(&self) -> Result<Vec<u8>, JwsError> {
-        base64url::decode(self.protected).ok_or_else(|| DecodeErrorKind::Base64.at("protected").into())
+    /// The three members and no others, all of them plain.
+    fn plain(body: &'a [u8], limits: &Limits) -> Option<Self> {
+        let (mut protected, mut payload, mut signature) = (None, None, None);
+        plain::members(body, limits, |name, value| match name {
+            b"protected" => plain::take(&mut protected, value),
+            b"payload" => plain::take(&mut payload, value),
+            b"signature" => plain::take(&mut signature, value),
+            _ => false,
+        })?;
+        Some(Self { protected: protected?, payload: payload?, signature: signature? })
+    }
+
+    pub(super) fn protected_octets<'o>(&self, octets: &'o mut Small) -> Result<&'o [u8], JwsError> {
+        let wrong = || JwsError::from(DecodeErrorKind::Base64.at("protected"));
+        if self.protected.len() / 4 * 3 + 3 <= octets.place.len() {
+            let read = base64url::decode_to(self.protected, &mut octets.place).ok_or_else(wrong)?;
+            return Ok(read);
+        }
+        octets.longer = base64url::decode(self.protected).ok_or_else(wrong)?;
+        Ok(&octets.longer)
     }
 
     pub(super) fn signature_octets(&self) -> Result<Vec<u8>, JwsError> {
@@ -145,12 +179,8 @@ impl<'a> Flattened<'a> {
     }
 }
 
-pub(super) fn signing_input(protected: &str, payload: &str) -> String {
-    let mut message = String::with_capacity(protected.len().saturating_add(payload.len()).saturating_add(1));
-    message.push_str(protected);
-    message.push('.');
-    message.push_str(payload);
-    message
+pub(super) fn signing_input(protected: &[u8], payload: &[u8]) -> Vec<u8> {
+    [protected, payload].join(&b'.')
 }
 
 /// Signs a payload for a URL, as the body of a request. Without payload it is a POST-as-GET; without nonce it is the
@@ -178,8 +208,8 @@ pub fn sign(
     header.extend([r#","url":"#, &quoted(url), "}"]);
     let protected = base64url::encode(header);
     let payload = base64url::encode(payload);
-    let message = signing_input(&protected, &payload);
-    let signature = base64url::encode(signer.sign(message.as_bytes())?);
+    let message = signing_input(protected.as_bytes(), payload.as_bytes());
+    let signature = base64url::encode(signer.sign(&message)?);
     Ok(flattened(&protected, &payload, &signature))
 }
 

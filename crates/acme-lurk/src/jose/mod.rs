@@ -9,6 +9,7 @@ mod fields;
 mod header;
 mod jwk;
 mod jws;
+mod plain;
 
 pub use algorithm::{Algorithm, MacAlgorithm};
 pub use eab::{MacKey, sign_external_account, verify_external_account};

@@ -31,7 +31,8 @@ pub struct StarEvent {
 /// Any number of orders, each with whatever belongs to it: the CSR, the certificate, the account.
 #[derive(Debug)]
 pub struct StarBook<T> {
-    orders: BTreeMap<StarId, Entry<T>>,
+    /// Boxed: half of the places in a map with keys that only grow is empty.
+    orders: BTreeMap<StarId, Box<Entry<T>>>,
     /// The same orders by the time at which they want something. Exactly those that do.
     due: BTreeSet<(UnixTime, StarId)>,
     next: u64,
@@ -64,7 +65,7 @@ impl<T> StarBook<T> {
         self.next = self.next.saturating_add(1);
         let wake = order.wake();
         self.due.extend(wake.map(|wake| (wake, id)));
-        self.orders.insert(id, Entry { order, data, wake });
+        self.orders.insert(id, Box::new(Entry { order, data, wake }));
         Ok(id)
     }
 
@@ -139,7 +140,7 @@ impl<T> StarBook<T> {
 
     /// Takes an order out.
     pub fn remove(&mut self, id: StarId) -> Option<(StarOrder, T)> {
-        let entry = self.orders.remove(&id)?;
+        let entry = *self.orders.remove(&id)?;
         if let Some(wake) = entry.wake {
             self.due.remove(&(wake, id));
         }

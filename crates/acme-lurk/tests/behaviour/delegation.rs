@@ -204,6 +204,8 @@ struct Delegate {
 
 impl Delegate {
     fn register(lab: &mut Lab, key: acme_lurk::crypto::RingSigner) -> Self {
+        // New orders are taken when the CA is known.
+        lab.run(2, |lab| lab.ido.upstream_directory().is_some());
         let mut delegate = Self { key, kid: String::new() };
         let response = delegate.post(lab, &format!("{IDO}/new-account"), b"{}");
         delegate.kid = response.header("location").unwrap().to_owned();
@@ -292,11 +294,11 @@ fn an_order_is_ready_at_once_and_invalid_when_its_request_does_not_fit() {
         let rule = DelegationRule::new("abc", Delegation::new(template(NAME))).unwrap().with_account(thumbprint);
         let config = ido_config().with_ready_kept(keep_ready).with_delegation(rule).unwrap();
         let mut lab = Lab::with_key(star_ca(), config, ndc_config(), Arc::new(signer()), 1);
+        let delegate = Delegate::register(&mut lab, key);
         let now = lab.now();
         let directory = lab.ido.handle_request(now, &Request::get(&format!("{IDO}/directory")));
         let directory = Directory::decode(&directory.body, &acme_lurk::Limits::DEFAULT).unwrap();
         assert!(directory.meta.delegation_enabled && directory.meta.auto_renewal.is_some());
-        let delegate = Delegate::register(&mut lab, key);
         let asked = NewOrder::new(vec![Identifier::dns(NAME).unwrap()])
             .with_auto_renewal(lab.agreed().with_certificate_get(true))
             .with_delegation(format!("{IDO}/delegation/abc"));
@@ -496,4 +498,69 @@ fn a_ca_whose_clock_is_ahead_is_not_asked_without_end() {
     lab.run(60, |_| false);
     let asked = lab.seen.iter().filter(|(is_ndc, _)| !*is_ndc).count() - before;
     assert!((1..5).contains(&asked), "{asked}");
+}
+
+#[test]
+fn nothing_is_offered_before_the_ca_has_said_what_it_does() {
+    let key = signer();
+    let thumbprint = acme_lurk::crypto::Signer::public_key(&key).thumbprint_text();
+    let rule = DelegationRule::new("abc", Delegation::new(template(NAME))).unwrap().with_account(thumbprint);
+    // Ours would be a second; the CA wants ten.
+    let policy = acme_lurk::star::StarPolicy::new(acme_lurk::star::StarMeta::new(1, 1_000_000, true));
+    let config = ido_config().with_star(Some(policy)).with_delegation(rule).unwrap();
+    let mut lab = Lab::with_key(star_ca(), config, ndc_config(), Arc::new(signer()), 1);
+    lab.ca_away_until = lab.instant + watchfire_core::Duration::from_secs(30);
+    let delegate = Delegate::register(&mut lab, key);
+    let asked = NewOrder::new(vec![Identifier::dns(NAME).unwrap()])
+        .with_auto_renewal(lab.agreed().with_certificate_get(true))
+        .with_delegation(format!("{IDO}/delegation/abc"));
+    let mut waits = Vec::new();
+    let directory = loop {
+        let now = lab.now();
+        let directory = lab.ido.handle_request(now, &Request::get(&format!("{IDO}/directory")));
+        if directory.status == 200 {
+            break Directory::decode(&directory.body, &acme_lurk::Limits::DEFAULT).unwrap();
+        }
+        let order = delegate.post(&mut lab, &format!("{IDO}/new-order"), &asked.encode());
+        assert_eq!((directory.status, order.status, lab.ido.len().1), (503, 503, 0));
+        let wait = directory.header("retry-after").unwrap();
+        assert_eq!(order.header("retry-after"), Some(wait));
+        waits.push(wait.parse::<u64>().unwrap());
+        assert!(waits.len() < 100, "{waits:?}");
+        lab.run(*waits.last().unwrap(), |_| false);
+    };
+    assert!(lab.instant >= lab.ca_away_until && waits.iter().any(|wait| *wait > 1), "{waits:?}");
+    assert_eq!(directory.meta.auto_renewal, Some(acme_lurk::star::StarMeta::new(10, 1_000_000, true)));
+    assert_eq!(delegate.post(&mut lab, &format!("{IDO}/new-order"), &asked.encode()).status, 201);
+}
+
+#[test]
+fn delegations_are_replaced_while_the_server_runs() {
+    let key = signer();
+    let thumbprint = acme_lurk::crypto::Signer::public_key(&key).thumbprint_text();
+    let rule = |name: &str| DelegationRule::new(name, Delegation::new(template(NAME))).unwrap();
+    let mine = rule("mine").with_account(thumbprint.clone());
+    let config = ido_config().with_delegation(mine.clone()).unwrap();
+    let mut lab = Lab::with_key(star_ca(), config, ndc_config(), Arc::new(signer()), 1);
+    let delegate = Delegate::register(&mut lab, key);
+    let star = lab.agreed().with_certificate_get(true);
+    let order = |lab: &mut Lab, delegation: &str| {
+        let asked = NewOrder::new(vec![Identifier::dns(NAME).unwrap()]).with_auto_renewal(star);
+        let asked = asked.with_delegation(format!("{IDO}/delegation/{delegation}"));
+        let response = delegate.post(lab, &format!("{IDO}/new-order"), &asked.encode());
+        (response.status, Order::decode(&response.body, &acme_lurk::Limits::DEFAULT))
+    };
+    let (status, first) = order(&mut lab, "mine");
+    assert_eq!(status, 201);
+    for wrong in [vec![rule("a"), rule("a")], vec![rule("a").with_upstream(format!("{IDO}/delegation/a"))]] {
+        assert_eq!(lab.ido.replace_delegations(wrong), Err(acme_lurk::delegation::IdoMisuse::Delegations));
+        assert_eq!(order(&mut lab, "mine").0, 201, "what was there stays");
+    }
+    lab.ido.replace_delegations([rule("mine"), rule("yours").with_account(thumbprint)]).unwrap();
+    assert_eq!(order(&mut lab, "mine").0, 403);
+    assert_eq!(order(&mut lab, "yours").0, 201);
+    // An order from before is of no use any more.
+    let csr = acme_lurk::csr::CsrPlan::for_names([NAME]).build(&signer()).unwrap();
+    let finalize = acme_lurk::acme::Finalize { csr }.encode();
+    assert_eq!(delegate.post(&mut lab, &first.unwrap().finalize, &finalize).status, 403);
 }

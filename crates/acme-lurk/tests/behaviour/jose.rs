@@ -9,6 +9,7 @@ use acme_lurk::jose::{
     verify_external_account,
 };
 use acme_lurk::{DecodeErrorKind, Limits};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::{self, signer};
@@ -325,4 +326,42 @@ fn names_of_algorithms_are_exact() {
     assert_eq!(Algorithm::of_scheme(Scheme::EcdsaDer(Curve::P256)), None);
     assert!(!Ring::new().supports(Scheme::EcdsaDer(Curve::P521)));
     assert!(RingSigner::from_pkcs8(b"no key").is_err());
+}
+
+/// So few values that the parser reads all, and enough for every request.
+const BY_THE_PARSER: Limits = Limits::DEFAULT.with_values(8);
+
+proptest! {
+    /// What is read without the parser is what the parser would have read.
+    #[test]
+    fn the_short_way_and_the_parser_agree(
+        edits in proptest::collection::vec((any::<proptest::sample::Index>(), 0..3, "[\"\\\\{},: a=é\u{7f}\n]"), 0..4),
+        inside in any::<bool>(),
+        spaced in any::<bool>(),
+    ) {
+        let edited = |mut text: String| {
+            for (at, what, put) in &edits {
+                let mut at = at.index(text.len().max(1));
+                while !text.is_char_boundary(at) {
+                    at -= 1;
+                }
+                match what {
+                    0 => text.insert_str(at, put),
+                    1 => drop((at < text.len()).then(|| text.remove(at))),
+                    _ => text.truncate(at),
+                }
+            }
+            text
+        };
+        let mut header = r#"{"alg":"ES256","kid":"https://a/1","nonce":"AAAA","url":"https://a/2"}"#.to_owned();
+        if spaced {
+            header = header.replace(':', " : ").replace(',', "\r\n,\t");
+        }
+        let body = if inside {
+            with_header(&edited(header))
+        } else {
+            edited(String::from_utf8(with_header(&header)).unwrap()).into_bytes()
+        };
+        prop_assert_eq!(decode(&body), Jws::decode(&body, Purpose::Request, &BY_THE_PARSER));
+    }
 }

@@ -26,6 +26,8 @@ struct Chain {
     instant: Instant,
     seen: Vec<(&'static str, Exchange)>,
     audit: Vec<(&'static str, Audit)>,
+    /// The owner shows what the CA shows, under its own name.
+    lent: bool,
 }
 
 impl Chain {
@@ -50,6 +52,11 @@ impl Chain {
                     _ => {}
                 }
             }
+            return response;
+        }
+        if self.lent && request.url == format!("{OWNER}/directory") {
+            let mut response = self.ca.ca.handle_request(now.unix, &Request::get(&format!("{BASE}/directory")));
+            response.body = String::from_utf8(response.body).unwrap().replace(BASE, OWNER).into_bytes();
             return response;
         }
         let (_, ido) = self.idos.iter_mut().find(|(base, _)| request.url.starts_with(**base)).expect("a server");
@@ -128,6 +135,7 @@ fn chain(idos: impl IntoIterator<Item = (&'static str, Ido)>) -> Chain {
         instant: Instant::ZERO,
         seen: Vec::new(),
         audit: Vec::new(),
+        lent: false,
     }
 }
 
@@ -204,7 +212,12 @@ fn orders_do_not_go_in_circles() {
     let first = config(PROXY).with_limits(limits).with_delegation(both(&cdn, &two, OWNER)).unwrap();
     let second = config(OWNER).with_limits(limits).with_delegation(both(&one, &one, PROXY)).unwrap();
     let mut chain = chain([(PROXY, server(first, OWNER, one, 1)), (OWNER, server(second, PROXY, two, 2))]);
+    // With no CA behind them there is nothing to offer; but a circle may be closed when both have seen one.
     chain.run(5);
+    assert_eq!(chain.ask(&Request::get(&format!("{PROXY}/directory"))).status, 503);
+    chain.lent = true;
+    chain.run(60);
+    chain.lent = false;
     let (url, kid) = delegate(&mut chain, PROXY, &cdn, true);
     chain.run(60);
     let shown = post(&mut chain, PROXY, &cdn, &kid, &url, b"");

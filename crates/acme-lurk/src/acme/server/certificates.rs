@@ -13,7 +13,7 @@ use super::desk::AccountId;
 use super::desk::Signer;
 use super::event::{CaEvent, OrderId};
 use super::http::{Request, Response, ResponseExt as _};
-use super::store::OrderEntry;
+use super::store::{IssuedEntry, OrderEntry};
 use super::{Ca, Problem, ProblemType, not_found};
 use crate::acme::renewal::{RenewalInfo, certificate_id};
 use crate::base64url;
@@ -107,29 +107,33 @@ impl Ca {
         let reason = members.integer("reason")?.unwrap_or(0);
         let certificate = Certificate::decode(&der, &self.config.messages)?;
         let fingerprint: [u8; 32] = Sha256::digest(&der).into();
-        let entry =
-            self.store.issued.get_mut(&certificate.serial().to_vec()).filter(|entry| entry.fingerprint == fingerprint);
+        let is_it = |entry: &&mut IssuedEntry| {
+            let single = entry.single.as_ref();
+            single.is_none_or(|single| single.fingerprint == fingerprint)
+        };
+        let entry = self.store.issued.get_mut(&certificate.serial().into()).filter(is_it);
         let entry = entry.ok_or_else(|| not_found("this certificate is not of this CA, or has run out"))?;
+        let owner = self.store.orders.get(&entry.order).map(|order| &order.account);
         let may = match &signer {
-            Signer::Account(account) => entry.account == *account,
+            Signer::Account(account) => owner == Some(account),
             Signer::Key(key) => certificate.is_for_key(key),
         };
         if !may {
             let detail = "only the account that has ordered it, or its own key, can revoke a certificate";
             return Err(Problem::new(ProblemType::Unauthorized, detail));
         }
-        if entry.is_star {
+        let Some(single) = &mut entry.single else {
             let detail = "certificates that are renewed automatically are not revoked: cancel the order";
             return Err(Problem::new(ProblemType::AutoRenewalRevocationNotSupported, detail));
-        }
+        };
         // The reasons of RFC 5280 section 5.3.1 that a certificate of a server can have: 7 is not used, and 8 is taken back.
         let reason = u8::try_from(reason).ok().filter(|reason| matches!(reason, 0..=6 | 9 | 10));
         let reason =
             reason.ok_or_else(|| Problem::new(ProblemType::BadRevocationReason, "reasons are 0 to 6, 9 and 10"))?;
-        if entry.revoked || entry.not_after <= now {
+        if single.revoked || entry.not_after <= now {
             return Err(Problem::new(ProblemType::AlreadyRevoked, "the certificate was revoked before"));
         }
-        entry.revoked = true;
+        single.revoked = true;
         self.events.push_back(CaEvent::Revoked { certificate: der, reason });
         Ok(Response::new(200))
     }
@@ -139,17 +143,18 @@ impl Ca {
         let missing = || not_found("there is no such certificate");
         let (_, serial) = id.split_once('.').ok_or_else(missing)?;
         let serial = base64url::decode(serial).ok_or_else(missing)?;
-        let entry = self.store.issued.get(&serial).filter(|entry| !entry.is_star).ok_or_else(missing)?;
+        let entry = self.store.issued.get(&*serial).ok_or_else(missing)?;
+        let single = entry.single.as_ref().ok_or_else(missing)?;
         let leaf = self.store.orders.get(&entry.order).and_then(|order| order.leaf.clone()).ok_or_else(missing)?;
         let certificate = Certificate::decode(&leaf, &self.config.messages)?;
         if certificate_id(&certificate).as_deref() != Some(id) {
             return Err(missing());
         }
-        let life = entry.not_after.as_secs().saturating_sub(entry.not_before.as_secs()).max(1);
-        let start = if entry.revoked {
+        let life = entry.not_after.as_secs().saturating_sub(single.not_before.as_secs()).max(1);
+        let start = if single.revoked {
             now.as_secs().saturating_sub(86_400)
         } else {
-            entry.not_before.as_secs().saturating_add(life / 3 * 2)
+            single.not_before.as_secs().saturating_add(life / 3 * 2)
         };
         let end = start.saturating_add((life / 20).max(1));
         let info = RenewalInfo::new(UnixTime::from_secs(start), UnixTime::from_secs(end)).ok_or_else(missing)?;

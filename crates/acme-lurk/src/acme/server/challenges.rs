@@ -36,7 +36,7 @@ impl Ca {
             }
             let status = if self.config.trusted { AuthorizationStatus::Valid } else { AuthorizationStatus::Pending };
             let entry = AuthorizationEntry { order: order.clone(), identifier: identifier.clone(), status, challenges };
-            self.store.authorizations.insert(id.clone(), entry);
+            self.store.authorizations.insert(id.clone(), Box::new(entry));
             urls.push(id);
         }
         urls
@@ -50,7 +50,7 @@ impl Ca {
     ) -> Result<(OrderId, &AuthorizationEntry), Problem> {
         let entry = self.store.authorizations.get(id);
         let entry = entry.filter(|entry| self.store.order_of(&entry.order.0, account).is_some());
-        entry.map(|entry| (entry.order.clone(), entry)).ok_or_else(|| not_found("this is not your authorization"))
+        entry.map(|entry| (entry.order.clone(), &**entry)).ok_or_else(|| not_found("this is not your authorization"))
     }
 
     pub(super) fn show_authorization(&self, entry: &AuthorizationEntry) -> Authorization {
@@ -146,7 +146,7 @@ impl Ca {
         if statuses.contains(&AuthorizationStatus::Invalid) {
             order.status = OrderStatus::Invalid;
             let detail = "an authorization of the order failed";
-            order.error = Some(Problem::new(super::ProblemType::Unauthorized, detail));
+            order.error = Some(Box::new(Problem::new(super::ProblemType::Unauthorized, detail)));
         } else if statuses.iter().all(|status| *status == AuthorizationStatus::Valid) {
             order.status = OrderStatus::Ready;
         }

@@ -120,7 +120,7 @@ impl Desk {
 
     fn account_by_id(&self, id: &str) -> Option<(AccountId, &AccountEntry)> {
         let id = AccountId(id.into());
-        self.accounts.get_key_value(&id).map(|(id, entry)| (id.clone(), entry))
+        self.accounts.get_key_value(&id).map(|(id, entry)| (id.clone(), &**entry))
     }
 
     /// Whether this is the key of an account.

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 use watchfire_core::UnixTime;
 
 use super::event::{CaEvent, OrderId};
-use super::store::IssuedEntry;
+use super::store::{IssuedEntry, Serial, SingleEntry};
 use super::{Ca, Problem};
 use crate::acme::OrderStatus;
 use crate::certificate::Certificate;
@@ -51,7 +51,7 @@ impl Ca {
         if !certificate.is_for_names(&names) {
             return Err(ApiMisuse::WrongCertificate("its names"));
         }
-        let serial = certificate.serial().to_vec();
+        let serial: Serial = certificate.serial().into();
         if self.store.issued.contains_key(&serial) {
             return Err(ApiMisuse::WrongCertificate("its serial number was used"));
         }
@@ -61,12 +61,10 @@ impl Ca {
         }
         let entry = IssuedEntry {
             order: id.clone(),
-            account: order.account.clone(),
-            fingerprint: Sha256::digest(leaf).into(),
-            not_before,
             not_after,
-            is_star: star.is_some(),
-            revoked: false,
+            single: star.is_none().then(|| {
+                Box::new(SingleEntry { fingerprint: Sha256::digest(leaf).into(), not_before, revoked: false })
+            }),
         };
         let url = order.certificate.clone().unwrap_or_else(|| self.desk.front.random().into());
         self.store.insert_issued(serial, entry);
@@ -96,7 +94,7 @@ impl Ca {
             Some(star) => self.store.book.failed(now, star),
             None => {
                 order.status = OrderStatus::Invalid;
-                order.error = Some(problem);
+                order.error = Some(Box::new(problem));
             }
         }
         Ok(())

@@ -258,7 +258,7 @@ impl Ca {
         let mut order = Order::new(entry.status, entry.identifiers.clone(), format!("{url}/finalize"));
         order.expires = Some(entry.expires);
         (order.not_before, order.not_after) = entry.validity;
-        order.error.clone_from(&entry.error);
+        order.error = entry.error.as_deref().cloned();
         order.authorizations = entry.authorizations.iter().map(|id| self.config.url(&format!("/authz/{id}"))).collect();
         order.auto_renewal = entry.auto_renewal;
         order.allow_certificate_get = entry.certificate_get;

@@ -7,7 +7,7 @@ use watchfire_core::UnixTime;
 
 use super::desk::{AccountEntry, AccountId, Desk};
 use super::event::{CaEvent, ChallengeId, OrderId};
-use super::store::{AuthorizationEntry, IssuedEntry, OrderEntry};
+use super::store::{AuthorizationEntry, IssuedEntry, OrderEntry, SingleEntry};
 use super::{Ca, CaConfig};
 use crate::acme::challenge::key_authorization;
 use crate::acme::{AccountStatus, AuthorizationStatus, Challenge, ChallengeStatus, Identifier, OrderStatus, Problem};
@@ -29,7 +29,7 @@ impl Ca {
             records.push(Record { name: format!("order/{id}"), value });
         }
         for serial in self.store.issued.take_changed() {
-            let value = self.store.issued.get(&serial).map(encode_issued);
+            let value = self.store.issued.get(&serial).map(|entry| encode_issued(entry));
             records.push(Record { name: format!("cert/{}", base64url::encode(&serial)), value });
         }
         records
@@ -54,7 +54,8 @@ impl Ca {
                 Some(("order", id)) => orders.push((OrderId(id.into()), value)),
                 Some(("cert", serial)) => {
                     let serial = base64url::decode(serial).ok_or_else(|| DecodeErrorKind::Base64.at(&*name))?;
-                    ca.store.restore_issued(serial, read_issued(Members::decode(&value, &name, &LIMITS)?)?);
+                    let entry = read_issued(Members::decode(&value, &name, &LIMITS)?)?;
+                    ca.store.restore_issued(serial.into(), entry);
                 }
                 _ => return Err(DecodeErrorKind::Expected("a record of a CA").at(name)),
             }
@@ -77,7 +78,7 @@ impl Ca {
         put(&mut object, "notAfter", order.validity.1.map(format_rfc3339));
         put(&mut object, "auto-renewal", order.auto_renewal.map(|agreed| agreed.to_object()));
         put(&mut object, "allow-certificate-get", order.certificate_get);
-        put(&mut object, "error", order.error.as_ref().map(Problem::to_object));
+        put(&mut object, "error", order.error.as_deref().map(Problem::to_object));
         put(&mut object, "csr", order.csr.as_deref().map(base64url::encode));
         put(&mut object, "certificate", order.certificate.as_deref());
         put(&mut object, "leaf", order.leaf.as_deref().map(base64url::encode));
@@ -109,7 +110,7 @@ impl Ca {
             let authorization: Arc<str> = members.required_text("id")?.into();
             let entry = self.read_authorization(&authorization, id.clone(), members)?;
             self.look_again(&account, &entry);
-            self.store.authorizations.insert(authorization.clone(), entry);
+            self.store.authorizations.insert(authorization.clone(), Box::new(entry));
             authorizations.push(authorization);
         }
         let star = members.members("star")?.map(read_star).transpose()?;
@@ -128,7 +129,7 @@ impl Ca {
             authorizations,
             auto_renewal: read_auto_renewal(&mut members)?,
             certificate_get: members.boolean("allow-certificate-get")?,
-            error: read_problem(&mut members)?,
+            error: read_problem(&mut members)?.map(Box::new),
             csr: octets(&mut members, "csr")?.map(Into::into),
             star,
             certificate: members.text("certificate")?.map(Into::into),
@@ -199,7 +200,7 @@ impl Desk {
     pub(crate) fn take_records(&mut self) -> Vec<Record> {
         let changed = self.accounts.take_changed().into_iter();
         let record = |id: AccountId| {
-            let value = self.accounts.get(&id).map(encode_account);
+            let value = self.accounts.get(&id).map(|entry| encode_account(entry));
             Record { name: format!("acct/{}", id.0), value }
         };
         changed.map(record).collect()
@@ -253,28 +254,29 @@ fn encode_authorization(id: &str, entry: &AuthorizationEntry) -> Object {
 fn encode_issued(entry: &IssuedEntry) -> Vec<u8> {
     let mut object = Object::new();
     object.insert("order", entry.order.to_string());
-    object.insert("account", &*entry.account.0);
-    object.insert("fingerprint", base64url::encode(entry.fingerprint));
-    object.insert("not-before", format_rfc3339(entry.not_before));
     object.insert("not-after", format_rfc3339(entry.not_after));
-    object.insert("star", entry.is_star);
-    object.insert("revoked", entry.revoked);
+    object.insert("star", entry.single.is_none());
+    if let Some(single) = &entry.single {
+        object.insert("fingerprint", base64url::encode(single.fingerprint));
+        object.insert("not-before", format_rfc3339(single.not_before));
+        object.insert("revoked", single.revoked);
+    }
     json::encode(&object)
 }
 
 fn read_issued(mut members: Members) -> Result<IssuedEntry, DecodeError> {
-    let fingerprint = octets(&mut members, "fingerprint")?.and_then(|octets| octets.try_into().ok());
+    let order = OrderId(members.required_text("order")?.into());
     let mut time = |name: &str| members.time(name)?.ok_or_else(|| members.missing(name));
-    let (not_before, not_after) = (time("not-before")?, time("not-after")?);
-    Ok(IssuedEntry {
-        order: OrderId(members.required_text("order")?.into()),
-        account: AccountId(members.required_text("account")?.into()),
-        fingerprint: fingerprint.ok_or_else(|| members.missing("fingerprint"))?,
-        not_before,
-        not_after,
-        is_star: members.boolean("star")?.unwrap_or(false),
-        revoked: members.boolean("revoked")?.unwrap_or(false),
-    })
+    let not_after = time("not-after")?;
+    if members.boolean("star")?.unwrap_or(false) {
+        return Ok(IssuedEntry { order, not_after, single: None });
+    }
+    let mut time = |name: &str| members.time(name)?.ok_or_else(|| members.missing(name));
+    let not_before = time("not-before")?;
+    let fingerprint = octets(&mut members, "fingerprint")?.and_then(|octets| octets.try_into().ok());
+    let fingerprint = fingerprint.ok_or_else(|| members.missing("fingerprint"))?;
+    let revoked = members.boolean("revoked")?.unwrap_or(false);
+    Ok(IssuedEntry { order, not_after, single: Some(Box::new(SingleEntry { fingerprint, not_before, revoked })) })
 }
 
 /// An order of a book, with its schedule.

@@ -21,7 +21,7 @@ pub(super) struct OrderEntry {
     pub(super) authorizations: Vec<Arc<str>>,
     pub(super) auto_renewal: Option<AutoRenewal>,
     pub(super) certificate_get: Option<bool>,
-    pub(super) error: Option<Problem>,
+    pub(super) error: Option<Box<Problem>>,
     pub(super) csr: Option<Arc<[u8]>>,
     pub(super) star: Option<StarId>,
     /// The last part of the URL of the certificate, unguessable.
@@ -44,23 +44,31 @@ pub(super) struct AuthorizationEntry {
 #[derive(Debug)]
 pub(super) struct IssuedEntry {
     pub(super) order: OrderId,
-    pub(super) account: AccountId,
+    pub(super) not_after: UnixTime,
+    /// None for one that is renewed automatically, of which there are many, and which is never revoked.
+    pub(super) single: Option<Box<SingleEntry>>,
+}
+
+/// What is known of a certificate that is not renewed automatically.
+#[derive(Debug)]
+pub(super) struct SingleEntry {
     pub(super) fingerprint: [u8; 32],
     pub(super) not_before: UnixTime,
-    pub(super) not_after: UnixTime,
-    pub(super) is_star: bool,
     pub(super) revoked: bool,
 }
+
+/// A serial number.
+pub(super) type Serial = Arc<[u8]>;
 
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) orders: Tracked<OrderId, OrderEntry>,
     expiring: BTreeSet<(UnixTime, OrderId)>,
-    pub(super) authorizations: BTreeMap<Arc<str>, AuthorizationEntry>,
+    pub(super) authorizations: BTreeMap<Arc<str>, Box<AuthorizationEntry>>,
     pub(super) challenges: BTreeMap<ChallengeId, Arc<str>>,
     pub(super) certificates: BTreeMap<Arc<str>, OrderId>,
-    pub(super) issued: Tracked<Vec<u8>, IssuedEntry>,
-    running_out: BTreeSet<(UnixTime, Vec<u8>)>,
+    pub(super) issued: Tracked<Serial, IssuedEntry>,
+    running_out: BTreeSet<(UnixTime, Serial)>,
     /// Certificates a day that the orders of an account make by themselves.
     renewals: BTreeMap<AccountId, u64>,
     pub(super) book: StarBook<OrderId>,
@@ -84,7 +92,7 @@ impl Store {
     /// An order of this account.
     pub(super) fn order_of(&self, id: &str, account: &AccountId) -> Option<(OrderId, &OrderEntry)> {
         let found = self.orders.get_key_value(&OrderId(id.into()));
-        found.filter(|(_, order)| order.account == *account).map(|(id, order)| (id.clone(), order))
+        found.filter(|(_, order)| order.account == *account).map(|(id, order)| (id.clone(), &**order))
     }
 
     pub(super) fn insert_order(&mut self, id: OrderId, order: OrderEntry) {
@@ -116,7 +124,7 @@ impl Store {
     }
 
     /// Puts a certificate in that was read from a record.
-    pub(super) fn restore_issued(&mut self, serial: Vec<u8>, entry: IssuedEntry) {
+    pub(super) fn restore_issued(&mut self, serial: Serial, entry: IssuedEntry) {
         self.running_out.insert((entry.not_after, serial.clone()));
         self.issued.restore(serial, entry);
     }
@@ -130,7 +138,7 @@ impl Store {
         }
     }
 
-    pub(super) fn insert_issued(&mut self, serial: Vec<u8>, entry: IssuedEntry) {
+    pub(super) fn insert_issued(&mut self, serial: Serial, entry: IssuedEntry) {
         self.running_out.insert((entry.not_after, serial.clone()));
         self.issued.insert(serial, entry);
     }

@@ -178,6 +178,12 @@ impl IdoConfig {
         format!("{}{path}", self.base)
     }
 
+    /// The same with these delegations and no others.
+    pub(super) fn with_only(&self, rules: impl IntoIterator<Item = DelegationRule>) -> Result<Self, ConfigError> {
+        let bare = IdoConfigBuilder(Self { rules: BTreeMap::new(), ..self.clone() });
+        rules.into_iter().try_fold(bare, IdoConfigBuilder::with_delegation)?.build()
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let is_base = !self.base.is_empty() && !self.base.ends_with('/');
         ConfigError::unless(is_base, "base", "must be the begin of URLs, without a slash at its end")

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use watchfire_core::{Backoff, Instant, Output};
+use watchfire_core::{Backoff, ConfigError, Instant, Output};
 
 use self::store::{Store, Work};
 use crate::acme::client::{
@@ -133,8 +133,8 @@ impl Ido {
         (self.desk.accounts.len(), self.store.orders.len())
     }
 
-    /// What the CA says of itself, once it has been reached. Until then its limits are not known, and what the directory
-    /// here says of STAR is what the configuration takes.
+    /// What the CA says of itself, once it has been reached. Until then its limits are not known: the directory here and
+    /// new orders are answered with 503 and `Retry-After`.
     pub fn upstream_directory(&self) -> Option<&crate::acme::Directory> {
         self.client.directory().map(AsRef::as_ref)
     }
@@ -179,6 +179,17 @@ impl Ido {
             }
         }
         self.work(now, id);
+        Ok(())
+    }
+
+    /// Replaces all delegations. Whoever has none any more orders nothing from now on, and an order whose certificate the
+    /// CA was not asked for yet ends `invalid`; those that are `valid` go on until they are stopped
+    /// ([`cancel`](Self::cancel)).
+    ///
+    /// # Errors
+    /// When two have the same name, or one is passed on to this server itself. Nothing has changed then.
+    pub fn replace_delegations(&mut self, rules: impl IntoIterator<Item = DelegationRule>) -> Result<(), ConfigError> {
+        self.config = Arc::new(self.config.with_only(rules)?);
         Ok(())
     }
 

@@ -80,7 +80,7 @@ impl Ido {
     pub(super) fn changed_records(&mut self) -> Vec<Record> {
         let mut records = self.desk.take_records();
         for id in self.store.orders.take_changed() {
-            let value = self.store.orders.get(&id).map(encode_order);
+            let value = self.store.orders.get(&id).map(|order| encode_order(order));
             records.push(Record { name: format!("order/{id}"), value });
         }
         if self.client.account() != self.upstream_kept.as_deref()

@@ -54,7 +54,7 @@ impl Ido {
             return Err(Problem::new(ProblemType::Malformed, "GET, HEAD and POST are used here").with_status(405));
         }
         match (route, is_get) {
-            (("directory", None, ..), true) => Ok(Response::json(200, self.directory().encode())),
+            (("directory", None, ..), true) => Ok(self.show_directory(now)),
             (("new-nonce", None, ..), true) => {
                 let response = Response::new(if request.method == "HEAD" { 200 } else { 204 });
                 let response = response.with_header("replay-nonce", self.desk.front.nonce());
@@ -86,11 +86,27 @@ impl Ido {
                     ("cert" | "star", Some(handle), None, _) => {
                         self.serve(now, handle, Some((&account, &payload)), request)
                     }
-                    ("directory", None, ..) => Ok(Response::json(200, self.directory().encode())),
+                    ("directory", None, ..) => Ok(self.show_directory(now)),
                     _ => Err(not_found("nothing is at this URL")),
                 }
             }
         }
+    }
+
+    /// The directory, once the CA's is known: what it says of lifetimes is the CA's to say.
+    fn show_directory(&self, now: Now) -> Response {
+        match self.client.directory() {
+            Some(_) => Response::json(200, self.directory().encode()),
+            None => self.not_reached(now),
+        }
+    }
+
+    /// 503, until the CA has been asked again.
+    fn not_reached(&self, now: Now) -> Response {
+        let wait = self.account_at.map_or(0, |at| at.saturating_since(now.instant).as_micros());
+        let secs = wait.div_ceil(1_000_000).max(1);
+        let problem = Problem::new(ProblemType::ServerInternal, "the CA behind this server has not been reached yet");
+        Response::problem(&problem.with_status(503)).with_header("retry-after", secs.to_string())
     }
 
     fn directory(&self) -> Directory {
@@ -171,6 +187,9 @@ impl Ido {
     }
 
     fn new_order(&mut self, now: Now, account: &AccountId, payload: &[u8]) -> Result<Response, Problem> {
+        if self.client.directory().is_none() {
+            return Ok(self.not_reached(now));
+        }
         let order = match self.check_order(now, account, payload) {
             Ok(order) => order,
             Err(problem) => {

@@ -154,7 +154,7 @@ impl Store {
     /// An order of this account.
     pub(super) fn order_of(&self, id: &str, account: &AccountId) -> Option<(OrderId, &Entry)> {
         let found = self.orders.get_key_value(&OrderId(id.into()));
-        found.filter(|(_, order)| order.account == *account).map(|(id, order)| (id.clone(), order))
+        found.filter(|(_, order)| order.account == *account).map(|(id, order)| (id.clone(), &**order))
     }
 
     /// Enters anew when an order wants something: not before the next second, so that none is woken without end.

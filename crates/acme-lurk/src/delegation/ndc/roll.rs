@@ -51,7 +51,7 @@ impl Ndc {
                 }
                 _ => {
                     self.last_failure = Some(error.to_string());
-                    if self.kept.installed.is_none() {
+                    if self.config.once || self.kept.installed.is_none() {
                         self.fail(now, NdcError::Client(error));
                     } else {
                         self.unchanged(now);
@@ -67,7 +67,7 @@ impl Ndc {
             Ok(validity) => validity,
             Err(wrong) => {
                 self.last_failure = Some(wrong.to_string());
-                if self.kept.installed.is_none() {
+                if self.config.once || self.kept.installed.is_none() {
                     self.kept.order = None;
                     self.fail(now, NdcError::WrongCertificate(wrong));
                 } else {
@@ -148,8 +148,16 @@ impl Ndc {
         self.unchanged(now);
     }
 
-    /// There is no newer certificate yet.
+    /// There is no newer certificate yet. Who wanted one alone, and has it, is content unless a new order is due.
     fn unchanged(&mut self, now: Now) {
+        self.await_next(now);
+        let is_good = self.kept.installed.is_some_and(|until| until > now.unix);
+        if self.config.once && is_good && matches!(self.state, State::Resting) {
+            self.end(NdcEnd::Installed);
+        }
+    }
+
+    fn await_next(&mut self, now: Now) {
         self.state = State::Resting;
         let agreed = self.kept.order.as_ref().and_then(|order| order.auto_renewal);
         // After a restart nothing says how long the certificate was good for: then the middle of what is left will do.
