@@ -91,7 +91,7 @@ pub struct AttemptId(u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DialerEvent {
-    /// Look the name up, then call [`Dialer::resolved`].
+    /// Look the name up, then call [`Dialer::resolved`], or [`Dialer::found`] with what was discovered.
     Resolve {
         /// The name.
         name: String,
@@ -170,6 +170,7 @@ enum State {
     Up {
         transport: Transport,
         to: SocketAddr,
+        since: Instant,
     },
     Waiting(Instant),
 }
@@ -199,12 +200,13 @@ pub struct Dialer {
     failed: Vec<(Transport, SocketAddr, Instant)>,
     contacted: VecDeque<(String, Instant)>,
     probe_at: Option<Instant>,
-    addresses: Vec<IpAddr>,
+    /// Where the peer is to be had, as was said last.
+    places: Vec<(Transport, SocketAddr)>,
     had_session: bool,
-    /// The attempt under way is only at what worked before.
+    /// So far only what worked before is tried.
     from_memory: bool,
-    /// When a lost session was last tried again at once.
-    hurried: Option<Instant>,
+    /// A lost session was tried again at once, and none has lasted since.
+    hurried: bool,
     events: VecDeque<DialerEvent>,
     now: Instant,
 }
@@ -227,10 +229,10 @@ impl Dialer {
             failed: Vec::new(),
             contacted: VecDeque::new(),
             probe_at: None,
-            addresses: Vec::new(),
+            places: Vec::new(),
             had_session: false,
             from_memory: false,
-            hurried: None,
+            hurried: false,
             events: VecDeque::new(),
             now,
         }
@@ -308,22 +310,64 @@ impl Dialer {
         }
     }
 
-    /// UDP over IPv6, UDP over IPv4, TCP over IPv6, TCP over IPv4 (RFC 9132 section 4.3); what failed moments ago last.
+    /// Answers [`DialerEvent::Resolve`] where discovery says by what and at which port, the best first; and may be told
+    /// at any time that it says something else now (RFC 8973 section 4). While a session is up at a place that is not
+    /// among these any more, the best of these that has not failed moments ago is tried beside it, and replaces it if it
+    /// works; during an attack, nothing is moved.
+    pub fn found(&mut self, now: Instant, places: Vec<(Transport, SocketAddr)>) {
+        let now = self.advance(now);
+        match self.state {
+            // Where the alternate is, discovery does not know.
+            _ if self.redirected.is_some() => {}
+            State::Resolving(_) => self.with_places(now, places),
+            State::Up { transport, to, .. } => {
+                let places = self.in_order(now, places);
+                let best = places.iter().find(|(by, at)| !self.has_failed(*by, *at)).copied();
+                let stays = places.contains(&(transport, to));
+                self.places = places;
+                let probing = self.attempts.values().any(|attempt| attempt.probe);
+                if let Some((transport, to)) = best
+                    && !(stays || self.attack || probing)
+                {
+                    self.connect(now, transport, to, true);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn with_addresses(&mut self, now: Instant, addresses: Vec<IpAddr>) {
+        let port = self.config.port;
+        let everywhere = |transport: &Transport| {
+            let transport = *transport;
+            addresses.iter().map(move |address| (transport, SocketAddr::new(*address, port)))
+        };
+        let places = self.config.transports.iter().flat_map(everywhere).collect();
+        self.with_places(now, places);
+    }
+
+    fn with_places(&mut self, now: Instant, places: Vec<(Transport, SocketAddr)>) {
+        self.places = self.in_order(now, places);
+        let under_way =
+            |place: &&(Transport, SocketAddr)| self.attempts.values().any(|a| (a.transport, a.to) == **place);
+        self.candidates = self.places.iter().filter(|place| !under_way(place)).copied().collect();
+        self.race(now);
+    }
+
+    /// UDP over IPv6, UDP over IPv4, TCP over IPv6, TCP over IPv4 (RFC 9132 section 4.3); what failed moments ago last.
+    fn in_order(&mut self, now: Instant, mut places: Vec<(Transport, SocketAddr)>) -> Vec<(Transport, SocketAddr)> {
         let remember = self.config.remember;
         self.failed.retain(|(_, _, at)| *at + remember > now);
-        let mut candidates = Vec::new();
-        for &transport in &self.config.transports {
-            for v6 in [true, false] {
-                let of_family = addresses.iter().filter(|address| address.is_ipv6() == v6);
-                candidates.extend(of_family.map(|address| (transport, SocketAddr::new(*address, self.config.port))));
-            }
-        }
-        candidates.truncate(32);
-        candidates.sort_by_key(|(transport, to)| self.failed.iter().any(|(t, a, _)| t == transport && a == to));
-        self.addresses = addresses;
-        self.candidates = candidates.into();
-        self.race(now);
+        let rank = |of: &Transport| self.config.transports.iter().position(|transport| transport == of);
+        places.retain(|(transport, _)| rank(transport).is_some());
+        places.sort_by_key(|(transport, to)| (rank(transport), to.is_ipv4()));
+        places.truncate(32);
+        places.sort_by_key(|(transport, to)| self.has_failed(*transport, *to));
+        places
+    }
+
+    fn has_failed(&self, transport: Transport, to: SocketAddr) -> bool {
+        self.failed.iter().any(|(t, a, _)| (*t, *a) == (transport, to))
     }
 
     fn race(&mut self, now: Instant) {
@@ -333,6 +377,13 @@ impl Dialer {
 
     fn next_candidate(&mut self, now: Instant) {
         let Some((transport, to)) = self.candidates.pop_front() else {
+            if core::mem::take(&mut self.from_memory) {
+                // That was only what had worked; now everything, beside it if it has not failed yet.
+                let name = self.peer_name().to_owned();
+                self.state = State::Resolving(now + self.config.attempt_timeout);
+                self.events.push_back(DialerEvent::Resolve { name });
+                return;
+            }
             self.state = State::Racing { next: Instant::FAR_FUTURE };
             if self.attempts.is_empty() {
                 self.out_of_candidates(now);
@@ -353,24 +404,31 @@ impl Dialer {
     }
 
     fn out_of_candidates(&mut self, now: Instant) {
-        if core::mem::take(&mut self.from_memory) {
-            self.worked = None;
-            // That was only what had worked: now everything.
-            let name = self.peer_name().to_owned();
-            self.state = State::Resolving(now + self.config.attempt_timeout);
-            self.events.push_back(DialerEvent::Resolve { name });
-            return;
-        }
         let name = self.peer_name().to_owned();
         // The alternate cannot be reached: back to whom we know (RFC 9066 section 5.2.2).
         if self.redirected.take().is_some() {
             return self.establish(now);
         }
+        let again = self.wait(now);
+        self.events.push_back(DialerEvent::Unreachable { name, again });
+    }
+
+    fn wait(&mut self, now: Instant) -> Instant {
         // Full jitter reaches down to half of the least wait: that half is the floor.
         let wait = self.backoff.next_delay().max(self.config.retry_min);
         let again = (self.began + wait).max(now);
         self.state = State::Waiting(again);
-        self.events.push_back(DialerEvent::Unreachable { name, again });
+        again
+    }
+
+    /// A session that has lasted was no failure: waits begin anew. One that has not may be refused each time it is up.
+    fn settle(&mut self, now: Instant) {
+        if let State::Up { since, .. } = self.state
+            && now >= since + self.config.retry_min
+        {
+            self.backoff.reset();
+            self.hurried = false;
+        }
     }
 
     fn cancel_all(&mut self) {
@@ -389,13 +447,13 @@ impl Dialer {
         };
         self.cancel_all();
         self.candidates.clear();
-        self.backoff.reset();
+        self.settle(now);
         self.had_session = true;
         self.worked = Some((self.peer_name().to_owned(), attempt.transport, attempt.to, now));
         self.probe_at = (attempt.transport == Transport::Stream
             && self.config.transports.contains(&Transport::Datagram))
         .then(|| now + self.config.probe_udp_every.max(Duration::from_secs(300)));
-        self.state = State::Up { transport: attempt.transport, to: attempt.to };
+        self.state = State::Up { transport: attempt.transport, to: attempt.to, since: now };
         self.events.push_back(if attempt.probe {
             DialerEvent::Switch { attempt: id }
         } else {
@@ -411,37 +469,53 @@ impl Dialer {
     }
 
     fn attempt_failed(&mut self, now: Instant, attempt: &Attempt) {
+        self.remember_failure(now, attempt.transport, attempt.to);
         if attempt.probe {
             return;
         }
-        self.failed.retain(|(transport, to, _)| (*transport, *to) != (attempt.transport, attempt.to));
-        self.failed.truncate(63);
-        self.failed.push((attempt.transport, attempt.to, now));
         if matches!(self.state, State::Racing { .. }) {
             // The next one need not wait for its turn.
             self.next_candidate(now);
         }
     }
 
+    fn remember_failure(&mut self, now: Instant, transport: Transport, to: SocketAddr) {
+        self.worked.take_if(|(_, by, at, _)| (*by, *at) == (transport, to));
+        self.failed.retain(|(t, a, _)| (*t, *a) != (transport, to));
+        self.failed.truncate(63);
+        self.failed.push((transport, to, now));
+    }
+
     /// The session was lost. The first attempt is made at once, with resumption.
     pub fn lost(&mut self, now: Instant) {
         let now = self.advance(now);
         if let State::Up { .. } = self.state {
+            self.settle(now);
             self.cancel_all();
             self.probe_at = None;
             if self.redirected.as_ref().is_some_and(|redirected| redirected.once) {
                 self.redirected = None;
             }
             // At once, but not again and again: a session that breaks as soon as it is up is a failing establishment.
-            match self.hurried {
-                Some(last) if now < last + self.config.retry_min => {
-                    self.state = State::Waiting(last + self.config.retry_min);
-                }
-                _ => {
-                    self.hurried = Some(now);
-                    self.establish(now);
-                }
+            if core::mem::replace(&mut self.hurried, true) {
+                self.wait(now);
+            } else {
+                self.establish(now);
             }
+        }
+    }
+
+    /// The session ended before anything was heard in it: in TLS 1.3 a peer refuses our certificate when for us the
+    /// handshake is over. That is an attempt that failed, and the next keeps its distance as after any other.
+    pub fn refused(&mut self, now: Instant) {
+        let now = self.advance(now);
+        if let State::Up { transport, to, .. } = self.state {
+            self.settle(now);
+            self.cancel_all();
+            self.probe_at = None;
+            self.from_memory = false;
+            self.remember_failure(now, transport, to);
+            self.out_of_candidates(now);
         }
     }
 
@@ -471,9 +545,16 @@ impl Dialer {
             once: ttl.is_zero(),
         });
         self.had_session = false;
+        self.settle(now);
         self.events.push_back(DialerEvent::Close);
         self.establish(now);
         Ok(())
+    }
+
+    /// Where UDP is to be had, best at the address where TCP is.
+    fn place_for_udp(&self, tcp: SocketAddr) -> SocketAddr {
+        let udp = || self.places.iter().filter(|(transport, _)| *transport == Transport::Datagram).map(|(_, to)| *to);
+        udp().find(|to| to.ip() == tcp.ip()).or_else(|| udp().next()).unwrap_or(tcp)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -522,6 +603,7 @@ impl Machine for Dialer {
                     self.establish(now);
                 } else if self.probe_at.is_some_and(|at| at <= now) {
                     self.probe_at = Some(now + self.config.probe_udp_every.max(Duration::from_secs(300)));
+                    let to = self.place_for_udp(to);
                     self.connect(now, Transport::Datagram, to, true);
                 }
             }

@@ -12,6 +12,13 @@ use crate::request::MitigationRequest;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MitigationId(pub(crate) u64);
 
+impl MitigationId {
+    /// Its number, which no other of this server has or had.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// What a server does when two clients ask for the same targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -91,6 +98,8 @@ pub struct Mitigation {
     pub status: Status,
     /// Kept, but not in force, because of another client.
     pub inactive: bool,
+    /// Not in force before an administrator agrees.
+    pub awaits_consent: bool,
     pub(crate) expires: Option<Instant>,
     pub(crate) started: Option<u64>,
     pub(crate) counters: Option<Counters>,
@@ -357,6 +366,7 @@ impl Table {
             request,
             status: Status::InProgress,
             inactive: inactive.is_some(),
+            awaits_consent: false,
             expires: inactive.map_or(expires, |wait| Some(now + wait)),
             started: None,
             counters: None,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustls::crypto::CryptoProvider;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use webpki::{CertRevocationList, OwnedCertRevocationList};
 use zeroize::Zeroizing;
 
 use crate::error::ConfigError;
@@ -45,6 +46,7 @@ pub struct SecurityConfig {
     pub(crate) raw_public_keys: bool,
     pub(crate) roots: Vec<CertificateDer<'static>>,
     pub(crate) intermediates: Vec<CertificateDer<'static>>,
+    pub(crate) crls: Vec<Arc<CertRevocationList<'static>>>,
     pub(crate) pins: Vec<Pin>,
     pub(crate) listed: Vec<String>,
     pub(crate) psk: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
@@ -62,6 +64,7 @@ impl fmt::Debug for SecurityConfig {
             .field("certificates", &self.chain.len())
             .field("raw_public_keys", &self.raw_public_keys)
             .field("roots", &self.roots.len())
+            .field("crls", &self.crls.len())
             .field("pins", &self.pins)
             .field("psk_peers", &self.psk_peers.len())
             .field("backend", &self.backend)
@@ -84,6 +87,7 @@ impl SecurityConfig {
             raw_public_keys: false,
             roots: Vec::new(),
             intermediates: Vec::new(),
+            crls: Vec::new(),
             pins: Vec::new(),
             listed: Vec::new(),
             psk: None,
@@ -135,6 +139,29 @@ impl SecurityConfig {
     /// When they cannot be read.
     pub fn with_intermediates(mut self, between: &[u8]) -> Result<Self, ConfigError> {
         self.intermediates.extend(certificates("the intermediate CA", between)?);
+        Ok(self)
+    }
+
+    /// Revocation lists of those CAs, in PEM or DER: whoever is on one is not let in, and nobody whose CA has a list that
+    /// is out of date. A CA without a list revokes nobody. May be called several times.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn with_crl(mut self, lists: &[u8]) -> Result<Self, ConfigError> {
+        let unreadable = |problem: String| ConfigError::Unreadable { what: "the revocation list", problem };
+        let sections: Vec<CertificateRevocationListDer<'static>> = if is_pem(lists) {
+            let read: Result<_, _> = CertificateRevocationListDer::pem_slice_iter(lists).collect();
+            read.map_err(|error| unreadable(error.to_string()))?
+        } else {
+            vec![lists.to_vec().into()]
+        };
+        if sections.is_empty() {
+            return Err(unreadable("it holds no revocation list".to_owned()));
+        }
+        for section in sections {
+            let list = OwnedCertRevocationList::from_der(&section).map_err(|error| unreadable(error.to_string()))?;
+            self.crls.push(Arc::new(list.into()));
+        }
         Ok(self)
     }
 

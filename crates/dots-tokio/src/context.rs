@@ -1,7 +1,7 @@
 //! [`Security`]: credentials and trust, read and checked, ready for handshakes.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use dots_callhome::{Transport, cuid};
@@ -17,12 +17,12 @@ use crate::trust::{PeerSide, Trust};
 /// Ready for handshakes in either role. Clones share everything, sessions to resume too.
 #[derive(Clone)]
 pub struct Security {
-    inner: Arc<Inner>,
+    current: Arc<RwLock<Arc<Inner>>>,
 }
 
 struct Inner {
     tls: Option<Tls>,
-    dtls: Option<Box<dyn DatagramBackend>>,
+    dtls: Option<Arc<dyn DatagramBackend>>,
     trust: Arc<Trust>,
     cuid: String,
     handshake_timeout: Duration,
@@ -30,10 +30,11 @@ struct Inner {
 
 impl fmt::Debug for Security {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.inner();
         f.debug_struct("Security")
-            .field("tls", &self.inner.tls.is_some())
-            .field("dtls", &self.inner.dtls)
-            .field("cuid", &self.inner.cuid)
+            .field("tls", &inner.tls.is_some())
+            .field("dtls", &inner.dtls)
+            .field("cuid", &inner.cuid)
             .finish_non_exhaustive()
     }
 }
@@ -58,6 +59,7 @@ impl Security {
         let trust = Arc::new(Trust {
             anchors: anchors?,
             intermediates: config.intermediates.clone(),
+            crls: config.crls.clone(),
             pins: config.pins.clone(),
             listed: config.listed.clone(),
             algorithms: config.provider()?.signature_verification_algorithms,
@@ -66,28 +68,42 @@ impl Security {
         let tls = Tls::new(config, &trust)?;
         let dtls = backend(config)?;
         let cuid = own_cuid(config)?;
-        Ok(Self { inner: Arc::new(Inner { tls, dtls, trust, cuid, handshake_timeout: config.handshake_timeout }) })
+        let inner = Inner { tls, dtls, trust, cuid, handshake_timeout: config.handshake_timeout };
+        Ok(Self { current: Arc::new(RwLock::new(Arc::new(inner))) })
+    }
+
+    /// From now on every handshake of this and its clones is made with what `other` has: credentials that were renewed,
+    /// lists of who is revoked. Sessions that are up go on; none from before is resumed. Whoever was started with this
+    /// keeps its cuid, because that must not change while mitigations are asked for (RFC 9132 section 4.4.1), and the
+    /// transports it found usable.
+    pub fn replace(&self, other: &Self) {
+        let new = other.inner();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    fn inner(&self) -> Arc<Inner> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The cuid of our own key, raw public key or PSK identity (RFC 9132 section 4.4.1).
-    pub fn cuid(&self) -> &str {
-        &self.inner.cuid
+    pub fn cuid(&self) -> String {
+        self.inner().cuid.clone()
     }
 
     /// Whether these credentials can be used over this transport: a PSK over DTLS alone, a raw public key over TLS.
     pub fn supports(&self, transport: Transport) -> bool {
         match transport {
-            Transport::Datagram => self.inner.dtls.is_some(),
-            Transport::Stream => self.inner.tls.is_some(),
+            Transport::Datagram => self.inner().dtls.is_some(),
+            Transport::Stream => self.inner().tls.is_some(),
         }
     }
 
-    pub(crate) fn tls(&self) -> Result<&Tls, SecurityError> {
-        self.inner.tls.as_ref().ok_or_else(|| SecurityError::Handshake("no credentials for TLS".to_owned()))
+    pub(crate) fn tls(&self) -> Result<Tls, SecurityError> {
+        self.inner().tls.clone().ok_or_else(|| SecurityError::Handshake("no credentials for TLS".to_owned()))
     }
 
-    pub(crate) fn dtls(&self) -> Result<&dyn DatagramBackend, SecurityError> {
-        self.inner.dtls.as_deref().ok_or_else(|| SecurityError::Handshake("no credentials for DTLS".to_owned()))
+    pub(crate) fn dtls(&self) -> Result<Arc<dyn DatagramBackend>, SecurityError> {
+        self.inner().dtls.clone().ok_or_else(|| SecurityError::Handshake("no credentials for DTLS".to_owned()))
     }
 
     /// Who that is, after a DTLS handshake.
@@ -97,11 +113,11 @@ impl Security {
         side: PeerSide,
         name: Option<&ServerName<'_>>,
     ) -> Result<Identity, SecurityError> {
-        Ok(self.inner.trust.judge(proof, side, name)?)
+        Ok(self.inner().trust.judge(proof, side, name)?)
     }
 
     pub(crate) fn handshake_timeout(&self) -> Duration {
-        self.inner.handshake_timeout
+        self.inner().handshake_timeout
     }
 }
 

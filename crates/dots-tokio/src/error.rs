@@ -53,6 +53,9 @@ pub enum AuthError {
     /// No path to a CA that is trusted, a date that is past, a purpose that is another: the words of path validation.
     #[error("its certificate is not valid: {0}")]
     InvalidPath(String),
+    /// It, or one above it, is on a revocation list.
+    #[error("its certificate is revoked")]
+    Revoked,
     /// Another name.
     #[error("its certificate is not for {wanted:?}, but for {present:?}")]
     WrongName {

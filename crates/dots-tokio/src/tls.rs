@@ -28,7 +28,7 @@ const MAX_HINTS: usize = 16 << 10;
 const REMEMBERED: usize = 64;
 
 /// Both roles, ready.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tls {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
@@ -195,6 +195,7 @@ impl Verifier {
                 AuthError::BadCertificate => CertificateError::BadEncoding,
                 AuthError::WrongName { .. } => CertificateError::NotValidForName,
                 AuthError::InvalidPath(_) => CertificateError::UnknownIssuer,
+                AuthError::Revoked => CertificateError::Revoked,
                 AuthError::NotPinned | AuthError::NotListed(_) => CertificateError::ApplicationVerificationFailure,
             })
         })

@@ -6,7 +6,10 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor};
 use sha2::{Digest as _, Sha256};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{
+    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
+    UnknownStatusPolicy,
+};
 
 use crate::error::AuthError;
 use crate::identity::{Claims, Identity, Proof, is_spki, psk_identity};
@@ -35,6 +38,7 @@ pub(crate) enum PeerSide {
 pub(crate) struct Trust {
     pub(crate) anchors: Vec<TrustAnchor<'static>>,
     pub(crate) intermediates: Vec<CertificateDer<'static>>,
+    pub(crate) crls: Vec<Arc<CertRevocationList<'static>>>,
     pub(crate) pins: Vec<Pin>,
     pub(crate) listed: Vec<String>,
     pub(crate) algorithms: WebPkiSupportedAlgorithms,
@@ -100,9 +104,21 @@ impl Trust {
         };
         // dimpl gives the leaf alone: what is missing may be configured here.
         let above: Vec<CertificateDer<'_>> = above.iter().take(MAX_CHAIN).chain(&self.intermediates).cloned().collect();
+        let lists: Vec<&CertRevocationList<'_>> = self.crls.iter().map(AsRef::as_ref).collect();
+        // The builder refuses none: no lists, no checks. A list that is out of date lets nobody in.
+        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|builder| {
+            builder
+                .with_depth(RevocationCheckDepth::Chain)
+                .with_status_policy(UnknownStatusPolicy::Allow)
+                .with_expiration_policy(ExpirationPolicy::Enforce)
+                .build()
+        });
         certificate
-            .verify_for_usage(self.algorithms.all, &self.anchors, &above, now, usage, None, None)
-            .map_err(invalid)?;
+            .verify_for_usage(self.algorithms.all, &self.anchors, &above, now, usage, revocation, None)
+            .map_err(|error| match error {
+                webpki::Error::CertRevoked => AuthError::Revoked,
+                error => invalid(error),
+            })?;
         if let Some(name) = name
             && certificate.verify_is_valid_for_subject_name(name).is_err()
         {

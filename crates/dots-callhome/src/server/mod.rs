@@ -387,10 +387,11 @@ impl<P: ServerPolicy> Server<P> {
     /// Answers [`ServerEvent::ConsentNeeded`]. Without consent the client is told that the mitigation was withdrawn.
     ///
     /// # Errors
-    /// When there is no such mitigation any more.
+    /// When there is no such mitigation any more, or it awaits no consent.
     pub fn consent(&mut self, now: Instant, id: MitigationId, agreed: bool) -> Result<(), Error> {
         let now = self.advance(now);
-        self.known(id)?;
+        let row = self.table.get_mut(id).filter(|row| row.is_wanted() && row.awaits_consent);
+        row.ok_or(ApiMisuse::UnknownMitigation)?.awaits_consent = false;
         if agreed {
             self.enforce(now, id);
         } else {

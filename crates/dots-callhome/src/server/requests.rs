@@ -90,6 +90,9 @@ impl<P: ServerPolicy> Server<P> {
         let (code, id) = match self.table.put(now, (&peer.name, &cuid, mid), request, efficacy, lifetime) {
             Put::Created(id) => {
                 if judgement == Judgement::AskConsent {
+                    if let Some(row) = self.table.get_mut(id) {
+                        row.awaits_consent = true;
+                    }
                     self.events.push_back(ServerEvent::ConsentNeeded { id });
                 } else {
                     self.enforce(now, id);
@@ -127,7 +130,7 @@ impl<P: ServerPolicy> Server<P> {
     }
 
     pub(super) fn enforce(&mut self, now: Instant, id: MitigationId) {
-        let Some(row) = self.table.get(id).filter(|row| row.is_active()) else { return };
+        let Some(row) = self.table.get(id).filter(|row| row.is_active() && !row.awaits_consent) else { return };
         let hosts = self.policy.resolve_local(&row.request);
         self.events.push_back(ServerEvent::Enforce { id, hosts, lifetime: row.lifetime(now) });
     }

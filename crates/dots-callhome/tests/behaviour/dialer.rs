@@ -158,7 +158,117 @@ fn sessions_that_break_at_once_do_not_make_a_storm() {
             net.dialer.lost(net.now);
         }
     }
-    assert!((60..=125).contains(&ups), "{ups} in an hour: two a minute");
+    assert!((13..=40).contains(&ups), "{ups} in an hour");
+    // One that lasts puts an end to it.
+    net.run(400);
+    assert!(net.dialer.is_up());
+    net.log.clear();
+    net.dialer.lost(net.now);
+    let lost = net.now;
+    net.run(1);
+    assert_eq!(net.connects()[0].0, lost);
+}
+
+#[test]
+fn who_refuses_us_behind_the_handshake_is_left_alone_as_after_any_failure() {
+    let mut net = Net::new(|_, _| true);
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        let from = net.now;
+        while !net.dialer.is_up() {
+            net.run(1);
+            assert!(net.now - from < Duration::from_secs(302));
+        }
+        waits.push(net.now - from);
+        net.dialer.refused(net.now);
+        assert!(!net.dialer.is_up());
+    }
+    assert!(waits[1..].iter().all(|wait| *wait >= Duration::from_secs(60)), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait > Duration::from_secs(150)), "it grows: {waits:?}");
+    net.run(0);
+    let unreachable = net.log.iter().filter(|(_, e)| matches!(e, DialerEvent::Unreachable { .. })).count();
+    assert_eq!(unreachable, 12, "administrators are told each time");
+    // What refused is the last to be tried again.
+    let connects = net.connects();
+    assert_eq!((connects[0].1, connects[0].2), (Transport::Datagram, true));
+    assert_eq!((connects[1].1, connects[1].2), (Transport::Datagram, false));
+}
+
+#[test]
+fn what_worked_and_says_nothing_now_does_not_hold_up_the_rest() {
+    static MOVED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    let mut net = Net::new(|_, address| address.is_ipv6() != MOVED.load(std::sync::atomic::Ordering::Relaxed));
+    net.run(100);
+    MOVED.store(true, std::sync::atomic::Ordering::Relaxed);
+    net.log.clear();
+    net.dialer.lost(net.now);
+    let lost = net.now;
+    net.run(5);
+    assert!(net.dialer.is_up());
+    let connects = net.connects();
+    assert_eq!(connects[0], (lost, Transport::Datagram, true));
+    assert_eq!(
+        connects[1],
+        (lost + Duration::from_millis(250), Transport::Datagram, false),
+        "the silent one not twice"
+    );
+}
+
+fn events(dialer: &mut Dialer, now: Instant) -> Vec<DialerEvent> {
+    std::iter::from_fn(|| match dialer.poll_output(now) {
+        Output::Event(event) => Some(event),
+        _ => None,
+    })
+    .collect()
+}
+
+#[test]
+fn what_is_discovered_anew_is_moved_to_beside_the_session_but_not_during_an_attack() {
+    let mut now = Instant::ZERO;
+    let mut dialer = Dialer::new(DialerConfig::builder("client.example", 4647).build().unwrap(), [1; 32], now);
+    dialer.start(now);
+    events(&mut dialer, now);
+    let (udp, tcp) = ((Transport::Datagram, "192.0.2.1:5001"), (Transport::Stream, "192.0.2.1:5000"));
+    let at = |(transport, to): (Transport, &str)| (transport, to.parse().unwrap());
+    dialer.found(now, vec![at(tcp), at(udp)]);
+    let connect = |dialer: &mut Dialer, now: Instant| match &events(dialer, now)[..] {
+        [DialerEvent::Connect { attempt, transport, to, probe, .. }] => (*attempt, (*transport, *to), *probe),
+        other => panic!("{other:?}"),
+    };
+    let (first, place, probe) = connect(&mut dialer, now);
+    assert_eq!((place, probe), (at(udp), false), "each at its own port");
+    dialer.connected(now, first);
+    events(&mut dialer, now);
+    now = now + Duration::from_secs(600);
+    dialer.found(now, vec![at(udp)]);
+    let elsewhere = (Transport::Datagram, "198.51.100.1:5001");
+    dialer.set_attack(now, true);
+    dialer.found(now, vec![at(elsewhere)]);
+    assert!(events(&mut dialer, now).is_empty());
+    dialer.set_attack(now, false);
+    dialer.found(now, vec![at(elsewhere)]);
+    let (second, place, probe) = connect(&mut dialer, now);
+    assert_eq!((place, probe), (at(elsewhere), true));
+    dialer.found(now, vec![at(elsewhere)]);
+    assert!(events(&mut dialer, now).is_empty(), "one attempt is enough");
+    // What does not work is not tried again so soon; what else there is, is.
+    dialer.failed(now, second);
+    dialer.found(now, vec![at(elsewhere)]);
+    assert!(events(&mut dialer, now).is_empty());
+    let stream = (Transport::Stream, "198.51.100.1:5000");
+    dialer.found(now, vec![at(elsewhere), at(stream)]);
+    let (third, place, probe) = connect(&mut dialer, now);
+    assert_eq!((place, probe), (at(stream), true));
+    dialer.connected(now, third);
+    assert_eq!(events(&mut dialer, now), [DialerEvent::Switch { attempt: third }]);
+    assert!(dialer.is_up());
+    // Whoever sent us elsewhere knows where that is.
+    dialer.redirect(now, &RedirectedSignal::to_client("alt.example", List::new(), None)).unwrap();
+    events(&mut dialer, now);
+    dialer.found(now, vec![at(udp)]);
+    assert!(events(&mut dialer, now).is_empty());
+    dialer.resolved(now, vec!["203.0.113.1".parse().unwrap()]);
+    assert_eq!(connect(&mut dialer, now).1, at((Transport::Datagram, "203.0.113.1:4647")));
 }
 
 #[test]

@@ -136,6 +136,30 @@ fn consent_that_is_refused_withdraws_it() {
     world.run(5);
     assert_eq!(world.statuses(mid), [Status::InProgress, Status::Withdrawn]);
     assert_eq!(world.client.mitigations().count(), 0);
+    assert!(world.server.consent(world.now, id, true).is_err(), "it is answered once");
+}
+
+#[test]
+fn without_consent_nothing_is_in_force_whatever_else_happens() {
+    let policy = Policy { judgement: Some(Judgement::AskConsent), ..Policy::default() };
+    let mut world = World::with(Transport::Datagram, ServerConfig::default(), policy, 1);
+    let mid = world.client.request_mitigation(world.now, attack()).unwrap();
+    world.run(10);
+    // Asked for again, and withdrawn and asked for again.
+    world.client.refresh(world.now, mid, None).unwrap();
+    world.run(10);
+    world.client.withdraw(world.now, mid).unwrap();
+    world.run(10);
+    let again = world.client.request_mitigation(world.now, attack()).unwrap();
+    world.run(10);
+    assert!(!world.server_events.iter().any(|(_, e)| matches!(e, ServerEvent::Enforce { .. })));
+    let asked = world.server_events.iter().filter(|(_, e)| matches!(e, ServerEvent::ConsentNeeded { .. })).count();
+    assert_eq!(asked, 2, "once for each request");
+    let (id, row) = world.server.mitigations().iter().find(|(_, row)| row.mid == again).unwrap();
+    assert!(row.awaits_consent);
+    world.server.consent(world.now, id, true).unwrap();
+    world.run(5);
+    assert!(world.server_events.iter().any(|(_, e)| matches!(e, ServerEvent::Enforce { id: of, .. } if *of == id)));
 }
 
 #[test]

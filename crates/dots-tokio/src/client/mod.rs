@@ -115,7 +115,7 @@ impl CallHomeClientBuilder {
             }
             peers.tasks.spawn(Arc::clone(endpoint).sweep());
         }
-        Ok(CallHomeClient { inner: Arc::new(Inner { peers, endpoints, tls, dtls }) })
+        Ok(CallHomeClient { inner: Arc::new(Inner { peers, security: self.security, endpoints, tls, dtls }) })
     }
 }
 
@@ -128,6 +128,7 @@ pub struct CallHomeClient {
 
 struct Inner {
     peers: Arc<Peers>,
+    security: Security,
     endpoints: Vec<Arc<udp::Endpoint>>,
     tls: Vec<SocketAddr>,
     dtls: Vec<SocketAddr>,
@@ -159,6 +160,11 @@ impl CallHomeClient {
             datagrams: Vec::new(),
             workers: 2,
         }
+    }
+
+    /// Every handshake from now on is made with these credentials: see [`Security::replace`].
+    pub fn set_security(&self, security: &Security) {
+        self.inner.security.replace(security);
     }
 
     /// Where it listens for TLS.

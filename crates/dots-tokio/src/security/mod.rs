@@ -26,6 +26,7 @@ mod dimpl;
 mod openssl;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustls_pki_types::ServerName;
@@ -90,16 +91,16 @@ pub(crate) trait DatagramBackend: Send + Sync + fmt::Debug {
 }
 
 /// The back end for a configuration; none when its credentials are not for DTLS.
-pub(crate) fn backend(config: &SecurityConfig) -> Result<Option<Box<dyn DatagramBackend>>, ConfigError> {
+pub(crate) fn backend(config: &SecurityConfig) -> Result<Option<Arc<dyn DatagramBackend>>, ConfigError> {
     let has_credentials = !config.raw_public_keys && config.key.is_some();
     if !has_credentials && config.psk.is_none() && config.psk_peers.is_empty() {
         return Ok(None);
     }
     match config.backend() {
         #[cfg(feature = "dimpl")]
-        Some(Backend::Dimpl) => Ok(Some(Box::new(dimpl::DimplBackend::new(config)?))),
+        Some(Backend::Dimpl) => Ok(Some(Arc::new(dimpl::DimplBackend::new(config)?))),
         #[cfg(feature = "openssl")]
-        Some(Backend::OpenSsl) => Ok(Some(Box::new(openssl::OpenSslBackend::new(config)?))),
+        Some(Backend::OpenSsl) => Ok(Some(Arc::new(openssl::OpenSslBackend::new(config)?))),
         None => Ok(None),
         #[cfg(not(any(feature = "dimpl", feature = "openssl")))]
         Some(never) => match never {},

@@ -72,7 +72,7 @@ pub(super) struct Core {
     /// The back end is not called any more.
     pub(super) ended: CancellationToken,
     pub(super) events: Told<CallHomeServerEvent>,
-    security: Security,
+    pub(super) security: Security,
     state: Mutex<State>,
     wake: Notify,
 }
@@ -83,9 +83,9 @@ impl fmt::Debug for Core {
     }
 }
 
-struct State {
+pub(super) struct State {
     server: Server<Guarded>,
-    upstreams: Vec<Upstream>,
+    pub(super) upstreams: Vec<Upstream>,
     sessions: BTreeMap<SessionId, Session>,
     work: BTreeMap<MitigationId, Arc<Work>>,
     due: Option<Instant>,
@@ -100,6 +100,14 @@ pub(super) struct Upstream {
     pub(super) port: u16,
     pub(super) attempts: BTreeMap<AttemptId, Attempt>,
     pub(super) session: Option<SessionId>,
+    /// What it may be called by.
+    pub(super) transports: Vec<Transport>,
+    /// How long discovery is waited for.
+    pub(super) patience: Duration,
+    /// Where discovery said last.
+    pub(super) known: Vec<(Transport, SocketAddr)>,
+    /// Ends the task that discovers.
+    pub(super) again: Option<CancellationToken>,
 }
 
 pub(super) struct Attempt {
@@ -113,6 +121,8 @@ struct Session {
     link: Link,
     name: String,
     stop: CancellationToken,
+    /// Something came from the peer.
+    heard: bool,
 }
 
 /// One session of a Call Home server.
@@ -156,7 +166,7 @@ impl Core {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -249,7 +259,7 @@ impl Core {
 
     // --- what the machines say ----------------------------------------------------------------------------------------
 
-    fn settle(self: &Arc<Self>, state: &mut State) {
+    pub(super) fn settle(self: &Arc<Self>, state: &mut State) {
         loop {
             let now = self.clock.now();
             let mut due = match state.server.poll_output(now) {
@@ -392,15 +402,18 @@ impl Core {
         }
     }
 
-    fn resolve(self: &Arc<Self>, upstream: &Upstream, at: usize, name: String) {
+    fn resolve(self: &Arc<Self>, upstream: &mut Upstream, at: usize, name: String) {
         // A redirection leads elsewhere.
         let place = if upstream.place.0 == name { upstream.place.1.clone() } else { Place::Name };
+        if let Place::Discovered(with) = place {
+            return self.rediscover(upstream, at, with);
+        }
         let (core, port) = (Arc::clone(self), upstream.port);
         self.tasks.spawn(async move {
             let hosts = match place {
                 Place::At(addresses) => addresses.iter().map(IpAddr::to_string).collect(),
                 Place::Hosts(hosts) => hosts,
-                Place::Name => vec![name],
+                Place::Name | Place::Discovered(_) => vec![name],
             };
             let Some(addresses) = core.stop.run_until_cancelled(look_up(&hosts, port)).await else { return };
             let mut state = core.state();
@@ -463,7 +476,7 @@ impl Core {
             }
         }
         let (session, transport, address) = (SessionId(link.id()), link.transport(), link.address());
-        state.sessions.insert(session, Session { upstream: at, link, name: name.clone(), stop });
+        state.sessions.insert(session, Session { upstream: at, link, name: name.clone(), stop, heard: false });
         if let Some(upstream) = state.upstreams.get_mut(at) {
             upstream.session = Some(session);
         }
@@ -500,7 +513,8 @@ impl Core {
             return;
         }
         match hold_off.filter(|wait| !wait.is_zero()) {
-            None => upstream.dialer.lost(now),
+            None if session.heard => upstream.dialer.lost(now),
+            None => upstream.dialer.refused(now),
             // As it asked, within reason: an attacker must not silence us by one word.
             Some(wait) => {
                 let (core, at) = (Arc::clone(self), session.upstream);
@@ -545,7 +559,7 @@ impl Core {
 }
 
 /// The addresses of all hosts, in their order.
-async fn look_up(hosts: &[String], port: u16) -> Vec<IpAddr> {
+pub(super) async fn look_up(hosts: &[String], port: u16) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     for host in hosts {
         match host.parse() {
@@ -568,6 +582,9 @@ impl Content for Inbox {
         let core = &self.0;
         let mut state = core.state();
         let id = SessionId(link);
+        if let Some(session) = state.sessions.get_mut(&id) {
+            session.heard = true;
+        }
         let outcome = state.server.handle_input(core.clock.now(), id, octets);
         core.settle(&mut state);
         if let Err(error) = outcome

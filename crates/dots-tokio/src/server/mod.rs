@@ -2,6 +2,7 @@
 
 mod core;
 mod dial;
+mod discovery;
 mod mitigator;
 mod work;
 
@@ -21,6 +22,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 pub use self::core::UpstreamInfo;
+pub use discovery::{Discover, Discovered, DiscoveredPlace};
 pub use mitigator::{Mitigator, MitigatorError, Order, Report};
 
 use self::core::{Core, Guarded};
@@ -47,6 +49,8 @@ pub struct ServerLimits {
     pub report_every: Duration,
     /// How long a client may ask us to stay away. Default 300 s.
     pub hold_off: Duration,
+    /// The least time after which discovery is asked again, however short what it says is good for. Default 30 s.
+    pub rediscover: Duration,
     /// Events kept for a subscriber that does not fetch them. Default 4096.
     pub events: usize,
 }
@@ -61,6 +65,7 @@ impl Default for ServerLimits {
             back_end_calls: 16,
             report_every: Duration::from_secs(10),
             hold_off: Duration::from_secs(300),
+            rediscover: Duration::from_secs(30),
             events: 4096,
         }
     }
@@ -176,6 +181,8 @@ pub(crate) enum Place {
     At(Vec<IpAddr>),
     /// Where other names lead.
     Hosts(Vec<String>),
+    /// Where discovery says.
+    Discovered(Arc<dyn Discover>),
 }
 
 impl Upstream {
@@ -195,6 +202,14 @@ impl Upstream {
     #[must_use]
     pub fn found_at(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.place = Place::Hosts(hosts.into_iter().take(16).map(Into::into).collect());
+        self
+    }
+
+    /// Where this says, which is asked for each attempt that is not at what worked moments ago, and again when what it
+    /// said is not good any more; it must still prove its own name.
+    #[must_use]
+    pub fn discovered_by(mut self, discovery: impl Discover) -> Self {
+        self.place = Place::Discovered(Arc::new(discovery));
         self
     }
 
@@ -229,6 +244,8 @@ pub struct ActiveMitigation {
     pub request: MitigationRequest,
     /// How it stands.
     pub status: Status,
+    /// Not in force before [`CallHomeServer::consent`].
+    pub awaits_consent: bool,
     /// What clients are told.
     pub report: Scope,
 }
@@ -299,9 +316,13 @@ impl CallHomeServerBuilder {
             upstreams.push(core::Upstream {
                 place: (config.name.clone(), place),
                 port: config.port,
+                transports: config.transports.clone(),
+                patience: config.attempt_timeout / 2,
                 dialer: Dialer::new(config, crate::random_seed(), clock.now()),
                 attempts: BTreeMap::new(),
                 session: None,
+                known: Vec::new(),
+                again: None,
             });
         }
         let core = Arc::new(Core::new(clock, self.limits, self.mitigator, self.security, server, upstreams));
@@ -376,6 +397,11 @@ impl CallHomeServer {
         }
     }
 
+    /// Every handshake from now on is made with these credentials: see [`Security::replace`].
+    pub fn set_security(&self, security: &Security) {
+        self.inner.core.security.replace(security);
+    }
+
     /// The clients that are called, and the sessions with them.
     pub fn upstreams(&self) -> Vec<UpstreamInfo> {
         self.inner.core.upstreams()
@@ -391,6 +417,7 @@ impl CallHomeServer {
                 mid: row.mid,
                 request: row.request.clone(),
                 status: row.status,
+                awaits_consent: row.awaits_consent,
                 report: server.report_of(now, id).unwrap_or_default(),
             });
             rows.collect()
@@ -406,7 +433,7 @@ impl CallHomeServer {
     /// Answers [`CallHomeServerEvent::ConsentNeeded`].
     ///
     /// # Errors
-    /// When there is no such mitigation any more.
+    /// When there is no such mitigation any more, or it awaits no consent.
     pub fn consent(&self, id: MitigationId, agreed: bool) -> Result<(), RequestError> {
         Ok(self.inner.core.with(|server, now| server.consent(now, id, agreed))?)
     }

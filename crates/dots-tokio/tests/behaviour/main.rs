@@ -11,4 +11,5 @@ mod lines;
 mod pairs;
 mod peers;
 mod relay;
+mod renewal;
 mod support;
