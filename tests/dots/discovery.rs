@@ -1,6 +1,7 @@
 //! Where to call, as the DNS says.
 
 use std::net::UdpSocket;
+use std::sync::{Arc, Mutex};
 
 use watchfire_tests::{Service, run};
 
@@ -33,11 +34,17 @@ type Zone = Vec<(&'static str, (u16, Vec<u8>))>;
 
 /// A DNS server of these records; NXDOMAIN for the rest.
 fn server(zone: Zone) -> String {
+    changing(Arc::new(Mutex::new(zone)))
+}
+
+/// The same of what the records are when it is asked.
+fn changing(zone: Arc<Mutex<Zone>>) -> String {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
         let mut buffer = [0; 1500];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let zone = zone.lock().unwrap().clone();
             let end = 12 + buffer[12..length].iter().position(|octet| *octet == 0).unwrap() + 1;
             let (asked, kind) =
                 (buffer[12..end].to_ascii_lowercase(), u16::from_be_bytes([buffer[end], buffer[end + 1]]));
@@ -103,6 +110,28 @@ fn by_srv_alone() {
     let _home = discover(&site, &dns, &["--connect", "srv:isp.example"]);
     let (code, _, error) = operator.mitigate("1", &[]);
     assert_eq!(code, 0, "{error}");
+}
+
+#[test]
+fn the_dns_is_asked_again_when_the_operator_is_somewhere_else() {
+    let site = site();
+    let at = |operator: &Operator| -> Zone {
+        vec![
+            ("_dots-call-home._udp.isp.example", srv(port(&operator.dtls), "localhost")),
+            // Each transport has its own port.
+            ("_dots-call-home._tcp.isp.example", srv(port(&operator.tls), "localhost")),
+        ]
+    };
+    let mut first = Operator::start(&site, &[]);
+    let zone = Arc::new(Mutex::new(at(&first)));
+    let home = discover(&site, &changing(Arc::clone(&zone)), &["--discover", "isp.example"]);
+    assert_eq!(first.mitigate("1", &[]).0, 0);
+    let second = Operator::start(&site, &[]);
+    *zone.lock().unwrap() = at(&second);
+    first.service.signal("TERM");
+    first.service.wait();
+    let (code, _, error) = second.mitigate("2", &[]);
+    assert_eq!(code, 0, "{error}\n{}", home.log());
 }
 
 #[test]

@@ -290,6 +290,83 @@ fn a_flood_stops_within_a_second_and_other_traffic_flows() {
 }
 
 #[test]
+fn what_the_gateway_itself_sends_is_stopped_too() {
+    let Some(networks) = networks("what the gateway itself sends is stopped") else { return };
+    let site = site();
+    let gateway = start(&networks, &site, &[]);
+    let sink = Sink::start(&networks, &["53", "80"]);
+    let words = ["python3", "-c", FLOOD, "192.0.2.1", "198.51.100.7", "53", "80"];
+    let _attack = Process(networks.within(&networks.gateway, &words).spawn().unwrap());
+    let (bad, good) = ("192.0.2.1 53", "192.0.2.1 80");
+    sink.until(&[bad, good], &[]);
+    let request = ["mitigate", "--peer", HOME, "--mid", "1", "--target-port", "53"];
+    let flow = ["--source-prefix", "192.0.2.1", "--target-prefix", "198.51.100.7"];
+    let (code, _, error) = gateway.ask(&networks, &[&request[..], &flow].concat());
+    assert_eq!(code, 0, "{error}");
+    sink.until(&[good], &[bad]);
+}
+
+/// Where there are no namespaces, this is what says whether the rules are right.
+#[test]
+fn nft_takes_the_rules_as_they_are_written() {
+    let site = site();
+    // An `nft` that only checks, and keeps what it was given. The table is empty for it.
+    let dir = site.file("bin");
+    std::fs::create_dir(&dir).unwrap();
+    let nft = site.write(
+        "bin/nft",
+        "#!/bin/sh\nPATH=$PATH:/usr/sbin\nin=\"$0.$$\"; cat > \"$in\"\n\
+         case \"$* $(cat \"$in\")\" in *list*) echo '{\"nftables\":[]}'; exit;; esac\n\
+         cat \"$in\" >> \"$0.log\"; echo >> \"$0.log\"\n\
+         /usr/sbin/nft -c -j -f \"$in\" || unshare -Urn /usr/sbin/nft -c -j -f \"$in\"\n",
+    );
+    assert!(Command::new("chmod").args(["755", &nft]).status().unwrap().success());
+    let check = |words: &str| {
+        let output = Command::new("sh").args(["-c", words]).stdin(Stdio::null()).output().unwrap();
+        output.status.success()
+    };
+    let table = "'{\"nftables\":[{\"add\":{\"table\":{\"family\":\"inet\",\"name\":\"t\"}}}]}'";
+    if !check(&format!("echo {table} | {nft} -j -f -")) {
+        return skip("nft takes the rules", "nft may not even check: install nftables, and run as root");
+    }
+    let operator = crate::site::Operator::start(&site, &[]);
+    let tls = site.tls(HOME);
+    let (path, program) = (format!("PATH={dir}:/usr/bin:/bin"), program().display().to_string());
+    let connect = format!("tls://{}", operator.tls);
+    let mut words = vec![&*path, &*program, "dots", "call-home-server", "--json", "--connect", &connect];
+    words.extend(["--peer-name", OPERATOR, "--enforce", "nftables", "--terminating", "1s"]);
+    words.extend(tls.iter().map(String::as_str));
+    let home = Service::start_other("env", &words);
+    let all = ["--target-prefix", "2001:db8::7/128", "--source-prefix", "192.0.2.0/25", "--source-prefix"];
+    let ports = ["2001:db8:1::/48", "--target-port", "80", "--target-port", "1000-2000", "--source-port", "53"];
+    let (code, _, error) = operator.mitigate("1", &[&all[..], &ports].concat());
+    assert_eq!(code, 0, "{error}\n{}", home.log());
+    let other = ["mitigate", "--peer", HOME, "--mid", "2", "--source-prefix", "192.0.2.10/32", "--target-prefix"];
+    let more = ["198.51.100.8/32", "--target-protocol", "icmp", "--lifetime", "-1"];
+    let (code, _, error) = operator.ask(&[&other[..], &more].concat());
+    assert_eq!(code, 0, "{error}\n{}", home.log());
+    // The same again, and away with it.
+    let (code, _, error) = operator.mitigate("1", &[&all[..], &ports].concat());
+    assert_eq!(code, 0, "{error}\n{}", home.log());
+    let (code, _, error) = operator.ask(&["withdraw", "--peer", HOME, "--mid", "1"]);
+    assert_eq!(code, 0, "{error}");
+    crate::site::stands(&home, 1, "attack-mitigation-terminated");
+    let began = Instant::now();
+    let written = loop {
+        let written = std::fs::read_to_string(site.file("bin/nft.log")).unwrap();
+        if written.lines().any(|line| line.contains("delete") && line.contains("m1_")) {
+            break written;
+        }
+        assert!(began.elapsed() < PATIENCE, "{written}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    for part in ["prerouting", "output", "\"drop\"", "[1000,2000]", "\"timeout\":3600"] {
+        assert!(written.contains(part), "{part}: {written}");
+    }
+    assert!(!home.log().contains("failed"), "{}", home.log());
+}
+
+#[test]
 fn what_a_former_run_left_is_removed_and_a_drain_leaves_nothing() {
     let Some(networks) = networks("what a former run left is removed") else { return };
     let site = site();

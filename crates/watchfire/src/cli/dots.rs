@@ -28,6 +28,12 @@ pub enum DotsCommand {
     Confirm(ProposalArgs),
     /// Drop a proposal
     Dismiss(ProposalArgs),
+    /// Print what waits for an administrator of this network
+    Consents(ApiArgs),
+    /// Let what waits be stopped
+    Agree(ConsentArgs),
+    /// Do not let it be stopped
+    Refuse(ConsentArgs),
     /// Turn JSON (RFC 7951) into application/dots+cbor and back, from standard input to standard output
     #[command(subcommand)]
     Codec(DotsCodecCommand),
@@ -49,6 +55,9 @@ pub struct DotsTlsArgs {
     /// CA certificates between those and the peers' own, PEM: over DTLS only a peer's own certificate arrives
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub intermediates: Option<PathBuf>,
+    /// Revocation lists of those authorities, PEM; may be given again
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub crl: Vec<PathBuf>,
     /// Longest time for a handshake
     #[arg(long, default_value = "30s", value_name = "SPAN", help_heading = "Limits")]
     pub handshake_timeout: Span,
@@ -56,9 +65,16 @@ pub struct DotsTlsArgs {
 
 impl DotsTlsArgs {
     fn rebase(&mut self, base: &Path) {
-        for path in [&mut self.cert, &mut self.key, &mut self.ca].into_iter().chain(&mut self.intermediates) {
+        let one = [&mut self.cert, &mut self.key, &mut self.ca].into_iter();
+        for path in one.chain(&mut self.intermediates).chain(&mut self.crl) {
             *path = base.join(&*path);
         }
+    }
+
+    /// All files that are read.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let one = [&self.cert, &self.key, &self.ca].into_iter();
+        one.chain(&self.intermediates).chain(&self.crl).map(PathBuf::as_path)
     }
 }
 
@@ -137,6 +153,15 @@ pub struct CallHomeServerArgs {
     /// Sources that are never stopped, whoever asks; may be given again
     #[arg(long, value_name = "PREFIX", value_parser = prefix)]
     pub exempt: Vec<Prefix>,
+    /// Stop nothing before an administrator of this network agrees: `watchfire dots consents`, `agree` and `refuse`
+    #[arg(long, requires = "api")]
+    pub consent: bool,
+    /// HTTP and JSON for `consents`, `agree`, `refuse` and `status`; on the loopback unless --api-token-file
+    #[arg(long, value_name = "HOST:PORT")]
+    pub api: Option<HostPort>,
+    /// Whoever uses the interface must show what is in this file
+    #[arg(long, value_name = "FILE", requires = "api", value_hint = ValueHint::FilePath)]
+    pub api_token_file: Option<PathBuf>,
     /// What stops the traffic: log, nftables, flowspec, exec (with --hook) or exec:CMD
     #[arg(long, default_value = "log", value_name = "HOW")]
     pub enforce: Enforce,
@@ -183,6 +208,9 @@ pub struct CallHomeServerArgs {
     /// Mitigations at a time; more are told to come later (5.03)
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N", help_heading = "Limits")]
     pub max_mitigations: u32,
+    /// Requests at the interface at a time
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096), value_name = "N", help_heading = "Limits")]
+    pub api_requests: u32,
     /// How long stopping or letting through may take
     #[arg(long, default_value = "10s", value_name = "SPAN", help_heading = "Limits")]
     pub enforce_timeout: Span,
@@ -192,8 +220,8 @@ impl CallHomeServerArgs {
     /// Makes relative paths start at `base`.
     pub fn rebase(&mut self, base: &Path) {
         self.tls.rebase(base);
-        if let Some(state) = &mut self.state {
-            *state = base.join(&*state);
+        for path in self.state.iter_mut().chain(&mut self.api_token_file) {
+            *path = base.join(&*path);
         }
         // A bare name is looked for among the programs.
         for program in self.hook.iter_mut().chain(self.enforce.program_mut()) {
@@ -372,11 +400,11 @@ pub enum FlowSpecDialect {
     Gobgp,
 }
 
-/// Where a Call Home client has its interface.
+/// Where a Call Home client, or server, has its interface.
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::exhaustive_structs)]
 pub struct ApiArgs {
-    /// The --api of the Call Home client
+    /// The --api of the Call Home client, or server
     #[arg(long, value_name = "HOST:PORT")]
     pub api: HostPort,
     /// What is in its --api-token-file
@@ -474,6 +502,18 @@ pub struct ProposalArgs {
     #[command(flatten)]
     pub api: ApiArgs,
     /// The proposal
+    #[arg(value_name = "ID")]
+    pub id: u64,
+}
+
+/// `dots agree` and `dots refuse`
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::exhaustive_structs)]
+pub struct ConsentArgs {
+    /// The Call Home server.
+    #[command(flatten)]
+    pub api: ApiArgs,
+    /// What `consents` prints first
     #[arg(value_name = "ID")]
     pub id: u64,
 }

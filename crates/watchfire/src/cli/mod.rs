@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use dots::{
-    ApiArgs, CallHomeClientArgs, CallHomeServerArgs, Carrier, ConnectTo, DotsCodecCommand, DotsCommand, DotsTlsArgs,
-    Enforce, FlowSpecDialect, ListenAt, MitigateArgs, ProposalArgs, StatusArgs, WithdrawArgs,
+    ApiArgs, CallHomeClientArgs, CallHomeServerArgs, Carrier, ConnectTo, ConsentArgs, DotsCodecCommand, DotsCommand,
+    DotsTlsArgs, Enforce, FlowSpecDialect, ListenAt, MitigateArgs, ProposalArgs, StatusArgs, WithdrawArgs,
 };
 pub use iap::{
     AlertsArgs, Compat, EkuMode, IapCommand, ManagerArgs, OutputSync, ProxyArgs, SensorArgs, StoreArgs, TlsArgs,
@@ -243,6 +243,10 @@ mod tests {
              2001:db8::1/128 --target-prefix 198.51.100.7/32 --lifetime 60",
             "watchfire dots withdraw --api 127.0.0.1:1 --peer p --mid 1",
             "watchfire dots status --api 127.0.0.1:1 --peer p --follow --json",
+            "watchfire dots call-home-server --connect h:1 --peer-name n --cert c --key k --ca a --crl l --consent --api [::1]:0",
+            "watchfire dots consents --api 127.0.0.1:1",
+            "watchfire dots agree --api 127.0.0.1:1 3",
+            "watchfire dots refuse --api 127.0.0.1:1 3",
             "watchfire dots codec encode",
             "watchfire dots codec decode",
             "watchfire run --config f.toml",
@@ -290,6 +294,7 @@ mod tests {
             "watchfire dots call-home-client --listen tls://a:1 --cert c --key k --ca a --eve f".to_owned(),
             "watchfire dots call-home-server --connect a:1 --cert c --key k --ca a".to_owned(),
             "watchfire dots call-home-server --peer-name n --cert c --key k --ca a".to_owned(),
+            "watchfire dots call-home-server --connect h --peer-name n --cert c --key k --ca a --consent".to_owned(),
             "watchfire dots mitigate --api a:1 --peer p --mid 1 --source-prefix x --target-prefix 192.0.2.1".to_owned(),
             "watchfire dots mitigate --api a:1 --peer p --mid 1 --target-prefix 192.0.2.1".to_owned(),
             "watchfire repute dnsbl --listen a:1 --store s --zone z --code spam=10.0.0.1".to_owned(),

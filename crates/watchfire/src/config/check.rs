@@ -238,6 +238,7 @@ fn dots_tls(args: &DotsTlsArgs, found: &mut Vec<Failure>) {
     if let Some(path) = &args.intermediates {
         certificates(path, found);
     }
+    revocation_lists(&args.crl, found);
 }
 
 fn source(data: &DataUrl, password_file: Option<&Path>, found: &mut Vec<Failure>) {
@@ -261,16 +262,20 @@ fn postgres(url: &StoreUrl, found: &mut Vec<Failure>) {
 fn tls(args: &TlsArgs, found: &mut Vec<Failure>) {
     let chain = certificates(&args.cert, found);
     certificates(&args.ca, found);
-    for path in &args.crl {
+    revocation_lists(&args.crl, found);
+    if let Some(leaf) = chain {
+        key(&args.key, &leaf, found);
+    }
+}
+
+fn revocation_lists(paths: &[std::path::PathBuf], found: &mut Vec<Failure>) {
+    for path in paths {
         if let Some(pems) = pems(path, found)
             && !pems.iter().any(|pem| CertificateRevocationList::from_der(&pem.contents).is_ok())
         {
             found
                 .push(Failure::usage("holds no revocation list").at(path.display()).remedy("write one with `pki crl`"));
         }
-    }
-    if let Some(leaf) = chain {
-        key(&args.key, &leaf, found);
     }
 }
 

@@ -12,11 +12,12 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::api::{Api, Guard};
+use super::api::{Door, Guard, OperatorApi};
 use super::eve::{self, Event};
 use super::proposals::Book;
 use super::rules::Rules;
-use super::{ask, security, shown};
+use super::security::Credentials;
+use super::{ask, shown};
 use crate::cli::{CallHomeClientArgs, Carrier};
 use crate::exit::Failure;
 use crate::metrics::{self, Counter, Registry};
@@ -49,7 +50,8 @@ impl ClientService {
     /// # Errors
     /// A file that cannot be read or is wrong, an address that cannot be listened at.
     pub async fn start(args: &CallHomeClientArgs, context: &Context) -> Result<Self, Failure> {
-        let security = security::load(&args.tls, &args.allow)?;
+        let credentials = Credentials::new(&args.tls, &args.allow);
+        let security = credentials.load()?;
         let rules = args.rule.as_deref().map(Rules::load).transpose()?.unwrap_or_default();
         let guard = match &args.api {
             Some(address) => Some((Guard::new(address, args.api_token_file.as_deref()).await?, address)),
@@ -88,6 +90,8 @@ impl ClientService {
         };
         let client = builder.start().map_err(|error| Failure::usage(error.to_string()).at("cannot start"))?;
         let events = client.events();
+        let handle = client.clone();
+        credentials.keep_fresh(context, move |fresh| handle.set_security(&fresh));
         for (carrier, address) in &addresses {
             let more = json!({ "transport": carrier.name() });
             listening::announce(context.json, "dots-call-home-client", *address, &more)?;
@@ -97,14 +101,13 @@ impl ClientService {
             Some((listener, guard)) => {
                 let address = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at("--api"))?;
                 context.announce("dots-api", address)?;
-                let api = Api {
+                let api = OperatorApi {
                     client: client.clone(),
                     book: Arc::clone(&book),
-                    guard,
                     body: usize::try_from(args.api_body.0).unwrap_or(usize::MAX),
-                    requests: args.api_requests as usize,
                 };
-                Some((address, tokio::spawn(Arc::new(api).serve(listener, stop.clone()))))
+                let door = Door { guard, requests: args.api_requests as usize };
+                Some((address, tokio::spawn(door.serve(Arc::new(api), listener, stop.clone()))))
             }
             None => None,
         };

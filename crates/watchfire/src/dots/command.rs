@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::{api, shown};
-use crate::cli::{ApiArgs, MitigateArgs, ProposalArgs, StatusArgs, WithdrawArgs};
+use crate::cli::{ApiArgs, ConsentArgs, MitigateArgs, ProposalArgs, StatusArgs, WithdrawArgs};
 use crate::exit::{Blame, Failure};
 use crate::out;
 use crate::values::HostPort;
@@ -184,6 +184,35 @@ pub async fn dismiss(args: &ProposalArgs, json: bool) -> Result<(), Failure> {
     if json { out::line(&value.to_string()) } else { out::line(&format!("proposal {} is dropped", args.id)) }
 }
 
+/// `dots consents`
+///
+/// # Errors
+/// As [`mitigate`].
+pub async fn consents(args: &ApiArgs, json: bool) -> Result<(), Failure> {
+    let value = ask(args, Method::GET, "/v1/consents", String::new()).await?;
+    value.as_array().into_iter().flatten().try_for_each(|one| {
+        out::line(&if json { one.to_string() } else { format!("{}: {}", one["id"], shown::row(one)) })
+    })
+}
+
+/// `dots agree`
+///
+/// # Errors
+/// As [`mitigate`].
+pub async fn agree(args: &ConsentArgs, json: bool) -> Result<(), Failure> {
+    let value = ask(&args.api, Method::POST, &format!("/v1/consents/{}/agree", args.id), String::new()).await?;
+    print(&value, json)
+}
+
+/// `dots refuse`
+///
+/// # Errors
+/// As [`mitigate`].
+pub async fn refuse(args: &ConsentArgs, json: bool) -> Result<(), Failure> {
+    let value = ask(&args.api, Method::DELETE, &format!("/v1/consents/{}", args.id), String::new()).await?;
+    print(&value, json)
+}
+
 fn print(value: &Value, json: bool) -> Result<(), Failure> {
     out::line(&if json { value.to_string() } else { shown::row(value) })
 }
@@ -214,7 +243,7 @@ async fn ask(args: &ApiArgs, method: Method, path: &str, body: String) -> Result
 async fn request(args: &ApiArgs, method: Method, path: &str, body: String) -> Result<Response<Incoming>, Failure> {
     let unreachable = |what: String| {
         let failure = Failure::unreachable(what).at(&args.api);
-        failure.remedy("see that the Call Home client runs, and has this --api")
+        failure.remedy("see that the Call Home client, or server, runs and has this --api")
     };
     let broken = |error: hyper::Error| match error.is_parse() {
         true => Failure::misbehaved(format!("not HTTP: {error}")).at(&args.api),
@@ -256,7 +285,7 @@ async fn value(args: &ApiArgs, response: Response<Incoming>) -> Result<Value, Fa
     let status = response.status();
     let misbehaved = |what: &str| {
         let failure = Failure::misbehaved(what.to_owned()).at(&args.api);
-        failure.remedy("see that this is the --api of a Call Home client")
+        failure.remedy("see that this is the --api of a Call Home client, or server")
     };
     let body = http_body_util::Limited::new(response.into_body(), LONGEST).collect().await;
     let octets = body.map_err(|_| misbehaved("the answer is cut off, or too long"))?.to_bytes();

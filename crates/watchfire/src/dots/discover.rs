@@ -4,20 +4,26 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use dots_callhome::Transport;
+use dots_tokio::server::{Discover, Discovered, DiscoveredPlace};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
 use crate::cli::Resolver;
-use crate::exit::Failure;
+use crate::exit::{Blame, Failure};
+use crate::metrics::Health;
+use crate::service::Context;
 
 /// How long one answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long is waited at the start between questions to a DNS that does not answer.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// How often a server is asked.
 const TRIES: usize = 2;
 /// Rewritings of a name that are followed.
@@ -30,18 +36,6 @@ const KINDS: [(Transport, &str, &str); 2] = [
     (Transport::Datagram, "DOTS-CALL-HOME:signal.udp", "_dots-call-home._udp"),
     (Transport::Stream, "DOTS-CALL-HOME:signal.tcp", "_dots-call-home._tcp"),
 ];
-
-/// A place to call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs)]
-pub struct Found {
-    /// By what: one, or both when they have the same port.
-    pub transports: Vec<Transport>,
-    /// At which hosts, the best first.
-    pub hosts: Vec<String>,
-    /// At which port.
-    pub port: u16,
-}
 
 /// Asks the DNS.
 #[derive(Debug, Clone)]
@@ -75,30 +69,38 @@ impl Discovery {
     ///
     /// # Errors
     /// When nobody answers, or there is no such record.
-    pub async fn find(&self, domain: &str) -> Result<Found, Failure> {
+    pub async fn find(&self, domain: &str) -> Result<Discovered, Failure> {
         let mut targets = Vec::new();
+        let mut lifetime = u32::MAX;
         for (transport, service, labels) in KINDS {
-            for target in self.targets(domain, service, labels).await? {
+            for target in self.targets(domain, service, labels, &mut lifetime).await? {
                 targets.push((target, transport));
             }
         }
-        choose(targets).ok_or_else(|| {
+        if targets.is_empty() {
             let failure = Failure::refused("the DNS does not say where to call").at(domain);
-            failure.remedy("ask its operator for NAPTR or SRV records of dots-call-home, or use --connect HOST")
-        })
+            let remedy = "ask its operator for NAPTR or SRV records of dots-call-home, or use --connect HOST";
+            return Err(failure.remedy(remedy));
+        }
+        Ok(Discovered { places: in_order(targets), lifetime: Duration::from_secs(lifetime.into()) })
     }
 
     /// Where one kind of session is to be had: by NAPTR; if there is none, by SRV at the usual name.
-    async fn targets(&self, domain: &str, service: &str, labels: &str) -> Result<Vec<Target>, Failure> {
-        let mut found = self.by_naptr(domain, service).await?;
-        if found.is_empty() {
-            found = self.by_srv(&format!("{labels}.{}", domain.trim_end_matches('.')), (0, 0)).await?;
+    async fn targets(
+        &self,
+        domain: &str,
+        service: &str,
+        labels: &str,
+        lifetime: &mut u32,
+    ) -> Result<Vec<Target>, Failure> {
+        let found = self.by_naptr(domain, service, lifetime).await?;
+        if !found.is_empty() {
+            return Ok(found);
         }
-        found.sort();
-        Ok(found)
+        self.by_srv(&format!("{labels}.{}", domain.trim_end_matches('.')), (0, 0), lifetime).await
     }
 
-    async fn by_naptr(&self, domain: &str, service: &str) -> Result<Vec<Target>, Failure> {
+    async fn by_naptr(&self, domain: &str, service: &str, lifetime: &mut u32) -> Result<Vec<Target>, Failure> {
         let mut names = vec![domain.to_owned()];
         let mut seen = BTreeSet::new();
         let mut found = Vec::new();
@@ -108,7 +110,7 @@ impl Discovery {
             if steps > STEPS || !seen.insert(name.to_ascii_lowercase()) {
                 continue;
             }
-            for data in self.ask(&name, RecordType::NAPTR).await? {
+            for data in self.ask(&name, RecordType::NAPTR, lifetime).await? {
                 let RData::NAPTR(record) = data else { continue };
                 if !record.services.eq_ignore_ascii_case(service.as_bytes()) || !record.regexp.is_empty() {
                     continue;
@@ -117,7 +119,7 @@ impl Discovery {
                 let order = (record.order, record.preference);
                 match record.flags.to_ascii_lowercase().as_slice() {
                     b"" => names.push(next),
-                    b"s" => found.extend(self.by_srv(&next, order).await?),
+                    b"s" => found.extend(self.by_srv(&next, order, lifetime).await?),
                     b"a" => found.push(Target {
                         order,
                         priority: 0,
@@ -132,8 +134,8 @@ impl Discovery {
         Ok(found)
     }
 
-    async fn by_srv(&self, name: &str, order: (u16, u16)) -> Result<Vec<Target>, Failure> {
-        let records = self.ask(name, RecordType::SRV).await?;
+    async fn by_srv(&self, name: &str, order: (u16, u16), lifetime: &mut u32) -> Result<Vec<Target>, Failure> {
+        let records = self.ask(name, RecordType::SRV, lifetime).await?;
         let target = |data| match data {
             // A dot says that there is decidedly no such service.
             RData::SRV(record) if !record.target.is_root() && record.port != 0 => Some(Target {
@@ -148,8 +150,8 @@ impl Discovery {
         Ok(records.into_iter().filter_map(target).collect())
     }
 
-    /// The data of all records of a name and type.
-    async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, Failure> {
+    /// The data of all records of a name and type; how long they are good for lowers `lifetime`.
+    async fn ask(&self, name: &str, kind: RecordType, lifetime: &mut u32) -> Result<Vec<RData>, Failure> {
         let mut parsed: Name =
             name.parse().map_err(|_| Failure::misbehaved(format!("no name: {name:?}")).at("the DNS"))?;
         parsed.set_fqdn(true);
@@ -158,8 +160,9 @@ impl Discovery {
             match tokio::time::timeout(PATIENCE, exchange(*server, &parsed, kind)).await {
                 Ok(Ok(message)) => match message.metadata.response_code {
                     ResponseCode::NoError | ResponseCode::NXDomain => {
-                        let data = message.answers.iter().filter(|record| record.record_type() == kind);
-                        return Ok(data.take(RECORDS).map(|record| record.data.clone()).collect());
+                        let data = message.answers.iter().filter(|record| record.record_type() == kind).take(RECORDS);
+                        let data = data.inspect(|record| *lifetime = record.ttl.min(*lifetime));
+                        return Ok(data.map(|record| record.data.clone()).collect());
                     }
                     code => last = Failure::unreachable(format!("{name}: the DNS server says {code}")).at(server),
                 },
@@ -171,21 +174,73 @@ impl Discovery {
     }
 }
 
-/// The best place, and what else is at its port.
-fn choose(mut targets: Vec<(Target, Transport)>) -> Option<Found> {
+/// The best first.
+fn in_order(mut targets: Vec<(Target, Transport)>) -> Vec<DiscoveredPlace> {
     targets.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let port = targets.first()?.0.port;
-    let same: Vec<_> = targets.into_iter().filter(|(target, _)| target.port == port).collect();
-    let mut found = Found { transports: Vec::new(), hosts: Vec::new(), port };
-    for (target, transport) in same {
-        if !found.hosts.contains(&target.host) {
-            found.hosts.push(target.host);
-        }
-        if !found.transports.contains(&transport) {
-            found.transports.push(transport);
+    targets.dedup();
+    let place = |(Target { host, port, .. }, transport)| DiscoveredPlace { transport, host, port };
+    targets.into_iter().map(place).collect()
+}
+
+/// Where the operator of a domain is to be called, whenever that is asked.
+#[derive(Debug)]
+pub struct Located {
+    discovery: Discovery,
+    domain: String,
+    health: Health,
+    /// What was found at the start.
+    first: Mutex<Option<Discovered>>,
+}
+
+impl Located {
+    /// Asks the DNS until it answers: after a power cut it may be there later than we are.
+    ///
+    /// # Errors
+    /// When it says that there is nobody to call.
+    pub async fn new(domain: &str, resolver: Resolver, context: &Context) -> Result<Self, Failure> {
+        let discovery = Discovery::new(resolver)?;
+        let (domain, health) = (domain.to_owned(), context.health.clone());
+        let this = Self { discovery, domain, health, first: Mutex::default() };
+        loop {
+            let failure = match this.look().await {
+                Ok(found) => {
+                    tracing::info!(domain = this.domain, ?found, "the DNS says where to call");
+                    *this.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+                    return Ok(this);
+                }
+                Err(failure) if failure.blame() != Blame::Unreachable => return Err(failure),
+                Err(failure) => failure,
+            };
+            tracing::warn!("{failure}; asked again in {} s", ASK_AGAIN.as_secs());
+            tokio::select! {
+                () = context.shutdown.cancelled() => return Err(failure),
+                () = tokio::time::sleep(ASK_AGAIN) => {}
+            }
         }
     }
-    Some(found)
+
+    async fn look(&self) -> Result<Discovered, Failure> {
+        let found = self.discovery.find(&self.domain).await;
+        let said = found.as_ref().map(|_| ()).map_err(ToString::to_string);
+        self.health.set(format!("dots discovery of {}", self.domain), said);
+        found
+    }
+}
+
+#[async_trait]
+impl Discover for Located {
+    async fn discover(&self) -> Option<Discovered> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if first.is_some() {
+            return first;
+        }
+        let found = self.look().await;
+        match &found {
+            Ok(found) => tracing::debug!(domain = self.domain, ?found, "the DNS says where to call"),
+            Err(failure) => tracing::warn!("{failure}; where it was called last is tried again"),
+        }
+        found.ok()
+    }
 }
 
 async fn exchange(server: SocketAddr, name: &Name, kind: RecordType) -> std::io::Result<Message> {
@@ -255,16 +310,15 @@ mod tests {
     }
 
     #[test]
-    fn the_best_place_and_what_is_at_its_port() {
+    fn the_best_place_comes_first_and_each_has_its_own_port() {
         let (udp, tcp) = (Transport::Datagram, Transport::Stream);
-        let found = choose(vec![
+        let found = in_order(vec![
             (target(20, 0, 0, "d", 1), udp),
             (target(10, 2, 0, "c", 4647), udp),
-            (target(10, 1, 5, "b", 4647), tcp),
+            (target(10, 1, 5, "b", 4648), tcp),
             (target(10, 1, 9, "a", 4647), udp),
         ]);
-        let hosts = ["a", "b", "c"].map(str::to_owned).to_vec();
-        assert_eq!(found, Some(Found { transports: vec![udp, tcp], hosts, port: 4647 }));
-        assert_eq!(choose(Vec::new()), None);
+        let places: Vec<_> = found.iter().map(|place| (place.host.as_str(), place.port, place.transport)).collect();
+        assert_eq!(places, [("a", 4647, udp), ("b", 4648, tcp), ("c", 4647, udp), ("d", 1, udp)]);
     }
 }

@@ -35,6 +35,9 @@ pub async fn run(command: DotsCommand, json: bool) -> Result<(), Failure> {
         DotsCommand::Proposals(args) => command::proposals(&args, json).await,
         DotsCommand::Confirm(args) => command::confirm(&args, json).await,
         DotsCommand::Dismiss(args) => command::dismiss(&args, json).await,
+        DotsCommand::Consents(args) => command::consents(&args, json).await,
+        DotsCommand::Agree(args) => command::agree(&args, json).await,
+        DotsCommand::Refuse(args) => command::refuse(&args, json).await,
         DotsCommand::Codec(command) => codec::run(command),
         DotsCommand::CallHomeClient(_) | DotsCommand::CallHomeServer(_) => {
             Err(Failure::usage("a service is no single command"))

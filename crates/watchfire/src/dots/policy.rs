@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dots_callhome::body::{ConflictCause, Lifetime, Prefix};
-use dots_callhome::{MitigationRequest, Refusal, ServerPolicy};
+use dots_callhome::{Judgement, MitigationRequest, Refusal, ServerPolicy};
 
 /// Stops what is in the domain and not exempt.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,8 @@ pub struct DomainPolicy {
     pub exempt: Vec<Prefix>,
     /// The longest lifetime that is granted; zero for any.
     pub max_lifetime: Duration,
+    /// Nothing is stopped before an administrator agrees.
+    pub consent: bool,
 }
 
 impl ServerPolicy for DomainPolicy {
@@ -28,6 +30,10 @@ impl ServerPolicy for DomainPolicy {
             true => Err(Refusal::Conflict(ConflictCause::ConflictWithAcceptlist)),
             false => Ok(()),
         }
+    }
+
+    fn judge(&self, _peer: &str, _request: &MitigationRequest) -> Judgement {
+        if self.consent { Judgement::AskConsent } else { Judgement::Attack }
     }
 
     fn grant(&self, _peer: &str, asked: Lifetime) -> Lifetime {
@@ -57,6 +63,7 @@ mod tests {
             domain: prefixes(&["192.0.2.0/24", "2001:db8::/32"]),
             exempt: prefixes(&["192.0.2.53/32"]),
             max_lifetime: Duration::from_secs(600),
+            consent: false,
         };
         for (source, owned) in
             [("192.0.2.7/32", true), ("192.0.0.0/16", false), ("2001:db8::1/128", true), ("198.51.100.1/32", false)]

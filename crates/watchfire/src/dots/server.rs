@@ -1,6 +1,8 @@
 //! `dots call-home-server`: the network where attacks come from. It calls, and does what is asked.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dots_callhome::{MitigationRequest, Profile, Transport};
@@ -8,29 +10,32 @@ use dots_tokio::CallHomeServer;
 use dots_tokio::client::Missed;
 use dots_tokio::server::{ActiveMitigation, CallHomeServerEvent, ServerEvents, ServerLimits, Upstream};
 use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use super::discover::Discovery;
+use super::api::{Door, Guard, NetworkApi};
+use super::discover::Located;
 use super::enforce::{self, Desk};
 use super::policy::DomainPolicy;
+use super::security::Credentials;
+use super::shown;
 use super::state::{Kept, State};
-use super::{security, shown};
 use crate::cli::{CallHomeServerArgs, Carrier, ConnectTo};
-use crate::exit::{Blame, Failure};
-use crate::metrics::{Health, Registry};
+use crate::exit::Failure;
+use crate::metrics::{self, Health, Registry};
 use crate::out;
 use crate::service::Context;
 
 /// How long goodbyes may take.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long is waited between questions to a DNS that does not answer.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
-
 /// A running Call Home server.
 #[derive(Debug)]
 pub struct ServerService {
     server: CallHomeServer,
     events: ServerEvents,
+    api: Option<(SocketAddr, JoinHandle<()>)>,
+    stop: CancellationToken,
     /// Whether filters stay when this ends.
     keep: bool,
     counts: Counts,
@@ -54,7 +59,8 @@ impl ServerService {
     /// # Errors
     /// What is wrong with the flags, a file, or the back end.
     pub async fn start(args: &CallHomeServerArgs, context: &Context) -> Result<Self, Failure> {
-        let security = security::load(&args.tls, &[])?;
+        let credentials = Credentials::new(&args.tls, &[]);
+        let security = credentials.load()?;
         if args.domain.is_empty() {
             tracing::warn!("any source may be asked for, whether it is here or not: name what is here by --domain");
         }
@@ -66,6 +72,7 @@ impl ServerService {
             domain: args.domain.clone(),
             exempt: args.exempt.clone(),
             max_lifetime: args.max_lifetime.0,
+            consent: args.consent,
         };
         let (valid, over) = sort_out(kept, &policy);
         let enforcer = enforce::build(args, context.json).await?;
@@ -79,6 +86,16 @@ impl ServerService {
         }
 
         // Listens before anything waits for the outside.
+        let bound = match &args.api {
+            Some(address) => {
+                let guard = Guard::new(address, args.api_token_file.as_deref()).await?;
+                let listener = metrics::bind(address).await?;
+                let bound = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at("--api"))?;
+                context.announce("dots-api", bound)?;
+                Some((listener, bound, Door { guard, requests: args.api_requests as usize }))
+            }
+            None => None,
+        };
         if let Some(address) = &args.metrics {
             context.serve_metrics(address).await?;
         }
@@ -103,6 +120,8 @@ impl ServerService {
         }
         let server = builder.start().map_err(|error| Failure::usage(error.to_string()).at("cannot start"))?;
         let events = server.events();
+        let handle = server.clone();
+        credentials.keep_fresh(context, move |fresh| handle.set_security(&fresh));
         for (kept, request, lifetime) in valid {
             match server.restore(&kept.peer, &kept.cuid, kept.mid, request, lifetime) {
                 Some(_) => tracing::info!(peer = kept.peer, mid = kept.mid, "in force again after a restart"),
@@ -114,12 +133,22 @@ impl ServerService {
             counts.health.set(part(&upstream.name), Err("no session yet".to_owned()));
         }
         count(&server, &context.metrics, &context.health);
-        Ok(Self { server, events, keep, counts })
+        let stop = CancellationToken::new();
+        let api = bound.map(|(listener, address, door)| {
+            let answers = Arc::new(NetworkApi { server: server.clone() });
+            (address, tokio::spawn(door.serve(answers, listener, stop.clone())))
+        });
+        Ok(Self { server, events, api, stop, keep, counts })
     }
 
     /// The handle of what runs.
     pub fn handle(&self) -> &CallHomeServer {
         &self.server
+    }
+
+    /// Where its interface is.
+    pub fn api(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(|(address, _)| *address)
     }
 
     /// Mitigates until `context.shutdown`. With `--state` filters stay then, and the next run goes on with them.
@@ -144,6 +173,10 @@ impl ServerService {
                 break said;
             }
         };
+        self.stop.cancel();
+        if let Some((_, api)) = self.api.take() {
+            let _ = api.await;
+        }
         self.server.shutdown(GRACE, !self.keep).await;
         // What the end changed.
         while let Ok(Ok(event)) = tokio::time::timeout(Duration::ZERO, self.events.next()).await {
@@ -187,6 +220,15 @@ impl ServerService {
                     }
                     None if json => out::line(&shown::event(&cuid, mid, &status.to_string(), Default::default()))?,
                     None => tracing::info!(cuid, mid, %status, "mitigation"),
+                }
+            }
+            CallHomeServerEvent::ConsentNeeded { id } => {
+                if let Some(one) = self.server.mitigations().into_iter().find(|one| one.id == id) {
+                    let shown = shown::active(&one);
+                    tracing::warn!(id = id.get(), "an administrator must agree: {}", shown::row(&shown));
+                    if json {
+                        out::line(&shown::consent(shown).to_string())?;
+                    }
                 }
             }
             // The log has it already.
@@ -267,13 +309,8 @@ async fn upstreams(args: &CallHomeServerArgs, context: &Context) -> Result<Vec<U
                 }
             }
             ConnectTo::Discover(domain) => {
-                let found = find(&domain, args, context).await?;
-                tracing::info!(domain, ?found, "the DNS says where to call");
-                let upstream = Upstream::new(&name, found.port).found_at(&found.hosts);
-                match found.transports.as_slice() {
-                    [only] => upstream.over(*only),
-                    _ => upstream,
-                }
+                let located = Located::new(&domain, args.resolver, context).await?;
+                Upstream::new(&name, Profile::Rfc9066.default_port()).discovered_by(located)
             }
         };
         let floor = args.reconnect_min.0.max(Duration::from_millis(100));
@@ -283,28 +320,6 @@ async fn upstreams(args: &CallHomeServerArgs, context: &Context) -> Result<Vec<U
         }));
     }
     Ok(upstreams)
-}
-
-/// Asks the DNS until it answers: after a power cut it may be there later than we are.
-async fn find(domain: &str, args: &CallHomeServerArgs, context: &Context) -> Result<super::discover::Found, Failure> {
-    let discovery = Discovery::new(args.resolver)?;
-    let part = format!("dots discovery of {domain}");
-    loop {
-        let failure = match discovery.find(domain).await {
-            Ok(found) => {
-                context.health.set(part, Ok(()));
-                return Ok(found);
-            }
-            Err(failure) if failure.blame() != Blame::Unreachable => return Err(failure),
-            Err(failure) => failure,
-        };
-        tracing::warn!("{failure}; asked again in {} s", ASK_AGAIN.as_secs());
-        context.health.set(part.clone(), Err(failure.to_string()));
-        tokio::select! {
-            () = context.shutdown.cancelled() => return Err(failure),
-            () = tokio::time::sleep(ASK_AGAIN) => {}
-        }
-    }
 }
 
 fn count(server: &CallHomeServer, registry: &Registry, health: &Health) {

@@ -1,6 +1,7 @@
 //! How a mitigation is shown: the names of RFC 7951, with who and under which name beside them.
 
 use dots_callhome::body::{Body, Scope};
+use dots_tokio::server::ActiveMitigation;
 use serde_json::{Map, Value};
 
 /// The members of a scope.
@@ -17,6 +18,20 @@ pub fn object(peer: &str, cuid: &str, mid: u32, scope: &Scope) -> Value {
     members.insert("cuid".to_owned(), cuid.into());
     members.insert("mid".to_owned(), mid.into());
     Value::Object(members)
+}
+
+/// A mitigation of a Call Home server: the same, and the number by which an administrator knows it.
+pub fn active(one: &ActiveMitigation) -> Value {
+    let mut shown = object(&one.peer, &one.cuid, one.mid, &one.report);
+    shown["id"] = one.id.get().into();
+    shown["awaits-consent"] = one.awaits_consent.into();
+    shown
+}
+
+/// The line that asks for consent.
+pub fn consent(mut shown: Value) -> Value {
+    shown["event"] = "consent".into();
+    shown
 }
 
 /// The line of an event, whose first members are those of the contract.

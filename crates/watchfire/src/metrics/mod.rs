@@ -76,7 +76,7 @@ struct Buckets {
 
 impl Histogram {
     /// Bounds for spans of time in seconds, from a millisecond to half a minute.
-    pub const SECONDS: &'static [f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
+    pub const SECONDS: &'static [f64] = &[0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
     /// Bounds for numbers of things in a batch.
     pub const COUNTS: &'static [f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0];
 

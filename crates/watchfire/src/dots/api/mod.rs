@@ -1,6 +1,6 @@
-//! The interface of a Call Home client: JSON over HTTP/1.1, for the commands and for programs of the same machine.
+//! The interfaces of both sides: JSON over HTTP/1.1, for the commands and for programs of the same machine.
 //!
-//! | request | what |
+//! | request to a Call Home client | what |
 //! | --- | --- |
 //! | `GET /v1/peers` | who has called |
 //! | `GET /v1/mitigations?peer=P` | how mitigations stand; with `follow=1` a line for each, then for each change |
@@ -10,6 +10,12 @@
 //! | `GET /v1/proposals` | what alerts suggest |
 //! | `POST /v1/proposals/ID/confirm`, `DELETE /v1/proposals/ID` | asks for it, or drops it |
 //!
+//! | request to a Call Home server | what |
+//! | --- | --- |
+//! | `GET /v1/mitigations?peer=P` | how mitigations stand |
+//! | `GET /v1/consents` | what waits for an administrator |
+//! | `POST /v1/consents/ID/agree`, `DELETE /v1/consents/ID` | agrees to it, or refuses it |
+//!
 //! What goes wrong is `{"error":"..","blame":"refused|usage|unreachable|misbehaved"}`. `?timeout=SECONDS` says how long
 //! the peer may take.
 //!
@@ -17,7 +23,9 @@
 //! another host than the loopback, are refused, and bodies must say that they are JSON.
 
 mod answers;
+mod asked;
 mod guard;
+mod network;
 mod routes;
 
 pub use guard::{Guard, read_token};
@@ -28,11 +36,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dots_tokio::CallHomeClient;
+use dots_tokio::{CallHomeClient, CallHomeServer};
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -48,26 +57,51 @@ const GRACE: Duration = Duration::from_secs(2);
 /// An answer, whole or a line at a time.
 pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// The interface.
+/// What an interface answers to whom was let in.
+pub(super) trait Answers: Send + Sync + 'static {
+    /// Answers a request; what goes on ends at shutdown.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = Answer> + Send;
+}
+
+/// The interface of a Call Home client.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_structs)]
-pub struct Api {
+pub struct OperatorApi {
     /// Who is asked.
     pub client: CallHomeClient,
     /// What alerts suggest.
     pub book: Arc<Book>,
-    /// Who may ask.
-    pub guard: Guard,
     /// The longest body.
     pub body: usize,
+}
+
+/// The interface of a Call Home server.
+#[derive(Debug)]
+#[allow(clippy::exhaustive_structs)]
+pub struct NetworkApi {
+    /// Who is asked.
+    pub server: CallHomeServer,
+}
+
+/// The way in.
+#[derive(Debug)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Door {
+    /// Who may ask.
+    pub guard: Guard,
     /// Requests at a time.
     pub requests: usize,
 }
 
-impl Api {
+impl Door {
     /// Serves until shutdown.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
+    pub(super) async fn serve<A: Answers>(self, answers: Arc<A>, listener: TcpListener, shutdown: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.requests));
+        let guard = Arc::new(self.guard);
         let all = tokio_util::task::TaskTracker::new();
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
@@ -83,40 +117,51 @@ impl Api {
                     continue;
                 }
             };
-            let (api, shutdown) = (Arc::clone(&self), shutdown.clone());
+            let (guard, answers, shutdown) = (Arc::clone(&guard), Arc::clone(&answers), shutdown.clone());
             all.spawn(async move {
-                api.exchange(stream, from, shutdown).await;
+                exchange(guard, answers, stream, from, shutdown).await;
                 drop(place);
             });
         }
         all.close();
         let _ = tokio::time::timeout(GRACE, all.wait()).await;
     }
+}
 
-    /// One connection, one request.
-    async fn exchange(self: Arc<Self>, stream: tokio::net::TcpStream, from: SocketAddr, shutdown: CancellationToken) {
-        let until = shutdown.clone();
-        let service = service_fn(move |request| {
-            let (api, shutdown) = (Arc::clone(&self), shutdown.clone());
-            async move { Ok::<_, Infallible>(api.answer(request, shutdown).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .max_headers(64)
-            .max_buf_size(16 * 1024)
-            .keep_alive(false)
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let served = tokio::select! {
-            served = connection.as_mut() => served,
-            () = until.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = served {
-            tracing::debug!(%from, %error, "api: the connection broke");
+/// One connection, one request.
+async fn exchange<A: Answers>(
+    guard: Arc<Guard>,
+    answers: Arc<A>,
+    stream: tokio::net::TcpStream,
+    from: SocketAddr,
+    shutdown: CancellationToken,
+) {
+    let until = shutdown.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (guard, answers, shutdown) = (Arc::clone(&guard), Arc::clone(&answers), shutdown.clone());
+        async move {
+            Ok::<_, Infallible>(match guard.admit(request.method(), request.headers()) {
+                Ok(()) => answers.answer(request, shutdown).await,
+                Err((status, what)) => answers::refused(status, what),
+            })
         }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_headers(64)
+        .max_buf_size(16 * 1024)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = until.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%from, %error, "api: the connection broke");
     }
 }

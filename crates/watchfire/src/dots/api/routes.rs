@@ -1,6 +1,5 @@
-//! From a request to what is asked of the client.
+//! From a request to what is asked of the Call Home client.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,73 +13,57 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::{failed, lines, refused, said};
-use super::{Answer, Api};
+use super::asked::Asked;
+use super::{Answer, Answers, OperatorApi};
 use crate::dots::ask;
 use crate::exit::Failure;
 
-/// How long a peer may take, when nothing is said, and at most.
-const WAIT: Duration = Duration::from_secs(20);
-const WAIT_MAX: Duration = Duration::from_secs(600);
 /// How long the body may take to come.
 const BODY: Duration = Duration::from_secs(10);
 /// Lines that wait for a follower that does not read; beyond them it is told how all stands.
 const QUEUE: usize = 1024;
 
-impl Api {
-    /// Answers a request.
-    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>, shutdown: CancellationToken) -> Answer {
-        if let Err((status, what)) = self.guard.admit(request.method(), request.headers()) {
-            return refused(status, what);
-        }
+impl Answers for OperatorApi {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, shutdown: CancellationToken) -> Answer {
         let (parts, body) = request.into_parts();
-        let path: Option<Vec<String>> = parts.uri.path().split('/').skip(1).map(decoded).collect();
-        let query: Option<BTreeMap<String, String>> =
-            parts.uri.query().unwrap_or_default().split('&').map(pair).collect();
-        let (Some(path), Some(query)) = (path, query) else {
-            return refused(StatusCode::BAD_REQUEST, "the path or the query cannot be read");
+        let asked = match Asked::read(&parts) {
+            Ok(asked) => asked,
+            Err(answer) => return *answer,
         };
-        let wait = match query.get("timeout").map(|text| text.parse::<f64>()) {
-            None => WAIT,
-            Some(Ok(seconds)) if (0.0..=WAIT_MAX.as_secs_f64()).contains(&seconds) => Duration::from_secs_f64(seconds),
-            Some(_) => return refused(StatusCode::BAD_REQUEST, "timeout must be seconds, 600 at most"),
-        };
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let peer = query.get("peer").map(String::as_str);
-        let outcome = match (&parts.method, path.as_slice()) {
+        let outcome = match (&asked.method, asked.path().as_slice()) {
             (&Method::GET, ["v1", "peers"]) => Ok(self.peers()),
-            (&Method::GET, ["v1", "mitigations"]) if query.get("follow").is_some_and(|follow| follow == "1") => {
-                return self.follow(peer, shutdown).unwrap_or_else(|failure| failed(&failure));
+            (&Method::GET, ["v1", "mitigations"]) if asked.follows() => {
+                return self.follow(asked.peer(), shutdown).unwrap_or_else(|failure| failed(&failure));
             }
-            (&Method::GET, ["v1", "mitigations"]) => ask::status(&self.client, peer).map(Value::Array),
+            (&Method::GET, ["v1", "mitigations"]) => ask::status(&self.client, asked.peer()).map(Value::Array),
             (&Method::PUT, ["v1", "peers", peer, "mitigations", mid]) => match mid.parse() {
-                Ok(mid) => self.mitigate(peer, Some(mid), body, wait).await,
+                Ok(mid) => self.mitigate(peer, Some(mid), body, asked.wait).await,
                 Err(_) => return refused(StatusCode::BAD_REQUEST, "the mid must be a number below 4294967296"),
             },
-            (&Method::POST, ["v1", "peers", peer, "mitigations"]) => self.mitigate(peer, None, body, wait).await,
+            (&Method::POST, ["v1", "peers", peer, "mitigations"]) => self.mitigate(peer, None, body, asked.wait).await,
             (&Method::DELETE, ["v1", "peers", peer, "mitigations", mid]) => match mid.parse() {
-                Ok(mid) => ask::withdraw(&self.client, peer, mid, wait).await,
+                Ok(mid) => ask::withdraw(&self.client, peer, mid, asked.wait).await,
                 Err(_) => return refused(StatusCode::BAD_REQUEST, "the mid must be a number below 4294967296"),
             },
             (&Method::GET, ["v1", "proposals"]) => Ok(Value::Array(self.book.list())),
             (&Method::POST, ["v1", "proposals", id, "confirm"]) => match id.parse() {
-                Ok(id) => self.book.confirm(&self.client, id, wait).await,
+                Ok(id) => self.book.confirm(&self.client, id, asked.wait).await,
                 Err(_) => return refused(StatusCode::BAD_REQUEST, "the proposal must be a number"),
             },
             (&Method::DELETE, ["v1", "proposals", id]) => match id.parse() {
                 Ok(id) => self.book.dismiss(id),
                 Err(_) => return refused(StatusCode::BAD_REQUEST, "the proposal must be a number"),
             },
-            (&Method::GET | &Method::PUT | &Method::POST | &Method::DELETE, _) => {
-                return refused(StatusCode::NOT_FOUND, "no such resource: see docs/dots.md");
-            }
-            _ => return refused(StatusCode::METHOD_NOT_ALLOWED, "GET, PUT, POST or DELETE, please"),
+            _ => return asked.unknown(),
         };
         match outcome {
             Ok(value) => said(StatusCode::OK, &value),
             Err(failure) => failed(&failure),
         }
     }
+}
 
+impl OperatorApi {
     fn peers(&self) -> Value {
         let peers = self.client.peers().into_iter().map(|peer| {
             let session = peer.session.map(|session| {
@@ -171,40 +154,5 @@ impl Api {
             _ => {}
         }
         vec![object]
-    }
-}
-
-fn decoded(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut octets = text.bytes();
-    while let Some(octet) = octets.next() {
-        let value = match octet {
-            b'%' => {
-                let mut digit = || char::from(octets.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            other => other,
-        };
-        out.push(value);
-    }
-    String::from_utf8(out).ok()
-}
-
-fn pair(text: &str) -> Option<(String, String)> {
-    let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    Some((decoded(name)?, decoded(value)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_decoded_or_refused() {
-        assert_eq!(decoded("a%2Fb%20c").as_deref(), Some("a/b c"));
-        for bad in ["%", "%2", "%zz", "%ff"] {
-            assert_eq!(decoded(bad), None, "{bad}");
-        }
-        assert_eq!(pair("peer=a%2Eb"), Some(("peer".to_owned(), "a.b".to_owned())));
     }
 }

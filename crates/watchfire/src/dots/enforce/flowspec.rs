@@ -94,6 +94,11 @@ impl Mitigator for FlowSpec {
         self.write(true, order).await
     }
 
+    /// Says it again: the speaker may have been restarted since, and knows nothing then.
+    async fn refresh(&self, order: &Order) -> Result<(), MitigatorError> {
+        self.write(true, order).await
+    }
+
     async fn stop(&self, order: &Order) -> Result<(), MitigatorError> {
         self.write(false, order).await
     }

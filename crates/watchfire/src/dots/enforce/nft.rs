@@ -1,9 +1,9 @@
 //! `--enforce nftables`: the kernel's packet filter, by the program `nft` and its JSON.
 //!
-//! All is in one table of the family inet that nobody else uses. A mitigation has a chain of its own at the hook
-//! prerouting, before connection tracking and address translation, so that what is forwarded is seen with the
-//! addresses that it has here; sets of sources and targets; and a counter. Its name is made of the mid and of who
-//! asked. Sources leave their set when the lifetime ends: should nobody be there to remove the rest, nothing is
+//! All is in one table of the family inet that nobody else uses. A mitigation has a chain of its own; two more that lead
+//! there, from the hooks prerouting, for what is forwarded, and output, for what this machine sends, both before
+//! connection tracking and address translation, so that addresses are those that are in use here; sets of sources and
+//! targets; and a counter. Its name is made of the mid and of who asked. Sources leave their set when the lifetime ends: should nobody be there to remove the rest, nothing is
 //! stopped for longer than was granted. Each change is one transaction, all or nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ use crate::exit::Failure;
 
 /// The priority of `raw`: before connection tracking.
 const PRIORITY: i32 = -300;
+/// Where packets are looked at, and what the chains there are called behind the name.
+const HOOKS: [(&str, &str); 2] = [("prerouting", "_i"), ("output", "_o")];
 /// For how long counters that were read are good: reports about many mitigations cost one look.
 const FRESH: Duration = Duration::from_millis(500);
 /// How long `nft` may take at the start; later the limit is that of the back end.
@@ -99,8 +101,9 @@ impl Nft {
     /// The chains in our table.
     async fn left_behind(&self) -> Result<Vec<String>, MitigatorError> {
         let listed = self.run(&[json!({ "list": { "table": { "family": "inet", "name": self.table } } })]).await?;
-        let chains = listed.iter().filter_map(|item| item["chain"]["name"].as_str().map(str::to_owned));
-        Ok(chains.collect())
+        let chains = listed.iter().filter_map(|item| item["chain"]["name"].as_str());
+        let own = |name: &&str| !HOOKS.iter().any(|(_, suffix)| name.ends_with(suffix));
+        Ok(chains.filter(own).map(str::to_owned).collect())
     }
 
     /// Runs a transaction, and gives what it prints.
@@ -119,10 +122,11 @@ impl Nft {
         json!({ "family": "inet", "table": self.table, "name": name })
     }
 
-    fn chain(&self, name: &str) -> Value {
+    /// The chain at a hook.
+    fn base(&self, name: &str, hook: &str) -> Value {
         let mut chain = self.object(name);
         chain["type"] = "filter".into();
-        chain["hook"] = "prerouting".into();
+        chain["hook"] = hook.into();
         chain["prio"] = PRIORITY.into();
         chain["policy"] = "accept".into();
         chain
@@ -139,11 +143,21 @@ impl Nft {
     fn install(&self, name: &str, order: &Order, replace: bool) -> Result<Vec<Value>, MitigatorError> {
         let mut commands = vec![
             json!({ "add": { "table": { "family": "inet", "name": self.table } } }),
-            json!({ "add": { "chain": self.chain(name) } }),
+            json!({ "add": { "chain": self.object(name) } }),
             json!({ "add": { "counter": self.object(name) } }),
         ];
         if replace {
             commands.push(json!({ "flush": { "chain": self.object(name) } }));
+        }
+        for (hook, suffix) in HOOKS {
+            let base = format!("{name}{suffix}");
+            commands.push(json!({ "add": { "chain": self.base(&base, hook) } }));
+            if replace {
+                commands.push(json!({ "flush": { "chain": self.object(&base) } }));
+            }
+            let jump = json!([{ "jump": { "target": name } }]);
+            let rule = json!({ "family": "inet", "table": self.table, "chain": base, "expr": jump });
+            commands.push(json!({ "add": { "rule": rule } }));
         }
         let mut rules = 0;
         for v4 in [true, false] {
@@ -186,14 +200,21 @@ impl Nft {
 
     /// Takes a mitigation away. Adding first what is removed makes it all the same whether it is there.
     fn remove(&self, name: &str) -> Vec<Value> {
+        let mut commands = Vec::new();
+        for (hook, suffix) in HOOKS {
+            let base = format!("{name}{suffix}");
+            commands.push(json!({ "add": { "chain": self.base(&base, hook) } }));
+            commands.push(json!({ "flush": { "chain": self.object(&base) } }));
+            commands.push(json!({ "delete": { "chain": self.object(&base) } }));
+        }
         let chain = self.object(name);
-        let mut commands = vec![
-            json!({ "add": { "chain": self.chain(name) } }),
+        commands.extend([
+            json!({ "add": { "chain": chain } }),
             json!({ "flush": { "chain": chain } }),
             json!({ "delete": { "chain": chain } }),
             json!({ "add": { "counter": chain } }),
             json!({ "delete": { "counter": chain } }),
-        ];
+        ]);
         for v4 in [true, false] {
             for timed in [true, false] {
                 let set = self.set(&Set::new(name, v4, timed));
