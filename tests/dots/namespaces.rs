@@ -310,7 +310,7 @@ fn what_the_gateway_itself_sends_is_stopped_too() {
 #[test]
 fn nft_takes_the_rules_as_they_are_written() {
     let site = site();
-    // An `nft` that only checks, and keeps what it was given. The table is empty for it.
+    // An `nft` that only checks, and keeps what it was given. Only the table is there for it.
     let dir = site.file("bin");
     std::fs::create_dir(&dir).unwrap();
     let nft = site.write(
@@ -318,6 +318,7 @@ fn nft_takes_the_rules_as_they_are_written() {
         "#!/bin/sh\nPATH=$PATH:/usr/sbin\nin=\"$0.$$\"; cat > \"$in\"\n\
          case \"$* $(cat \"$in\")\" in *list*) echo '{\"nftables\":[]}'; exit;; esac\n\
          cat \"$in\" >> \"$0.log\"; echo >> \"$0.log\"\n\
+         sed -i 's/^{\"nftables\":\\[/&{\"add\":{\"table\":{\"family\":\"inet\",\"name\":\"watchfire_dots\"}}},/' \"$in\"\n\
          /usr/sbin/nft -c -j -f \"$in\" || unshare -Urn /usr/sbin/nft -c -j -f \"$in\"\n",
     );
     assert!(Command::new("chmod").args(["755", &nft]).status().unwrap().success());
