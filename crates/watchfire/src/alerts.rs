@@ -57,17 +57,26 @@ pub(crate) fn rows(record: &AlertRecord) -> Vec<String> {
 
 /// Severity, classification, sources and targets of an alert, in words that are safe for a terminal.
 pub(crate) fn summary(alert: &idmef::Alert) -> (String, String, String, String) {
-    let impact = alert.assessment.as_ref().and_then(|assessment| assessment.impact.as_ref());
-    let severity = impact.and_then(|impact| impact.severity.as_ref()).map_or("-", |severity| severity.as_str());
+    let severity = severity_of(alert).map_or("-", |severity| severity.as_str());
     let sources = alert.source.iter().map(|end| endpoint(end.node.as_ref(), end.service.as_ref()));
     let targets = alert.target.iter().map(|end| endpoint(end.node.as_ref(), end.service.as_ref()));
     (plain(severity), plain(&alert.classification.text), join(sources), join(targets))
 }
 
+/// How severe an alert says it is.
+pub(crate) fn severity_of(alert: &idmef::Alert) -> Option<&idmef::Severity> {
+    alert.assessment.as_ref()?.impact.as_ref()?.severity.as_ref()
+}
+
 fn endpoint(node: Option<&idmef::Node>, service: Option<&idmef::Service>) -> String {
+    plain(&endpoint_text(node, service))
+}
+
+/// The first address of an end, else its name, with its port; a stranger's text as it came.
+pub(crate) fn endpoint_text(node: Option<&idmef::Node>, service: Option<&idmef::Service>) -> String {
     let host = node
-        .and_then(|node| node.address.first().map(|address| address.address.clone()).or_else(|| node.name.clone()))
-        .map_or_else(|| "?".into(), |host| plain(&host));
+        .and_then(|node| node.address.first().map(|address| &address.address).or(node.name.as_ref()))
+        .map_or_else(|| "?".into(), String::clone);
     match service.and_then(|service| service.port.as_ref()).and_then(|port| port.to_u16()) {
         Some(port) if host.contains(':') => format!("[{host}]:{port}"),
         Some(port) => format!("{host}:{port}"),

@@ -32,7 +32,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => {
             let config = config::load_or_fail(&args.config)?;
             logging::init(config.log_format.filter(|_| log_format == Default::default()).unwrap_or(log_format))?;
-            wait(service::run(config.services, config.metrics.as_ref(), json))
+            wait(service::run(config.services, config.metrics.as_ref(), config.console.as_deref(), json))
         }
         Command::Iap(IapCommand::Alerts(args)) => {
             logging::init(log_format)?;
@@ -76,7 +76,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 fn one(args: ServiceArgs, log_format: crate::cli::LogFormat, json: bool) -> Result<(), Failure> {
     logging::init(log_format)?;
-    wait(service::run(vec![Service::from(args)], None, json))
+    wait(service::run(vec![Service::from(args)], None, None, json))
 }
 
 fn wait(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ pub mod alerts;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod dots;
 pub mod exit;
 pub mod https;

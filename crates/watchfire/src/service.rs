@@ -3,7 +3,9 @@
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::ConsoleArgs;
 use crate::config::{Service, ServiceArgs};
+use crate::console::{self, Hub};
 use crate::dots;
 use crate::exit::Failure;
 use crate::iap::manager::ManagerService;
@@ -36,12 +38,15 @@ pub struct Context {
     pub metrics: Registry,
     /// Where to say whether all is well.
     pub health: Health,
+    /// Where to say what happens, for the console.
+    pub hub: Hub,
 }
 
 impl Context {
     /// With nothing counted yet.
     pub fn new(json: bool, shutdown: CancellationToken, reload: Reload) -> Self {
-        Self { json, shutdown, reload, metrics: Registry::default(), health: Health::default() }
+        let (metrics, health, hub) = Default::default();
+        Self { json, shutdown, reload, metrics, health, hub }
     }
 
     /// Says that a service listens; see [`listening::announce`].
@@ -49,7 +54,21 @@ impl Context {
     /// # Errors
     /// When standard output cannot be written to.
     pub fn announce(&self, service: &str, addr: std::net::SocketAddr) -> Result<(), Failure> {
-        listening::announce(self.json, service, addr, &serde_json::Value::Null)
+        self.announce_with(service, addr, &serde_json::Value::Null)
+    }
+
+    /// As [`announce`](Self::announce), with more members: an object.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    pub fn announce_with(
+        &self,
+        service: &str,
+        addr: std::net::SocketAddr,
+        more: &serde_json::Value,
+    ) -> Result<(), Failure> {
+        self.hub.runs(&self.shutdown, service, addr.to_string());
+        listening::announce(self.json, service, addr, more)
     }
 
     /// Serves metrics at `addr` until shutdown, and says where.
@@ -70,7 +89,12 @@ impl Context {
 ///
 /// # Errors
 /// The first failure.
-pub async fn run(services: Vec<Service>, metrics: Option<&HostPort>, json: bool) -> Result<(), Failure> {
+pub async fn run(
+    services: Vec<Service>,
+    metrics: Option<&HostPort>,
+    console: Option<&ConsoleArgs>,
+    json: bool,
+) -> Result<(), Failure> {
     let (shutdown, reload) = signals::install()?;
     let context = Context::new(json, shutdown.clone(), reload);
     for service in &services {
@@ -78,6 +102,10 @@ pub async fn run(services: Vec<Service>, metrics: Option<&HostPort>, json: bool)
     }
     if let Some(addr) = metrics {
         context.serve_metrics(addr).await?;
+    }
+    if let Some(args) = console {
+        // Before the services, so that nothing of them is missed.
+        console::start(args, &context).await?;
     }
     let mut tasks = JoinSet::new();
     for service in services {

@@ -144,9 +144,12 @@ pub struct ManagerArgs {
     /// Name by which sensors and proxies know this manager; may be given again [default: any name]
     #[arg(long, value_name = "NAME")]
     pub served_name: Vec<String>,
-    /// Page with the latest alerts, for a browser
+    /// Page for a browser: alerts and sensors as they come
     #[arg(long, value_name = "HOST:PORT")]
     pub console: Option<HostPort>,
+    /// First line is the token that the page demands; needed beyond the loopback
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "console")]
+    pub console_token_file: Option<PathBuf>,
     /// Prometheus text at /metrics, also /healthz and /readyz
     #[arg(long, value_name = "HOST:PORT")]
     pub metrics: Option<HostPort>,
@@ -186,6 +189,7 @@ impl ManagerArgs {
         self.store.rebase(base);
         self.output.iter_mut().for_each(|output| output.rebase(base));
         self.nats.rebase(base);
+        rebase(&mut self.console_token_file, base);
     }
 }
 
@@ -447,6 +451,6 @@ fn rebase(path: &mut Option<PathBuf>, base: &Path) {
     }
 }
 
-fn positive() -> clap::builder::RangedI64ValueParser<u32> {
+pub(super) fn positive() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..)
 }

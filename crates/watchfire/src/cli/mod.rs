@@ -3,6 +3,7 @@
 //! Every service's flags are one `Args` struct. A configuration file is read through the same struct
 //! (see [`crate::config`]), so that a key and a flag cannot drift apart.
 
+mod console;
 mod dots;
 mod iap;
 mod lurk;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use console::ConsoleArgs;
 pub use dots::{
     ApiArgs, CallHomeClientArgs, CallHomeServerArgs, Carrier, ConnectTo, ConsentArgs, DotsCodecCommand, DotsCommand,
     DotsTlsArgs, Enforce, FlowSpecDialect, ListenAt, MitigateArgs, ProposalArgs, StatusArgs, WithdrawArgs,

@@ -9,8 +9,8 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certific
 
 use super::{Config, ServiceArgs};
 use crate::cli::{
-    BrokerArgs, CallHomeClientArgs, CallHomeServerArgs, Carrier, ConnectTo, DotsTlsArgs, ManagerArgs, RelayArgs,
-    ReputeServeArgs, SensorArgs, TlsArgs,
+    BrokerArgs, CallHomeClientArgs, CallHomeServerArgs, Carrier, ConnectTo, ConsoleArgs, DotsTlsArgs, ManagerArgs,
+    RelayArgs, ReputeServeArgs, SensorArgs, TlsArgs,
 };
 use crate::dots::rules::Rules;
 use crate::exit::{Failure, file_failure};
@@ -34,6 +34,10 @@ pub fn check(config: &Config) -> Vec<Failure> {
     };
     if let Some(metrics) = &config.metrics {
         claim(metrics, "metrics", &mut found);
+    }
+    if let Some(args) = &config.console {
+        claim(&args.listen, "console", &mut found);
+        console(args, &mut found);
     }
     for service in &config.services {
         let place = service.place.as_str();
@@ -114,6 +118,28 @@ pub fn check(config: &Config) -> Vec<Failure> {
     found
 }
 
+fn console(args: &ConsoleArgs, found: &mut Vec<Failure>) {
+    if let Some(path) = &args.token_file
+        && let Err(failure) = crate::dots::api::read_token(path)
+    {
+        found.push(failure);
+    }
+    if let (Some(cert), Some(key)) = (&args.cert, &args.key)
+        && let Err(failure) = crate::https::ServerCertificate::load(cert, key)
+    {
+        found.push(failure);
+    }
+    let is_local = args
+        .listen
+        .host()
+        .parse::<std::net::IpAddr>()
+        .map_or_else(|_| args.listen.host() == "localhost", |address| address.to_canonical().is_loopback());
+    if !is_local && args.token_file.is_none() {
+        let failure = Failure::usage("the console would be open to the network").at(&args.listen);
+        found.push(failure.remedy("listen at 127.0.0.1, or demand a token by `token-file`"));
+    }
+}
+
 fn manager(args: &ManagerArgs, found: &mut Vec<Failure>) {
     tls(&args.tls, found);
     match &args.store.store {
@@ -123,6 +149,11 @@ fn manager(args: &ManagerArgs, found: &mut Vec<Failure>) {
     }
     if let Some(path) = &args.store.store_password_file {
         readable(path, found);
+    }
+    if let Some(path) = &args.console_token_file
+        && let Err(failure) = crate::dots::api::read_token(path)
+    {
+        found.push(failure);
     }
     for output in &args.output {
         if let OutputSpec::Ndjson(path) | OutputSpec::Xml(path) = output {

@@ -4,6 +4,9 @@
 //! log-format = "json"            # as the flag
 //! metrics = "127.0.0.1:9464"     # one address for all services of the file
 //!
+//! [console]                      # a page for browsers; beyond the loopback only with a token
+//! listen = "127.0.0.1:7080"
+//!
 //! [[iap.manager]]                # one table per service; a single one may be written [iap.manager]
 //! listen = ["0.0.0.0:7000"]      # keys are the flags' names; flags that may be given again take arrays
 //! cert = "manager.pem"           # relative paths start at the file's folder
@@ -26,8 +29,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::cli::{
-    BrokerArgs, CaArgs, CallHomeClientArgs, CallHomeServerArgs, DnsArgs, DnsblArgs, IdoArgs, LogFormat, ManagerArgs,
-    NdcArgs, ProxyArgs, RelayArgs, ReputeServeArgs, SensorArgs,
+    BrokerArgs, CaArgs, CallHomeClientArgs, CallHomeServerArgs, ConsoleArgs, DnsArgs, DnsblArgs, IdoArgs, LogFormat,
+    ManagerArgs, NdcArgs, ProxyArgs, RelayArgs, ReputeServeArgs, SensorArgs,
 };
 use crate::exit::{Failure, file_failure};
 use crate::values::HostPort;
@@ -46,6 +49,8 @@ pub struct Config {
     pub log_format: Option<LogFormat>,
     /// Where metrics of the whole process are served.
     pub metrics: Option<HostPort>,
+    /// The page for browsers.
+    pub console: Option<Box<ConsoleArgs>>,
     /// The services, in the order of the file within each kind.
     pub services: Vec<Service>,
 }
@@ -239,7 +244,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
     Err(reader.problems)
 }
 
-const ROOT_KEYS: [&str; 7] = ["log-format", "metrics", "iap", "obp", "repute", "dots", "lurk"];
+const ROOT_KEYS: [&str; 8] = ["log-format", "metrics", "console", "iap", "obp", "repute", "dots", "lurk"];
 
 /// The services of each family.
 const FAMILIES: [(&str, &[&str]); 5] = [
@@ -258,7 +263,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn root(&mut self, table: &DeTable<'_>) -> Config {
-        let mut config = Config { log_format: None, metrics: None, services: Vec::new() };
+        let mut config = Config { log_format: None, metrics: None, console: None, services: Vec::new() };
         for (key, value) in table {
             let at = value.span().start;
             match (key.get_ref().as_ref(), value.get_ref()) {
@@ -272,6 +277,16 @@ impl Reader<'_> {
                 },
                 (name @ ("log-format" | "metrics"), other) => {
                     self.problem(at, name, &format!("must be a string, not {}", kind(other)), "put it in quotes");
+                }
+                ("console", DeValue::Table(table)) => {
+                    let args = self.flags::<ConsoleArgs>("console", at, table).map(|mut args| {
+                        args.rebase(self.source.folder());
+                        Box::new(args)
+                    });
+                    config.console = args;
+                }
+                ("console", other) => {
+                    self.problem(at, "console", &format!("must be a table, not {}", kind(other)), "write [console]");
                 }
                 (name, value) => match (FAMILIES.iter().find(|(family, _)| *family == name), value) {
                     (Some((family, services)), DeValue::Table(table)) => self.family(family, services, table),

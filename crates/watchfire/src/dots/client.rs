@@ -21,9 +21,9 @@ use super::{ask, shown};
 use crate::cli::{CallHomeClientArgs, Carrier};
 use crate::exit::Failure;
 use crate::metrics::{self, Counter, Registry};
+use crate::out;
 use crate::service::Context;
 use crate::tail::{self, TailOptions, Tailer};
-use crate::{listening, out};
 
 /// How long goodbyes may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -94,7 +94,7 @@ impl ClientService {
         credentials.keep_fresh(context, move |fresh| handle.set_security(&fresh));
         for (carrier, address) in &addresses {
             let more = json!({ "transport": carrier.name() });
-            listening::announce(context.json, "dots-call-home-client", *address, &more)?;
+            context.announce_with("dots-call-home-client", *address, &more)?;
         }
         let stop = CancellationToken::new();
         let api = match bound {
@@ -115,6 +115,7 @@ impl ClientService {
             context.serve_metrics(address).await?;
         }
         count(&client, &context.metrics);
+        super::console::show_client(context, &client);
         let malformed = context.metrics.counter(
             "watchfire_dots_eve_malformed_total",
             "Lines of eve.json that are not Suricata's.",
@@ -190,6 +191,9 @@ impl ClientService {
 
     fn heard(&self, event: Result<CallHomeClientEvent, Missed>, context: &Context) -> Result<(), Failure> {
         let count = |name, help| context.metrics.counter(name, help, &[]).increment();
+        if let Ok(event) = &event {
+            super::console::client_heard(&context.hub, event);
+        }
         match event {
             Ok(CallHomeClientEvent::Connected { peer, address, transport, resumed }) => {
                 tracing::info!(%peer, %address, ?transport, resumed, "session");

@@ -9,6 +9,7 @@ pub mod ask;
 pub mod client;
 pub mod codec;
 pub mod command;
+mod console;
 pub mod discover;
 pub mod enforce;
 pub mod eve;

@@ -133,6 +133,9 @@ impl ServerService {
             counts.health.set(part(&upstream.name), Err("no session yet".to_owned()));
         }
         count(&server, &context.metrics, &context.health);
+        super::console::show_server(context, &server);
+        let places: Vec<String> = server.upstreams().into_iter().map(|upstream| upstream.name).collect();
+        context.hub.runs(&context.shutdown, "dots-call-home-server", format!("calls {}", places.join(", ")));
         let stop = CancellationToken::new();
         let api = bound.map(|(listener, address, door)| {
             let answers = Arc::new(NetworkApi { server: server.clone() });
@@ -162,7 +165,10 @@ impl ServerService {
                 event = self.events.next() => event,
             };
             let said = match event {
-                Ok(event) => self.heard(event, context.json),
+                Ok(event) => {
+                    super::console::server_heard(&context.hub, &self.server, &event);
+                    self.heard(event, context.json)
+                }
                 Err(Missed::Events(missed)) => {
                     tracing::warn!(missed, "events came faster than they could be written; this is how all stands");
                     self.server.mitigations().iter().try_for_each(|one| say(one, context.json))

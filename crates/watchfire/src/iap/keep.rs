@@ -5,6 +5,7 @@ use std::sync::Arc;
 use iap_proto::Status;
 use iap_tokio::manager::{Alert, Handover};
 
+use crate::console::Hub;
 use crate::metrics::{Counter, Health, Histogram, PeerCounter};
 use crate::output::Outputs;
 use crate::service::Context;
@@ -21,6 +22,7 @@ pub struct Keeper {
     /// Nothing here can hold a body that is not IDMEF.
     only_idmef: bool,
     health: Health,
+    hub: Hub,
     counts: Counts,
 }
 
@@ -56,7 +58,7 @@ impl Keeper {
                 Histogram::SECONDS,
             ),
         };
-        Self { store, outputs, only_idmef, health: context.health.clone(), counts }
+        Self { store, outputs, only_idmef, health: context.health.clone(), hub: context.hub.clone(), counts }
     }
 
     /// All or nothing of a batch, as far as the store goes.
@@ -78,7 +80,13 @@ impl Keeper {
         for record in &fresh {
             self.counts.kept.of(&record.peer).increment();
         }
-        self.outputs.hand_on(fresh, &records).await.map_err(|error| error.to_string())
+        let shown = if self.hub.is_on() { fresh.clone() } else { Vec::new() };
+        let written = self.outputs.hand_on(fresh, &records).await.map_err(|error| error.to_string());
+        // What only the outputs would keep comes again when they failed.
+        if written.is_ok() || self.store.is_some() {
+            self.hub.tell_alerts(&shown);
+        }
+        written
     }
 }
 

@@ -11,8 +11,9 @@ use iap_tokio::manager::{Manager, ManagerLimits};
 use tokio_util::sync::CancellationToken;
 
 use super::keep::Keeper;
-use super::{console, host, tls};
-use crate::cli::{Compat, ManagerArgs, OutputSync};
+use super::{host, tls};
+use crate::cli::{Compat, ConsoleArgs, ManagerArgs, OutputSync};
+use crate::console;
 use crate::exit::Failure;
 use crate::metrics::{self, Registry};
 use crate::output::{NatsOutput, OutputOptions, Outputs};
@@ -63,6 +64,15 @@ impl ManagerService {
             }
         }
         let only_idmef = store.is_none() && sinks.iter().all(|sink| matches!(sink, OutputSpec::Xml(_)));
+        let console = args.console.clone().map(|address| {
+            let mut console = ConsoleArgs::at(address);
+            console.token_file.clone_from(&args.console_token_file);
+            console
+        });
+        if let Some(console) = &console {
+            // Nothing is missed until the page is served.
+            context.hub.turn_on(&console.hub_limits());
+        }
         let keeper = Keeper::new(store.clone(), outputs.clone(), only_idmef, context);
 
         let mut builder = Manager::builder(tls.clone(), keeper).config(config(args)?).limits(limits(args));
@@ -84,16 +94,17 @@ impl ManagerService {
             context.serve_metrics(address).await?;
         }
         count(&manager, &context.metrics);
+        context.hub.has_manager(manager.overview());
+        if let Some(store) = &store {
+            context.hub.has_store(Arc::clone(store));
+        }
         let stop = CancellationToken::new();
         tls::keep_fresh(tls, context, stop.clone());
         if let Some(store) = &store {
             keep_pruning(args, store, &stop);
         }
-        let console = match &args.console {
-            Some(address) => {
-                let overview = manager.overview();
-                Some(console::start(address, store, overview, context, stop.clone()).await?)
-            }
+        let console = match &console {
+            Some(console) => Some(console::start(console, context).await?),
             None => None,
         };
         Ok(Self { manager, outputs, console, stop })

@@ -10,7 +10,6 @@
 //! 4. [`keep`] stores it, in one transaction with what came at the same time, and writes it to the outputs.
 //! 5. The answer goes back the same way, and the spool lets go of the alert.
 
-pub mod console;
 pub mod intake;
 pub mod keep;
 pub mod manager;

@@ -61,6 +61,10 @@ impl SensorService {
             builder = builder.listen(metrics::bind(address).await?);
         }
         let sensor = builder.start().map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
+        let managers: Vec<String> = args.connect.iter().map(ToString::to_string).collect();
+        if !managers.is_empty() && !args.exit_when_drained {
+            context.hub.runs(&context.shutdown, "iap-sensor", format!("sends to {}", managers.join(", ")));
+        }
         for address in sensor.local_addrs() {
             context.announce("iap-sensor", *address)?;
         }

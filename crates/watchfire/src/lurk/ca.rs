@@ -17,7 +17,6 @@ use super::front::{self, DAYS};
 use super::records::Records;
 use crate::cli::{CaArgs, Resolver};
 use crate::exit::Failure;
-use crate::listening;
 use crate::metrics::{self, Registry};
 use crate::pki::files;
 use crate::service::Context;
@@ -68,7 +67,7 @@ impl CaService {
         let served = server.serve(listener, Some(front::tls(&root, &args.listen, &base)?));
         served.map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
         let directory = format!("{base}/directory");
-        listening::announce(context.json, "lurk-ca", address, &serde_json::json!({ "directory": &directory }))?;
+        context.announce_with("lurk-ca", address, &serde_json::json!({ "directory": &directory }))?;
         if !context.json {
             tracing::info!(%directory, trust = %args.dir.join("ca.pem").display(), "a laboratory CA");
         }

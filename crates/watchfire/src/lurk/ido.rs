@@ -16,13 +16,13 @@ use acme_lurk_hyper::respond::{DnsHook, Http01, Responder, Responders};
 use acme_lurk_hyper::server::{Server, ServerLimits};
 
 use super::audit::AuditLog;
+use super::console::OwnerOrders;
 use super::front::{self, DAYS};
 use super::records::Records;
 use super::{account, delegations, peer};
 use crate::cli::IdoArgs;
 use crate::exit::Failure;
 use crate::https::ServerCertificate;
-use crate::listening;
 use crate::metrics::{self, Counter, Health, Registry};
 use crate::pki::files;
 use crate::service::Context;
@@ -67,8 +67,11 @@ impl IdoService {
         let audit = AuditLog::open(&args.dir.join("audit.ndjson"))?;
         let meters = Meters::new(&context.metrics, context.health.clone());
         let seed = watchfire_hyper::seed().map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
+        let shown = OwnerOrders::new(&context.hub);
+        let heard = shown.clone();
         let site = OwnerSite::builder(pool).responder(Arc::new(responder)).keeper(records).on_notice(move |notice| {
             told(&notice);
+            heard.heard(&notice);
             meters.count(&notice);
             if let OwnerNotice::Audit { order, what } = notice {
                 audit.note(order, what);
@@ -79,6 +82,7 @@ impl IdoService {
             let failure = Failure::usage(error.to_string()).at(state.display());
             failure.remedy("restore it from a backup, or move it away and begin anew")
         })?;
+        shown.show(&site, &context.shutdown);
         reached(&site, &args.upstream).await;
         let mut limits = ServerLimits::default();
         limits.connection.connections = args.max_connections as usize;
@@ -87,7 +91,7 @@ impl IdoService {
         let served = server.serve(listener, Some(tls));
         served.map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
         let directory = format!("{base}/directory");
-        listening::announce(context.json, "lurk-ido", address, &serde_json::json!({ "directory": &directory }))?;
+        context.announce_with("lurk-ido", address, &serde_json::json!({ "directory": &directory }))?;
         if !context.json {
             tracing::info!(%directory, trust = %args.dir.join("ca.pem").display(), "the server of a name owner");
         }

@@ -4,6 +4,7 @@ pub mod account;
 pub mod audit;
 pub mod ca;
 pub mod cancel;
+mod console;
 pub mod delegations;
 pub mod front;
 pub mod ido;

@@ -15,6 +15,7 @@ use acme_lurk_hyper::delegate::{Delegate, DelegateNotice, Host};
 use acme_lurk_hyper::keep::KeepError;
 use watchfire_core::UnixTime;
 
+use super::console::DelegateOrder;
 use super::{account, peer};
 use crate::cli::{KeyType, NdcArgs};
 use crate::exit::{Failure, file_failure};
@@ -77,7 +78,9 @@ impl NdcService {
             ido: args.ido.clone(),
             health: context.health.clone(),
             meters: Meters::new(&context.metrics),
+            shown: DelegateOrder::new(context, &args.name, args.delegation.as_deref()),
         };
+        context.hub.runs(&context.shutdown, "lurk-ndc", format!("certificates of {}", args.ido));
         Ok(Self { delegate, installer })
     }
 
@@ -90,6 +93,7 @@ impl NdcService {
             end = self.delegate.run(&mut self.installer) => end,
             () = context.shutdown.cancelled() => return Ok(()),
         };
+        self.installer.shown.ended(&end);
         let place = &self.installer.ido;
         match end {
             NdcEnd::Installed => Ok(()),
@@ -228,6 +232,7 @@ struct Installer {
     ido: String,
     health: Health,
     meters: Meters,
+    shown: DelegateOrder,
 }
 
 impl Installer {
@@ -278,6 +283,7 @@ impl Host for Installer {
     }
 
     fn tell(&mut self, notice: DelegateNotice<'_>) {
+        self.shown.heard(&notice);
         match notice {
             DelegateNotice::Installed(installation) => {
                 self.meters.installed.increment();

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use obp_proto::Message;
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::console::BrokerAnswer;
 use crate::exit::{Failure, file_failure};
 
 /// Lines that wait to be written; beyond it they are dropped and counted, so that a slow disk does not stop answers.
@@ -24,25 +24,6 @@ pub struct Audit {
     dropped: Arc<AtomicU64>,
     /// Names, accounts and addresses are written as digests under this key, different in each run.
     redaction: Option<[u8; 32]>,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    account: String,
-    question: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    names: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
-    status: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    addresses: Vec<String>,
-    cached: bool,
 }
 
 impl Audit {
@@ -72,54 +53,68 @@ impl Audit {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// One question and its answer.
-    pub fn note(&self, account: &str, question: &Message, answer: &Message, cached: bool) {
-        let hide = |text: &str| match &self.redaction {
-            Some(key) => {
-                let digest = Sha256::new().chain_update(key).chain_update(text.to_ascii_lowercase()).finalize();
-                crate::pki::hex(&digest[..8])
-            }
-            None => text.to_owned(),
+    /// One question and its answer, as it is noted and shown here: without names, if they are to be hidden.
+    pub fn answer(&self, account: &str, question: &Message, answer: &Message, cached: bool) -> BrokerAnswer {
+        let Some(key) = &self.redaction else { return of(account, question, answer, cached, str::to_owned) };
+        let hide = |text: &str| {
+            let digest = Sha256::new().chain_update(key).chain_update(text.to_ascii_lowercase()).finalize();
+            crate::pki::hex(&digest[..8])
         };
-        let mut line = Line {
-            time: jiff::Timestamp::now().to_string(),
-            account: hide(account),
-            question: question.name(),
-            names: Vec::new(),
-            service: None,
-            port: None,
-            status: answer.status().map_or(0, |status| status.code()),
-            description: None,
-            addresses: Vec::new(),
-            cached,
-        };
-        match question {
-            Message::QueryConnectRequest(request) => {
-                if let Some(identifier) = &request.identifier {
-                    line.names.push(hide(identifier.name.as_str()));
-                    line.service = identifier.service.as_ref().map(|service| service.as_str());
-                    line.port = identifier.port.map(u16::from);
-                }
-            }
-            Message::ValidateRequest(request) => line.names.extend(request.names().map(|name| hide(name.as_str()))),
-            _ => {}
-        }
-        match answer {
-            Message::QueryConnectResponse(response) => {
-                let addresses = response.connection.iter().filter_map(|connection| connection.ip_address);
-                line.addresses.extend(addresses.map(|address| hide(&address.to_string())));
-                line.description = response.status_description.as_deref();
-            }
-            Message::ValidateResponse(response) => line.description = response.status_description.as_deref(),
-            _ => {}
-        }
+        let shown = of(account, question, answer, cached, hide);
         // The words may hold names.
-        line.description = line.description.filter(|_| self.redaction.is_none());
-        let Ok(text) = serde_json::to_string(&line) else { return };
+        BrokerAnswer { description: None, ..shown }
+    }
+
+    /// Writes a line.
+    pub fn note(&self, answer: &BrokerAnswer) {
+        let Ok(text) = serde_json::to_string(answer) else { return };
         if let Err(TrySendError::Full(_)) = self.lines.try_send(text) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// One question and its answer; `name` is how names, accounts and addresses are written.
+pub fn of(
+    account: &str,
+    question: &Message,
+    answer: &Message,
+    cached: bool,
+    name: impl Fn(&str) -> String,
+) -> BrokerAnswer {
+    let mut line = BrokerAnswer {
+        time: jiff::Timestamp::now().to_string(),
+        account: name(account),
+        question: question.name().to_owned(),
+        names: Vec::new(),
+        service: None,
+        port: None,
+        status: answer.status().map_or(0, |status| status.code()),
+        description: None,
+        addresses: Vec::new(),
+        cached,
+    };
+    match question {
+        Message::QueryConnectRequest(request) => {
+            if let Some(identifier) = &request.identifier {
+                line.names.push(name(identifier.name.as_str()));
+                line.service = identifier.service.as_ref().map(|service| service.as_str().to_owned());
+                line.port = identifier.port.map(u16::from);
+            }
+        }
+        Message::ValidateRequest(request) => line.names.extend(request.names().map(|one| name(one.as_str()))),
+        _ => {}
+    }
+    match answer {
+        Message::QueryConnectResponse(response) => {
+            let addresses = response.connection.iter().filter_map(|connection| connection.ip_address);
+            line.addresses.extend(addresses.map(|address| name(&address.to_string())));
+            line.description.clone_from(&response.status_description);
+        }
+        Message::ValidateResponse(response) => line.description.clone_from(&response.status_description),
+        _ => {}
+    }
+    line
 }
 
 fn write(queue: &Receiver<String>, mut file: Option<BufWriter<std::fs::File>>, name: &str) {

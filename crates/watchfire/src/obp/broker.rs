@@ -24,11 +24,12 @@ use tokio::runtime::Handle;
 use watchfire_core::UnixTime;
 use zeroize::Zeroizing;
 
-use super::audit::Audit;
+use super::audit::{self, Audit};
 use super::directory::Directory;
 use super::members::Members;
 use super::remember::{Ending, Memory};
 use crate::cli::{BrokerArgs, Dialect, Dnssec};
+use crate::console::{Happened, Hub};
 use crate::exit::{Failure, file_failure};
 use crate::https::{self, ServerCertificate};
 use crate::metrics::{self, Registry};
@@ -116,6 +117,7 @@ impl BrokerService {
             broker: broker.clone(),
             members: members.clone(),
             audit: audit.clone(),
+            hub: context.hub.clone(),
             misses: AtomicU64::new(0),
         });
         let enrolling =
@@ -319,13 +321,20 @@ struct Known {
     broker: Broker,
     members: Members,
     audit: Option<Audit>,
+    hub: Hub,
     misses: AtomicU64,
 }
 
 impl Known {
     fn note(&self, client: &Identity, question: &Message, answer: &Message, cached: bool) {
+        let account = client.account();
+        let shown = || match &self.audit {
+            Some(audit) => audit.answer(account, question, answer, cached),
+            None => audit::of(account, question, answer, cached, str::to_owned),
+        };
+        self.hub.tell(|| Happened::Answer(Arc::new(shown())));
         if let Some(audit) = &self.audit {
-            audit.note(client.account(), question, answer, cached);
+            audit.note(&shown());
         }
     }
 }

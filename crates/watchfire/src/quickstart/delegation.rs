@@ -72,6 +72,7 @@ pub(super) async fn steps(
 
     // It ends before the others, and counts for itself.
     let own = Context::new(false, context.shutdown.clone(), context.reload.clone());
+    let own = Context { hub: context.hub.clone(), ..own };
     let installed = own.metrics.counter(INSTALLED.0, INSTALLED.1, &[]);
     let delegate = tour.try_step("delegate", async {
         let (trust, key, out) = (file("ido/ca.pem"), file("delegate.key"), file("tls"));

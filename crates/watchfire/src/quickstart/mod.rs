@@ -13,7 +13,8 @@ use std::time::Duration;
 use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Cli, Command, IapCommand, InitArgs, IssueArgs, Profile, QuickstartArgs};
+use crate::cli::{Cli, Command, ConsoleArgs, IapCommand, InitArgs, IssueArgs, Profile, QuickstartArgs};
+use crate::console::{self, Hub};
 use crate::exit::Failure;
 use crate::iap::manager::ManagerService;
 use crate::iap::proxy::ProxyService;
@@ -67,9 +68,16 @@ async fn steps(
     })?;
 
     // The services speak for themselves only in their steps.
-    let context = |stop: &CancellationToken| Context::new(false, stop.clone(), reload.clone());
-    let (store, console) = (format!("sqlite:{}", file("alerts.db")), "127.0.0.1:0");
+    let hub = Hub::default();
+    let context = |stop: &CancellationToken| {
+        let context = Context::new(false, stop.clone(), reload.clone());
+        Context { hub: hub.clone(), ..context }
+    };
+    let store = format!("sqlite:{}", file("alerts.db"));
     let stop = shutdown.child_token();
+    // First, so that it has seen everything by the time it is looked at.
+    let address = "127.0.0.1:0".parse().map_err(|_| Failure::usage("no address"))?;
+    let console = console::start(&ConsoleArgs::at(address), &context(&stop)).await?;
     let manager = tour.try_step("manager", async {
         let args = flags(&[
             "iap",
@@ -86,8 +94,6 @@ async fn steps(
             &store,
             "--output",
             &format!("ndjson:{}", file("alerts.ndjson")),
-            "--console",
-            console,
         ])?;
         let IapCommand::Manager(args) = args else { return Err(Failure::usage("not a manager")) };
         let manager = ManagerService::start(&args, &context(&stop)).await?;
@@ -98,7 +104,6 @@ async fn steps(
     let inner = proxy(tour, "inner proxy", "p2.localhost", first(manager.local_addrs())?, &context(&stop)).await?;
     let outer = proxy(tour, "outer proxy", "p1.localhost", first(&inner.local_addrs())?, &context(&stop)).await?;
     let outer_address = first(&outer.local_addrs())?.to_string();
-    let console = manager.console();
     let services = [
         tokio::spawn(manager.run(context(&stop))),
         tokio::spawn(inner.run(context(&stop))),
@@ -157,11 +162,11 @@ async fn steps(
     let dots = dots::steps(tour, &dir, &context(&stop)).await?;
     let relay = rendezvous::steps(tour, &dir, &context(&stop)).await?;
 
-    if let Some(console) = console {
-        tour.step("console", || Ok(format!("http://{console}/")))?;
-    }
+    tour.step("console", || Ok(format!("http://{console}/")))?;
     if !args.exit {
-        tour.say("All of it goes on until you press Ctrl-C.")?;
+        tour.say(&format!(
+            "http://{console}/ shows all that happened here, and all of it goes on until you press Ctrl-C."
+        ))?;
         shutdown.cancelled().await;
     }
     stop.cancel();

@@ -14,7 +14,9 @@ use zeroize::Zeroizing;
 
 use super::data::Data;
 use super::place::Target;
+use super::snapshot::Hit;
 use crate::cli::ReputeServeArgs;
+use crate::console::{self, Happened, Hub, Opinion, Rater, ReputationAnswer};
 use crate::exit::{Failure, file_failure};
 use crate::https::ServerCertificate;
 use crate::metrics::{self, Registry};
@@ -50,7 +52,8 @@ impl ServeService {
         let mut limits = ServerLimits::default();
         limits.connections = args.max_connections as usize;
         limits.rate = (args.rate > 0).then(|| RateLimit::per_second(args.rate));
-        let store = Entries { data: Arc::clone(&data), rater: config.rater.clone() };
+        let store = Entries { data: Arc::clone(&data), rater: config.rater.clone(), hub: context.hub.clone() };
+        context.hub.has_rater(store.for_console());
         let mut builder =
             Server::builder(config, store).limits(limits).keys_in_clear_text(args.keys_in_clear_text).on_event(told);
         if let Some(path) = &args.keys {
@@ -194,6 +197,28 @@ fn read_keys(path: &Path) -> Result<Keys, Failure> {
 struct Entries {
     data: Arc<Data>,
     rater: String,
+    hub: Hub,
+}
+
+impl Entries {
+    /// The same for the console of this process.
+    fn for_console(&self) -> Rater {
+        let (applications, data, rater) = (Arc::clone(&self.data), Arc::clone(&self.data), self.rater.clone());
+        Rater {
+            name: rater.clone(),
+            applications: Arc::new(move || {
+                applications.snapshot().heads().iter().map(|head| head.application.to_string()).collect()
+            }),
+            ask: Arc::new(move |application, subject| {
+                let snapshot = data.snapshot();
+                let mut hits = Vec::new();
+                let target = Target::of(application.subject, subject);
+                snapshot.find(target, Some(&application.name), unix_now(), &mut hits);
+                let reputon = |hit: &Hit<'_>| hit.record.reputon(hit.head, subject, &rater).into_owned();
+                hits.iter().map(reputon).collect()
+            }),
+        }
+    }
 }
 
 impl Store for Entries {
@@ -203,7 +228,19 @@ impl Store for Entries {
         let mut hits = Vec::new();
         snapshot.find(target, Some(&lookup.application.name), unix_now(), &mut hits);
         let subject = lookup.subject.as_str();
-        answer(hits.iter().map(|hit| hit.record.reputon(hit.head, subject, &self.rater)).collect());
+        let reputons: Vec<_> = hits.iter().map(|hit| hit.record.reputon(hit.head, subject, &self.rater)).collect();
+        self.hub.tell(|| {
+            Happened::Reputation(Arc::new(ReputationAnswer {
+                time: console::now(),
+                by: "client",
+                application: lookup.application.name.to_string(),
+                subject: subject.to_owned(),
+                combined: Vec::new(),
+                opinions: reputons.iter().map(Opinion::from).collect(),
+                silent: Vec::new(),
+            }))
+        });
+        answer(reputons);
     }
 
     /// Everything is at hand.

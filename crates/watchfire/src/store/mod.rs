@@ -22,6 +22,7 @@ pub use connect::{Access, open};
 pub use postgres::PostgresStore;
 pub(crate) use postgres::Server as PostgresServer;
 pub use record::AlertRecord;
+pub(crate) use record::ip;
 pub use sqlite::SqliteStore;
 
 /// A future that can be sent to another thread.

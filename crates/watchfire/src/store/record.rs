@@ -169,7 +169,7 @@ fn sources(message: &idmef::Message) -> Vec<IpAddr> {
 }
 
 /// An address as text, or in the hexadecimal forms of RFC 4765; not networks.
-fn ip(text: &str) -> Option<IpAddr> {
+pub(crate) fn ip(text: &str) -> Option<IpAddr> {
     if let Ok(addr) = text.parse::<IpAddr>() {
         return Some(addr.to_canonical());
     }
