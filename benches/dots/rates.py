@@ -7,7 +7,6 @@ python3 benches/dots/rates.py [--target DIR] [--requests N] [--rounds R] [--only
 Prints a table; --write also puts it between the two markers in benches/README.md. What the columns mean is said there.
 Exit code 0 when every case ran, 1 when one did not, 2 for bad usage.
 """
-import argparse
 import json
 import pathlib
 import signal
@@ -22,6 +21,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from common import machine  # noqa: E402
+from common.arguments import Arguments  # noqa: E402
 from common.net import listens  # noqa: E402
 from common.processes import CaseFailed, Folder, Foreign, children_cpu, tool  # noqa: E402
 from common.readme import Place, escape  # noqa: E402
@@ -156,25 +156,16 @@ def executable(target):
 
 
 def arguments_given():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
+    arguments = Arguments(__doc__, CASES, TABLE, watchfire=False)
+    add = arguments.add
     add("--target", metavar="DIR", type=pathlib.Path, help="cargo's folder for loader and server [cargo's own]")
     add("--program", metavar="PATH", type=pathlib.Path, help="loader and server, when they are made already")
     add("--requests", metavar="N", type=int, default=100_000, help="requests in a round [100000]")
-    add("--rounds", metavar="R", type=int, default=3, help="rounds of each case [3]")
-    add("--only", metavar="CASE,..", default=",".join(CASES), help=f"of {', '.join(CASES)} [all]")
-    add("--dir", metavar="DIR", type=pathlib.Path, help="where the temporary folder goes [the system's]")
-    add("--write", action="store_true", help="put the table into benches/README.md")
-    arguments = parser.parse_args()
-    arguments.only = arguments.only.split(",")
-    if unknown := set(arguments.only) - set(CASES):
-        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    if min(arguments.requests // 10, arguments.rounds) < 1:
-        parser.error("there must be a round, and 10 requests in it")
-    if arguments.write and (missing := TABLE.missing()):
-        parser.error(missing)
-    arguments.program = arguments.program or executable(arguments.target)
-    return arguments
+    given = arguments.parse()
+    if given.requests < 10:
+        arguments.error("there must be 10 requests in a round")
+    given.program = given.program or executable(given.target)
+    return given
 
 
 def versions():

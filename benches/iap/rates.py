@@ -6,9 +6,7 @@ python3 benches/iap/rates.py [--watchfire PATH] [--alerts N] [--rounds R] [--onl
 Prints a table; --write also puts it between the two markers in benches/README.md. What the columns mean is said there.
 Exit code 0 when every case ran, 1 when one did not, 2 for bad usage.
 """
-import argparse
 import pathlib
-import shutil
 import signal
 import sqlite3
 import statistics
@@ -18,13 +16,13 @@ import tempfile
 # Nothing is left beside the sources.
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from common.arguments import Arguments  # noqa: E402
 from common.processes import CaseFailed  # noqa: E402
 from common.readme import Place, escape  # noqa: E402
 from whole import machine, memory, prelude, rsyslog, watchfire  # noqa: E402
 from whole.alerts import OCTETS  # noqa: E402
 from whole.bench import Bench  # noqa: E402
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TABLE = Place("rates.py")
 
 # name: (what, whether each alert is acknowledged, where the receiver has it then, how to run a round)
@@ -97,28 +95,15 @@ def progress(text):
 
 
 def arguments_given():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--watchfire", metavar="PATH", default=ROOT / "target" / "release" / "watchfire", help="the program [release]")
+    arguments = Arguments(__doc__, CASES, TABLE)
+    add = arguments.add
     add("--alerts", metavar="N", type=int, default=300_000, help="alerts in a round [300000]")
-    add("--rounds", metavar="R", type=int, default=3, help="rounds of each case [3]")
-    add("--only", metavar="CASE,..", default=",".join(CASES), help=f"of {', '.join(CASES)} [all]")
     add("--channels", metavar="N", type=int, default=200, help="idle sensors of the case memory [200]")
     add("--spool-octets", metavar="N", type=int, default=2**30, help="spooled in the case memory [1 GiB]")
-    add("--dir", metavar="DIR", type=pathlib.Path, help="where the temporary folder goes [the system's]")
-    add("--write", action="store_true", help="put the table into benches/README.md")
-    arguments = parser.parse_args()
-    arguments.only = arguments.only.split(",")
-    if unknown := set(arguments.only) - set(CASES):
-        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    if min(arguments.alerts, arguments.rounds, arguments.channels, arguments.spool_octets) < 1:
-        parser.error("counts start at 1")
-    if not shutil.which(arguments.watchfire):
-        parser.error(f"no program {arguments.watchfire}; make it with: cargo build --release -p watchfire")
-    if arguments.write and (missing := TABLE.missing()):
-        parser.error(missing)
-    arguments.watchfire = pathlib.Path(shutil.which(arguments.watchfire)).resolve()
-    return arguments
+    given = arguments.parse()
+    if min(given.alerts, given.channels, given.spool_octets) < 1:
+        arguments.error("counts start at 1")
+    return given
 
 
 def main():

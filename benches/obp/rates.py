@@ -6,14 +6,12 @@ python3 benches/obp/rates.py [--watchfire PATH] [--target DIR] [--rounds R] [--o
 Prints a table; --write also puts it between the two markers in benches/README.md. What the columns mean is said there.
 Exit code 0 when every case ran, 1 when one did not, 2 for bad usage.
 """
-import argparse
 import base64
 import hashlib
 import hmac
 import json
 import pathlib
 import re
-import shutil
 import signal
 import statistics
 import subprocess
@@ -25,6 +23,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from common import machine  # noqa: E402
+from common.arguments import Arguments  # noqa: E402
 from common.net import free_port, listens  # noqa: E402
 from common.processes import CaseFailed, Folder, Foreign, children_cpu, output, tool  # noqa: E402
 from common.readme import Place, escape  # noqa: E402
@@ -312,28 +311,15 @@ def executables(target):
 
 
 def arguments_given():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--watchfire", metavar="PATH", default=ROOT / "target" / "release" / "watchfire", help="the program [release]")
+    arguments = Arguments(__doc__, CASES, TABLE)
+    add = arguments.add
     add("--target", metavar="DIR", type=pathlib.Path, help="cargo's folder for the loader and hickory [cargo's own]")
     add("--queries", metavar="N", type=int, default=300_000, help="datagrams in a round, a quarter over HTTP [300000]")
-    add("--rounds", metavar="R", type=int, default=3, help="rounds of each case [3]")
-    add("--only", metavar="CASE,..", default=",".join(CASES), help=f"of {', '.join(CASES)} [all]")
-    add("--dir", metavar="DIR", type=pathlib.Path, help="where the temporary folder goes [the system's]")
-    add("--write", action="store_true", help="put the table into benches/README.md")
-    arguments = parser.parse_args()
-    arguments.only = arguments.only.split(",")
-    if unknown := set(arguments.only) - set(CASES):
-        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    if min(arguments.queries // 40, arguments.rounds) < 1:
-        parser.error("there must be a round, and 40 queries in it")
-    if not shutil.which(arguments.watchfire):
-        parser.error(f"no program {arguments.watchfire}; make it with: cargo build --release -p watchfire")
-    if arguments.write and (missing := TABLE.missing()):
-        parser.error(missing)
-    arguments.watchfire = pathlib.Path(shutil.which(arguments.watchfire)).resolve()
-    arguments.loader, arguments.hickory = executables(arguments.target)
-    return arguments
+    given = arguments.parse()
+    if given.queries < 40:
+        arguments.error("there must be 40 queries in a round")
+    given.loader, given.hickory = executables(given.target)
+    return given
 
 
 def versions():

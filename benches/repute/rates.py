@@ -6,7 +6,6 @@ python3 benches/repute/rates.py [--watchfire PATH] [--entries N] [--rounds R] [-
 Prints tables; --write also puts them between the two markers in benches/README.md. What the columns mean is said there.
 Exit code 0 when every case ran, 1 when one did not, 2 for bad usage.
 """
-import argparse
 import os
 import pathlib
 import random
@@ -26,11 +25,11 @@ import urllib.request
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from common import machine  # noqa: E402
+from common.arguments import Arguments  # noqa: E402
 from common.net import free_port  # noqa: E402
 from common.processes import CaseFailed, Folder, Foreign, children_cpu, kib, output, tool  # noqa: E402
 from common.readme import Place, escape  # noqa: E402
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TABLE = Place("repute/rates.py")
 # Server and loader have a core each; while entries are read, the server has all.
 SERVER, LOADER = "0", ("taskset", "-c", "1")
@@ -315,27 +314,14 @@ def tables(bench, failures):
 
 
 def arguments_given():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--watchfire", metavar="PATH", default=ROOT / "target" / "release" / "watchfire", help="the program [release]")
+    arguments = Arguments(__doc__, CASES, TABLE)
+    add = arguments.add
     add("--entries", metavar="N", type=int, default=1_000_000, help="entries, half of them names [1000000]")
     add("--queries", metavar="N", type=int, default=400_000, help="DNS questions of each kind in a round [400000]")
-    add("--rounds", metavar="R", type=int, default=3, help="rounds of each case; reloads have one [3]")
-    add("--only", metavar="CASE,..", default=",".join(CASES), help=f"of {', '.join(CASES)} [all]")
-    add("--dir", metavar="DIR", type=pathlib.Path, help="where the temporary folder goes [the system's]")
-    add("--write", action="store_true", help="put the tables into benches/README.md")
-    arguments = parser.parse_args()
-    arguments.only = arguments.only.split(",")
-    if unknown := set(arguments.only) - set(CASES):
-        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    if arguments.rounds < 1 or arguments.queries < 1 or arguments.entries < 1_000:
-        parser.error("there must be a round, a question, and a thousand entries")
-    if not shutil.which(arguments.watchfire):
-        parser.error(f"no program {arguments.watchfire}; make it with: cargo build --release -p watchfire")
-    if arguments.write and (missing := TABLE.missing()):
-        parser.error(missing)
-    arguments.watchfire = pathlib.Path(shutil.which(arguments.watchfire)).resolve()
-    return arguments
+    given = arguments.parse(rounds="rounds of each case; reloads have one [3]", tables="tables")
+    if given.queries < 1 or given.entries < 1_000:
+        arguments.error("there must be a question, and a thousand entries")
+    return given
 
 
 def main():
