@@ -128,6 +128,7 @@ fn every_block_of_toml_is_accepted() {
     site.write("users", "alice:a password that is long enough\n");
     std::fs::copy(site.file("lib/broker/accounts.toml"), site.file("accounts.toml")).unwrap();
     site.write("binding.json", "{}");
+    site.write("console.token", "0123456789abcdef0123456789abcdef\n");
     site.write("watchfire.creds", "-----BEGIN NATS USER JWT-----\n");
     site.write("watchfire.creds", "-----BEGIN NATS USER JWT-----");
     for zone in ["threats.zone", "local.zone"] {
