@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// A balancer; it serves until the test's process ends.
 pub(crate) struct Balancer {
     address: SocketAddr,
+    instances: Arc<Mutex<Vec<SocketAddr>>>,
     connections: Arc<AtomicUsize>,
 }
 
@@ -25,10 +26,12 @@ impl Balancer {
         let instances: Vec<SocketAddr> = instances.iter().map(|instance| instance.parse().unwrap()).collect();
         let connections = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&connections);
+        let instances = Arc::new(Mutex::new(instances));
+        let known = Arc::clone(&instances);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let turn = count.fetch_add(1, Ordering::Relaxed);
-                let instances = instances.clone();
+                let instances = known.lock().unwrap().clone();
                 std::thread::spawn(move || {
                     let order = (0..instances.len()).map(|n| instances[(turn + n) % instances.len()]);
                     if let Some(server) = order.map(TcpStream::connect).find_map(Result::ok) {
@@ -37,7 +40,12 @@ impl Balancer {
                 });
             }
         });
-        Self { address, connections }
+        Self { address, instances, connections }
+    }
+
+    /// Passes connections on to this one too.
+    pub(crate) fn add(&self, instance: &str) {
+        self.instances.lock().unwrap().push(instance.parse().unwrap());
     }
 
     pub(crate) fn address(&self) -> String {

@@ -7,7 +7,11 @@
 mod authority;
 mod balancer;
 mod brokers;
+#[path = "../lurk/lab.rs"]
+#[allow(dead_code, reason = "the tests of delegation use all of it")]
+mod lab;
 mod nats;
+mod owners;
 mod raters;
 mod stream;
 mod together;

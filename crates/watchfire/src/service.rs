@@ -139,7 +139,11 @@ async fn serve(args: ServiceArgs, part: String, context: Context) -> Result<(), 
     /// Ready is who has started; what a service says of its parts comes on top of that.
     macro_rules! serve {
         ($service:ty, $args:expr) => {{
-            let service = <$service>::start(&$args, &context).await?;
+            let service = tokio::select! {
+                started = <$service>::start(&$args, &context) => started?,
+                // As one that stands by.
+                () = context.shutdown.cancelled() => return Ok(()),
+            };
             context.health.set(part, Ok(()));
             service.run(context).await
         }};

@@ -78,6 +78,8 @@ pub fn check(config: &Config) -> Vec<Failure> {
                 if let Some(ca) = &args.upstream_ca {
                     certificates(ca, &mut problems);
                 }
+                args.store.iter().for_each(|url| postgres(url, &mut problems));
+                args.store_password_file.iter().for_each(|path| readable(path, &mut problems));
                 std::iter::once(&args.listen).chain(&args.http01_listen).chain(&args.metrics).collect()
             }
             ServiceArgs::LurkNdc(args) => {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use acme_lurk::acme::OrderStatus;
-use acme_lurk::crypto::Ring;
+use acme_lurk::crypto::{Ring, Signer};
 use acme_lurk::delegation::{Audit, DelegationRule, Emulation, Ido, IdoConfig, Serving};
 use acme_lurk::star::{StarMeta, StarPolicy};
 use acme_lurk_hyper::ca::Authority;
@@ -15,10 +15,13 @@ use acme_lurk_hyper::owner::{OwnerNotice, OwnerSite};
 use acme_lurk_hyper::respond::{DnsHook, Http01, Responder, Responders};
 use acme_lurk_hyper::server::{Server, ServerLimits};
 
+use tokio_util::sync::CancellationToken;
+
 use super::audit::AuditLog;
 use super::console::OwnerOrders;
 use super::front::{self, DAYS};
 use super::records::Records;
+use super::shared::{Identity, Known, SharedRecords, lead};
 use super::{account, delegations, peer};
 use crate::cli::IdoArgs;
 use crate::exit::Failure;
@@ -26,6 +29,8 @@ use crate::https::ServerCertificate;
 use crate::metrics::{self, Counter, Health, Registry};
 use crate::pki::files;
 use crate::service::Context;
+use crate::store::postgres_config;
+use crate::values::StoreUrl;
 
 /// How long requests that are under way may take when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,6 +48,8 @@ pub struct IdoService {
     site: OwnerSite,
     address: SocketAddr,
     directory: String,
+    /// Another instance leads.
+    lost: CancellationToken,
 }
 
 impl IdoService {
@@ -54,6 +61,7 @@ impl IdoService {
         let rules = delegations::read(&args.delegations)?;
         files::make_folder(&args.dir)?;
         let signer = account::read_or_make(&args.dir.join("account.key"))?;
+        let shared = shared(args, &signer, context).await?;
         let upstream = peer::config(&args.upstream, "--upstream", PATIENCE)?;
         let pool = peer::pool(args.upstream_ca.as_deref())?;
         let responder = responder(args).await?;
@@ -62,14 +70,21 @@ impl IdoService {
         let base = front::base(args.url.as_deref(), &args.listen, address)?;
         let tls = tls(args, &base, context)?;
         let config = Arc::new(config(args, &base, rules, &responder)?);
-        let state = args.dir.join("state.db");
-        let (records, known) = Records::open(&state)?;
+        let site = OwnerSite::builder(pool);
+        let (site, known, lost, state) = match shared {
+            Some((records, known, lost, name)) => (site.keeper(records), known, lost, name),
+            None => {
+                let state = args.dir.join("state.db");
+                let (records, known) = Records::open(&state)?;
+                (site.keeper(records), known, CancellationToken::new(), state.display().to_string())
+            }
+        };
         let audit = AuditLog::open(&args.dir.join("audit.ndjson"))?;
         let meters = Meters::new(&context.metrics, context.health.clone());
         let seed = watchfire_hyper::seed().map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
         let shown = OwnerOrders::new(&context.hub);
         let heard = shown.clone();
-        let site = OwnerSite::builder(pool).responder(Arc::new(responder)).keeper(records).on_notice(move |notice| {
+        let site = site.responder(Arc::new(responder)).on_notice(move |notice| {
             told(&notice);
             heard.heard(&notice);
             meters.count(&notice);
@@ -79,7 +94,7 @@ impl IdoService {
         });
         let site = site.start(|now| Ido::restore(config, upstream, signer, Arc::new(Ring::new()), seed, now, known));
         let site = site.map_err(|error| {
-            let failure = Failure::usage(error.to_string()).at(state.display());
+            let failure = Failure::usage(error.to_string()).at(&state);
             failure.remedy("restore it from a backup, or move it away and begin anew")
         })?;
         shown.show(&site, &context.shutdown);
@@ -103,7 +118,7 @@ impl IdoService {
             context.serve_metrics(address).await?;
         }
         count(&server, &site, &context.metrics);
-        Ok(Self { server, site, address, directory })
+        Ok(Self { server, site, address, directory, lost })
     }
 
     /// Where it answers.
@@ -124,13 +139,37 @@ impl IdoService {
     /// Serves until `context.shutdown`.
     ///
     /// # Errors
-    /// None; it has the form of every service.
+    /// When another instance of it serves by now.
     pub async fn run(self, context: Context) -> Result<(), Failure> {
-        context.shutdown.cancelled().await;
+        let is_lost = tokio::select! {
+            () = context.shutdown.cancelled() => false,
+            () = self.lost.cancelled() => true,
+        };
         self.server.shutdown(GRACE).await;
         self.site.shutdown().await;
-        Ok(())
+        match is_lost {
+            true => {
+                Err(Failure::unreachable("another instance serves now").remedy("start this one again: it stands by"))
+            }
+            false => Ok(()),
+        }
     }
+}
+
+type Shared = (SharedRecords, Known, CancellationToken, String);
+
+/// The state in a database, once this instance leads; none without `--store`.
+async fn shared(args: &IdoArgs, signer: &Arc<dyn Signer>, context: &Context) -> Result<Option<Shared>, Failure> {
+    let Some(url) = &args.store else { return Ok(None) };
+    let StoreUrl::Postgres(text) = url else {
+        let failure = Failure::usage("several instances share PostgreSQL alone").at("--store");
+        return Err(failure.remedy("write postgres://USER@HOST/DATABASE, or leave it out: SQLite is in --dir"));
+    };
+    let config = postgres_config(text, url, args.store_password_file.as_deref())?;
+    let account = signer.public_key().thumbprint_text();
+    let identity = Identity { account, url: args.url.clone().unwrap_or_default() };
+    let (records, known, lost) = lead(config, url.to_string(), &identity, context).await?;
+    Ok(Some((records, known, lost, url.to_string())))
 }
 
 /// Waits a while for the CA: delegates begin with the question what lifetimes there are, and that is the CA's to say.

@@ -13,6 +13,7 @@ pub mod peer;
 pub mod records;
 pub mod relay;
 pub mod rendezvous;
+pub mod shared;
 mod template;
 
 use crate::cli::LurkCommand;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 
-use crate::values::{HostPort, Span};
+use crate::values::{HostPort, Span, StoreUrl};
 
 /// `lurk ido`
 #[derive(Debug, Clone, Args)]
@@ -22,6 +22,13 @@ pub struct IdoArgs {
     /// Keys, all orders and the audit log; made when missing. DIR/ca.pem is what delegates must trust
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: PathBuf,
+    /// All orders in PostgreSQL in the place of DIR, for several instances of which one serves and the others stand by:
+    /// postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "URL", requires = "url")]
+    pub store: Option<StoreUrl>,
+    /// First line is the password of the store [default: the variable PGPASSWORD]
+    #[arg(long, value_name = "FILE", requires = "store", value_hint = ValueHint::FilePath)]
+    pub store_password_file: Option<PathBuf>,
     /// Certificate authorities that may vouch for the CA, PEM [default: the system's]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub upstream_ca: Option<PathBuf>,
@@ -69,7 +76,8 @@ pub struct IdoArgs {
 impl IdoArgs {
     /// Makes relative paths start at `base`.
     pub fn rebase(&mut self, base: &Path) {
-        let more = self.upstream_ca.iter_mut().chain(&mut self.cert).chain(&mut self.key);
+        let more =
+            self.upstream_ca.iter_mut().chain(&mut self.store_password_file).chain(&mut self.cert).chain(&mut self.key);
         for path in [&mut self.delegations, &mut self.dir].into_iter().chain(more) {
             *path = base.join(&*path);
         }
