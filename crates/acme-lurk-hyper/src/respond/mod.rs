@@ -4,6 +4,7 @@
 //! | who | how |
 //! | --- | --- |
 //! | [`DnsHook`] | dns-01 by a program: `CMD present NAME TXT-VALUE`, `CMD cleanup NAME TXT-VALUE` |
+//! | [`DnsUpdate`] | dns-01 by dynamic updates of the zone (RFC 2136), signed with TSIG |
 //! | [`Http01`] | http-01 by a listener of its own |
 //! | [`TlsAlpn01`] | tls-alpn-01 by a listener of its own |
 //! | [`Responders`] | several of them |
@@ -11,6 +12,7 @@
 mod hook;
 mod http01;
 mod tls_alpn01;
+mod update;
 
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use acme_lurk::acme::client::Provision;
 pub use hook::DnsHook;
 pub use http01::Http01;
 pub use tls_alpn01::TlsAlpn01;
+pub use update::{DnsUpdate, NoZone, TsigKey, TsigKeyError};
 
 use crate::Going;
 

@@ -1,11 +1,12 @@
 //! Challenges that are met, and looked at.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use acme_lurk_hyper::Going;
 use acme_lurk_hyper::acme_lurk::acme::ChallengeKind;
 use acme_lurk_hyper::acme_lurk::acme::client::{Answer, ClientError, Provision};
+use acme_lurk_hyper::ca::CaNotice;
 use acme_lurk_hyper::respond::{Http01, Nobody, Responder, Responders, TlsAlpn01};
 use acme_lurk_hyper::validate::ValidatorConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -89,21 +90,27 @@ async fn what_does_not_meet_http_01_is_said() {
         (format!("HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/{end}"), "what is no name"),
         (format!("HTTP/1.1 302 Found\r\nLocation: http://x.localhost:PORT/{end}"), "more than 5 times"),
         (format!("HTTP/1.1 302 Found{end}"), "to nowhere"),
-        ("SSH-2.0-x\r\n".to_owned(), "http://no.localhost"),
+        ("SSH-2.0-x\r\n".to_owned(), "invalid HTTP version parsed"),
     ] {
         let mut config = quick();
         config.attempts = 1;
         config.http01_port = canned(response).await;
-        let laboratory = Laboratory::start(config, false).await;
+        let said: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&said);
+        let hear = move |notice: CaNotice<'_>| {
+            if let CaNotice::Validated { result: Err(problem), .. } = notice {
+                heard.lock().unwrap().push(problem.detail.clone());
+            }
+        };
+        let laboratory = Laboratory::with(config, false, |ca| ca.on_notice(hear), |server| server).await;
         let client = laboratory.client(Some(Arc::new(Pretender))).await;
         let wanted = wanted("no.localhost", false).with_challenges([ChallengeKind::Http01]);
         let error = obtain(&client, wanted).await.unwrap_err();
-        let text = format!("{error:?}");
-        assert!(
-            text.contains(why)
-                || laboratory.site.counters().validations_failed.load(std::sync::atomic::Ordering::Relaxed) == 1,
-            "{why}: {text}"
-        );
+        let ClientError::Problem(problem) = error else { panic!("{why}: {error:?}") };
+        // It says where it was looked last.
+        let place = if why.starts_with("more than") { "http://x.localhost:" } else { "http://no.localhost:" };
+        assert!(problem.detail.starts_with(place) && problem.detail.contains(why), "{why}: {problem:?}");
+        assert_eq!(*said.lock().unwrap(), [problem.detail], "the operator is told the same, once");
     }
 }
 

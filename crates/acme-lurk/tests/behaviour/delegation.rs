@@ -509,7 +509,7 @@ fn nothing_is_offered_before_the_ca_has_said_what_it_does() {
     let policy = acme_lurk::star::StarPolicy::new(acme_lurk::star::StarMeta::new(1, 1_000_000, true));
     let config = ido_config().with_star(Some(policy)).with_delegation(rule).unwrap();
     let mut lab = Lab::with_key(star_ca(), config, ndc_config(), Arc::new(signer()), 1);
-    lab.ca_away_until = lab.instant + watchfire_core::Duration::from_secs(30);
+    lab.ca_away_until = lab.instant + Duration::from_secs(30);
     let delegate = Delegate::register(&mut lab, key);
     let asked = NewOrder::new(vec![Identifier::dns(NAME).unwrap()])
         .with_auto_renewal(lab.agreed().with_certificate_get(true))
@@ -553,7 +553,7 @@ fn delegations_are_replaced_while_the_server_runs() {
     let (status, first) = order(&mut lab, "mine");
     assert_eq!(status, 201);
     for wrong in [vec![rule("a"), rule("a")], vec![rule("a").with_upstream(format!("{IDO}/delegation/a"))]] {
-        assert_eq!(lab.ido.replace_delegations(wrong), Err(acme_lurk::delegation::IdoMisuse::Delegations));
+        assert!(lab.ido.replace_delegations(wrong).is_err());
         assert_eq!(order(&mut lab, "mine").0, 201, "what was there stays");
     }
     lab.ido.replace_delegations([rule("mine"), rule("yours").with_account(thumbprint)]).unwrap();
