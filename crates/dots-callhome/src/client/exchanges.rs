@@ -215,13 +215,13 @@ impl<P: ClientPolicy> Client<P> {
                 row.state = State::Active;
                 Self::schedule(&mut self.rng, row, now, lifetime);
                 self.status_due = true;
-                self.superseded
-                    .iter_mut()
-                    .filter(|earlier| earlier.by == mid)
-                    .for_each(|earlier| earlier.settled = true);
+                for earlier in self.superseded.iter_mut().filter(|earlier| earlier.by == mid && !earlier.indirect) {
+                    earlier.settled = true;
+                }
                 if !renewed || !efficacy {
                     self.events.push_back(ClientEvent::Granted { mid, lifetime, conflict });
                 }
+                self.disown(mid);
                 if let Some(scope) = first.filter(|scope| scope.status.is_some()) {
                     self.status(now, scope);
                 }
@@ -367,14 +367,16 @@ impl<P: ClientPolicy> Client<P> {
 
     /// The request `by` takes the place of `mid`, here at once, at the server when it arrives there.
     pub(super) fn supersede(&mut self, now: Instant, mid: u32, by: u32) {
-        self.superseded.iter_mut().filter(|earlier| earlier.by == mid).for_each(|earlier| earlier.by = by);
+        for earlier in self.superseded.iter_mut().filter(|earlier| earlier.by == mid) {
+            (earlier.by, earlier.indirect) = (by, true);
+        }
         if self.superseded.len() >= self.config.limits.mitigations
             && let Some(oldest) = self.superseded.pop_front()
             && !oldest.settled
         {
             self.orphan(oldest.mid);
         }
-        self.superseded.push_back(Superseded { mid, by, settled: false });
+        self.superseded.push_back(Superseded { mid, by, indirect: false, settled: false });
         if let Some(session) = &mut self.session {
             session.endpoint.recall(now, Ask::Put { mid });
             session.endpoint.recall(now, Ask::Efficacy { mid });
@@ -384,7 +386,7 @@ impl<P: ClientPolicy> Client<P> {
         }
     }
 
-    /// The request `by` goes before the server granted it: what it took the place of may still be there.
+    /// What `by` took the place of and the server did not replace by it may still be there.
     pub(super) fn disown(&mut self, by: u32) {
         let mut left = Vec::new();
         for earlier in self.superseded.iter_mut().filter(|earlier| earlier.by == by && !earlier.settled) {

@@ -200,6 +200,8 @@ impl Row {
 struct Superseded {
     mid: u32,
     by: u32,
+    /// `by` took the place of what took this one's place: that it arrives says nothing of this one.
+    indirect: bool,
     /// The server granted the later one, and so gave up this one; or its withdrawal is under way.
     settled: bool,
 }
