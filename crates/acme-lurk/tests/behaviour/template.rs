@@ -148,9 +148,7 @@ fn templates_are_what_appendix_a_says() {
         }
     }
     let text = String::from_utf8(octets(&example)).unwrap();
-    for (from, to) in
-        [("\"country\"", "\"locality\":\"a\",\"country\""), ("{\"extensions\"", "{\"subject\":{},\"extensions\"")]
-    {
+    for (from, to) in [("\"country\"", "\"locality\":\"a\",\"country\""), ("{", "{\"subject\":{},")] {
         let twice = text.replacen(from, to, 1);
         assert_ne!(twice, text);
         let error = Template::decode(twice.as_bytes(), &LIMITS).unwrap_err();
