@@ -350,8 +350,8 @@ impl<P: ClientPolicy> Client<P> {
             Some(_) => self.overtaken(mid),
             None => {
                 // Whoever took its place replaces it at the server, unless it is gone itself.
-                let by = self.superseded.iter().find(|earlier| earlier.mid == mid).map(|earlier| earlier.by);
-                if by.is_some_and(|by| !self.rows.get(&by).is_some_and(Row::is_live)) {
+                let earlier = self.superseded.iter().find(|earlier| earlier.mid == mid);
+                if earlier.is_some_and(|it| it.indirect || !self.rows.get(&it.by).is_some_and(Row::is_live)) {
                     self.orphan(mid);
                 }
             }
