@@ -77,8 +77,8 @@ mod tests {
     #[test]
     fn lines_say_when_what_and_who() {
         let what = Audit::Placed { url: "https://ca.example/order/1".into() };
-        let line = line("2026-01-01T00:00:00Z", None, &what).to_string();
-        let wanted = r#"{"event":"placed","time":"2026-01-01T00:00:00Z","upstream":"https://ca.example/order/1"}"#;
-        assert_eq!(line, wanted);
+        let line = line("2026-01-01T00:00:00Z", None, &what);
+        let url = "https://ca.example/order/1";
+        assert_eq!(line, json!({ "event": "placed", "time": "2026-01-01T00:00:00Z", "upstream": url }));
     }
 }
