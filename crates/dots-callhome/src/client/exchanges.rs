@@ -213,6 +213,7 @@ impl<P: ClientPolicy> Client<P> {
                 let lifetime = granted.or(row.scope.lifetime).unwrap_or(Lifetime::DEFAULT);
                 let renewed = row.state == State::Active;
                 row.state = State::Active;
+                row.known = true;
                 Self::schedule(&mut self.rng, row, now, lifetime);
                 self.status_due = true;
                 for earlier in self.superseded.iter_mut().filter(|earlier| earlier.by == mid && !earlier.indirect) {
@@ -370,13 +371,16 @@ impl<P: ClientPolicy> Client<P> {
         for earlier in self.superseded.iter_mut().filter(|earlier| earlier.by == mid) {
             (earlier.by, earlier.indirect) = (by, true);
         }
-        if self.superseded.len() >= self.config.limits.mitigations
-            && let Some(oldest) = self.superseded.pop_front()
-            && !oldest.settled
-        {
-            self.orphan(oldest.mid);
+        let was_sent = self.session.as_ref().is_some_and(|session| session.endpoint.was_sent(Ask::Put { mid }));
+        if was_sent || self.rows.get(&mid).is_some_and(|row| row.known) {
+            if self.superseded.len() >= self.config.limits.mitigations
+                && let Some(oldest) = self.superseded.pop_front()
+                && !oldest.settled
+            {
+                self.orphan(oldest.mid);
+            }
+            self.superseded.push_back(Superseded { mid, by, indirect: false, settled: false });
         }
-        self.superseded.push_back(Superseded { mid, by, indirect: false, settled: false });
         if let Some(session) = &mut self.session {
             session.endpoint.recall(now, Ask::Put { mid });
             session.endpoint.recall(now, Ask::Efficacy { mid });

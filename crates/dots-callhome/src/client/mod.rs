@@ -187,6 +187,8 @@ struct Row {
     status: Option<Status>,
     /// The server said that it mitigates while the withdrawal was under way: a request may have arrived behind it.
     overtaken: bool,
+    /// A session before this one may have brought it to the server, or it was granted.
+    known: bool,
 }
 
 impl Row {
@@ -295,6 +297,7 @@ impl<P: ClientPolicy> Client<P> {
     /// the one before. Asks for the settings, for all mitigations, and again for what the server has forgotten.
     pub fn session_up(&mut self, now: Instant, transport: Transport) {
         let now = self.advance(now);
+        self.remember_sent();
         let mut session = Session::new(Side::Client, transport, self.config.limits, self.rng.random(), now);
         session.echo = self.config.echo_heartbeats;
         self.session = Some(session);
@@ -317,9 +320,18 @@ impl<P: ClientPolicy> Client<P> {
     /// The session ended. Mitigations stay, here and at the server.
     pub fn session_down(&mut self, now: Instant) {
         self.advance(now);
+        self.remember_sent();
         self.session = None;
         self.config_due = None;
         self.resync = None;
+    }
+
+    /// What was sent in a session that ends may have arrived.
+    fn remember_sent(&mut self) {
+        let Some(session) = &self.session else { return };
+        for (mid, row) in &mut self.rows {
+            row.known |= session.endpoint.was_sent(Ask::Put { mid: *mid });
+        }
     }
 
     fn advance(&mut self, now: Instant) -> Instant {
@@ -397,7 +409,10 @@ impl<P: ClientPolicy> Client<P> {
             self.supersede(now, earlier, mid);
         }
         let state = State::Requesting;
-        self.rows.insert(mid, Row { scope, state, expires: None, refresh: None, status: None, overtaken: false });
+        self.rows.insert(
+            mid,
+            Row { scope, state, expires: None, refresh: None, status: None, overtaken: false, known: false },
+        );
         self.apply();
         self.send_put(now, mid, None);
         Ok(())

@@ -290,6 +290,11 @@ impl Endpoint {
         self.pending.iter().any(|pending| pending.ask == ask)
     }
 
+    /// Whether a request that is not answered yet went out.
+    pub(crate) fn was_sent(&self, ask: Ask) -> bool {
+        self.pending.iter().any(|pending| pending.ask == ask && pending.sent.is_some())
+    }
+
     pub(crate) fn forget(&mut self, ask: Ask) {
         self.pending.retain(|pending| pending.ask != ask);
     }
