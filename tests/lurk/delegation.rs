@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use watchfire_tests::{PATIENCE, Service, run};
 
-use crate::lab::{Ca, Folder, Owner, Zone, thumbprint, verify};
-
-const NAME: &str = "abc.ido.example";
+use crate::lab::{Ca, Folder, NAME, Owner, Zone, thumbprint, verify};
 
 /// What the openssl tool says of a certificate.
 fn shown(chain: &str, what: &str) -> String {
@@ -16,27 +14,20 @@ fn shown(chain: &str, what: &str) -> String {
 }
 
 /// The delegate, with its answers to the template, and what it says.
-fn delegate(folder: &Folder, owner: &Owner, flags: &[&str]) -> Service {
+pub(crate) fn delegate(folder: &Folder, owner: &Owner, flags: &[&str]) -> Service {
     let (key, out) = (folder.file("account.key"), folder.file("ndc"));
     let words = ["lurk", "ndc", "--json", "--ido", &owner.directory, "--ca", &owner.anchor, "--account-key", &key];
     let more = ["--name", NAME, "--out", &out, "--subject", "organization=Example"];
     Service::start(&[&words[..], &more, flags].concat())
 }
 
-fn next(service: &Service, event: &str) -> Value {
+pub(crate) fn next(service: &Service, event: &str) -> Value {
     let found = service.event();
     assert_eq!(found["event"], event, "{found}\n{}", service.log());
     found
 }
 
-/// The value of a metric without labels.
-fn metric(address: &str, name: &str) -> i64 {
-    let page = crate::lab::get(address, "/metrics");
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {page}")).trim().parse().unwrap()
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
         assert!(began.elapsed() < PATIENCE, "never: {what}");
@@ -119,6 +110,8 @@ fn one_certificate_is_obtained_by_dns_01_and_the_hook_cleans_up() {
     next(&ndc, "installed");
     assert_eq!(ndc.wait(), 0, "{}", ndc.log());
     verify(&ca.anchor, &folder.file("ndc/chain.pem"), NAME);
+    let again = delegate(&folder, &owner, &["--once"]).wait();
+    assert_eq!((again, owner.audit("ordered").len()), (0, 1), "what is there will do");
     until("the record is gone", || std::fs::read_dir(folder.path("dns")).unwrap().next().is_none());
     let calls = std::fs::read_to_string(folder.path("calls")).unwrap();
     let verbs: Vec<&str> = calls.lines().map(|line| line.split(' ').next().unwrap()).collect();
@@ -153,41 +146,58 @@ fn who_has_no_delegation_or_asks_for_more_is_refused() {
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Killed wherever it stands, the owner goes on with the same order; none is lost, and none is made twice.
+/// The file is read again when that is asked for; while it is wrong the delegations that were there stay.
 #[test]
-fn an_owner_that_is_killed_goes_on_with_every_order() {
+fn delegations_are_read_again_on_sighup() {
     let folder = Folder::new();
-    let zone = Zone::start(&folder);
-    let ca = Ca::start(&folder, &["--resolver", &zone.address, "--min-lifetime", "6", "--metrics", "127.0.0.1:0"]);
-    let metrics = ca.service.address();
-    let (slow, thumbprint) = (folder.file("slow"), thumbprint(&folder));
-    let hook = zone.slow_hook(&folder, &slow);
-    let mut owner = Owner::start(&folder, &ca, &thumbprint, &["--dns-hook", &hook]);
-    let again = |owner: &mut Owner| {
-        owner.service.kill();
-        *owner = Owner::listening(&folder, &owner.address, &ca, &thumbprint, &["--dns-hook", &hook]);
+    let ca = Ca::start(&folder, &["--trust-identifiers"]);
+    let owner =
+        Owner::start(&folder, &ca, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &["--metrics", "127.0.0.1:0"]);
+    let metrics = owner.service.address();
+    let thumbprint = thumbprint(&folder);
+    let exit = || {
+        let code = delegate(&folder, &owner, &["--once"]).wait();
+        // The next one begins anew.
+        std::fs::remove_dir_all(folder.path("ndc")).unwrap();
+        code
     };
-    std::fs::write(&slow, "").unwrap();
-    let ndc = delegate(&folder, &owner, &[]);
+    assert_eq!(exit(), 1, "it is not for this account");
+    let good = std::fs::read_to_string(folder.path("delegations.toml")).unwrap();
+    let good = good.replace("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &thumbprint);
+    folder.write("delegations.toml", &good);
+    owner.service.signal("HUP");
+    owner.service.wait_for_log("the delegations were read again");
+    assert_eq!(exit(), 0, "{}", owner.service.log());
+    folder.write("delegations.toml", good.replace("template.json", "none.json"));
+    owner.service.signal("HUP");
+    owner.service.wait_for_log("nothing was reloaded, the old delegations stay: ");
+    let log = owner.service.log();
+    assert!(log.contains("delegations.toml:3: delegation `cdn`") && log.contains("none.json"), "{log}");
+    assert_eq!(exit(), 0, "{}", owner.service.log());
+    let ready = crate::lab::get(&metrics, "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("none.json"), "{ready}");
+    folder.write("delegations.toml", &good);
+    owner.service.signal("HUP");
+    until("all is well", || crate::lab::get(&metrics, "/readyz").starts_with("HTTP/1.1 200"));
+}
+
+/// Before the CA was reached delegates are told to come back, and nothing of what it might say is made up.
+#[test]
+fn an_owner_without_its_ca_offers_nothing_until_that_is_there() {
+    let folder = Folder::new();
+    let mut ca = Ca::start(&folder, &["--min-lifetime", "1800", "--trust-identifiers"]);
+    ca.service.kill();
+    let owner = Owner::start(&folder, &ca, &thumbprint(&folder), &["--metrics", "127.0.0.1:0"]);
+    let metrics = owner.service.address();
+    assert!(crate::lab::get(&metrics, "/readyz").starts_with("HTTP/1.1 503"));
+    let mut ndc = delegate(&folder, &owner, &["--once"]);
+    owner.service.wait_for_log("the CA has not been reached yet");
+    let again = Ca::listening(&folder, &ca.address, &["--min-lifetime", "1800", "--trust-identifiers"]);
     next(&ndc, "ordered");
-    // The request is kept, perhaps the CA's order too.
-    again(&mut owner);
-    // In the middle of a challenge: the hook hangs as long as the file is there.
-    until("the hook is called", || {
-        std::fs::read_to_string(folder.path("calls")).is_ok_and(|calls| calls.contains("present"))
-    });
-    again(&mut owner);
-    std::fs::remove_file(&slow).unwrap();
     next(&ndc, "installed");
-    // While certificates roll: the delegate does not need the owner for that.
-    again(&mut owner);
-    next(&ndc, "installed");
-    let placed: Vec<Value> = owner.audit("placed");
-    let mut urls: Vec<&str> = placed.iter().filter_map(|line| line["upstream"].as_str()).collect();
-    urls.dedup();
-    assert_eq!(urls.len(), 1, "one order at the CA: {placed:?}");
-    assert_eq!(metric(&metrics, "watchfire_lurk_ca_orders"), 1);
-    assert_eq!(owner.audit("valid").len(), 1);
+    assert_eq!(ndc.wait(), 0, "{}", ndc.log());
+    until("all is well", || crate::lab::get(&metrics, "/readyz").starts_with("HTTP/1.1 200"));
+    verify(&again.anchor, &folder.file("ndc/chain.pem"), NAME);
 }
 
 #[test]

@@ -112,7 +112,7 @@ pub(crate) fn has(test: &str, program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     if !is_there {
-        skip(test, &format!("the package {program} is not installed"));
+        skip(test, &format!("{program} is not installed"));
     }
     is_there
 }
@@ -165,6 +165,9 @@ pub(crate) fn verify(anchor: &str, chain: &str, name: &str) {
         chain,
     ]));
 }
+
+/// The name that delegates of these tests have.
+pub(crate) const NAME: &str = "abc.ido.example";
 
 /// What delegates may ask for.
 pub(crate) const TEMPLATE: &str = r#"{
@@ -266,9 +269,15 @@ impl Zone {
         std::fs::create_dir_all(&records).unwrap();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap().to_string();
+        let (silent, asked) = (folder.path("silent"), folder.path("asked"));
         std::thread::spawn(move || {
             let mut query = [0; 1500];
             while let Ok((length, from)) = socket.recv_from(&mut query) {
+                // Says nothing while that file is there, and that it was asked.
+                if silent.exists() {
+                    let _ = std::fs::write(&asked, "");
+                    continue;
+                }
                 if let Some(answer) = txt_answer(&query[..length], &records) {
                     let _ = socket.send_to(&answer, from);
                 }

@@ -4,8 +4,12 @@
 mod ca;
 mod clients;
 mod delegation;
+mod killed;
 mod lab;
+mod nginx;
 mod pebble;
+mod port;
 mod relay;
 mod stock;
 mod template;
+mod update;

@@ -224,6 +224,8 @@ mod tests {
             "watchfire lurk ca --listen 127.0.0.1:0 --dir d --resolver 127.0.0.1:53 --url https://ca.example/acme --json",
             "watchfire lurk ido --listen 127.0.0.1:0 --upstream https://c/d --delegations f --dir d --upstream-ca c --dns-hook h \
              --emulate-star --metrics 127.0.0.1:0 --json",
+            "watchfire lurk ido --listen 127.0.0.1:0 --upstream https://c/d --delegations f --dir d --dns-update 127.0.0.1:53 \
+             --dns-update-key k --dns-update-zone example.com --dns-update-wait 5s",
             "watchfire lurk ndc --ido https://i/d --ca c --account-key k --delegation https://i/g --name a.example --name b.example \
              --out d --subject organization=Example --once --reload r --metrics 127.0.0.1:0 --json",
             "watchfire lurk cancel --order https://c/o --directory https://c/d --account-key k --ca c",
@@ -308,6 +310,10 @@ mod tests {
             "watchfire lurk get".to_owned(),
             "watchfire lurk template check --template t".to_owned(),
             "watchfire lurk ido --listen a:1 --upstream u --dir d".to_owned(),
+            "watchfire lurk ido --listen a:1 --upstream u --dir d --delegations f --dns-update a:1".to_owned(),
+            "watchfire lurk ido --listen a:1 --upstream u --dir d --delegations f --dns-update a:1 --dns-update-key k \
+             --dns-hook h"
+                .to_owned(),
             "watchfire lurk ndc --ido u --account-key k --out d".to_owned(),
             "watchfire lurk ndc --ido u --account-key k --out d --name n --subject x=y".to_owned(),
             "watchfire lurk ca --listen a:1 --dir d --min-lifetime 0".to_owned(),

@@ -80,6 +80,9 @@ pub fn check(config: &Config) -> Vec<Failure> {
                 }
                 args.store.iter().for_each(|url| postgres(url, &mut problems));
                 args.store_password_file.iter().for_each(|path| readable(path, &mut problems));
+                if let Err(failure) = crate::lurk::ido::updates(args) {
+                    problems.push(failure);
+                }
                 std::iter::once(&args.listen).chain(&args.http01_listen).chain(&args.metrics).collect()
             }
             ServiceArgs::LurkNdc(args) => {

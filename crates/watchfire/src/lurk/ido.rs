@@ -1,10 +1,10 @@
 //! `lurk ido`: the server of a name owner.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acme_lurk::acme::OrderStatus;
 use acme_lurk::crypto::{Ring, Signer};
@@ -12,7 +12,7 @@ use acme_lurk::delegation::{Audit, DelegationRule, Emulation, Ido, IdoConfig, Se
 use acme_lurk::star::{StarMeta, StarPolicy};
 use acme_lurk_hyper::ca::Authority;
 use acme_lurk_hyper::owner::{OwnerNotice, OwnerSite};
-use acme_lurk_hyper::respond::{DnsHook, Http01, Responder, Responders};
+use acme_lurk_hyper::respond::{DnsHook, DnsUpdate, Http01, Responder, Responders, TsigKey, TsigKeyError};
 use acme_lurk_hyper::server::{Server, ServerLimits};
 
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use super::records::Records;
 use super::shared::{Identity, Known, SharedRecords, lead};
 use super::{account, delegations, peer};
 use crate::cli::IdoArgs;
-use crate::exit::Failure;
+use crate::exit::{Failure, file_failure};
 use crate::https::ServerCertificate;
 use crate::metrics::{self, Counter, Health, Registry};
 use crate::pki::files;
@@ -98,7 +98,7 @@ impl IdoService {
             failure.remedy("restore it from a backup, or move it away and begin anew")
         })?;
         shown.show(&site, &context.shutdown);
-        reached(&site, &args.upstream).await;
+        reached(&site, args, context).await;
         let mut limits = ServerLimits::default();
         limits.connection.connections = args.max_connections as usize;
         let server = Server::builder(front::origin_of(&base), site.clone()).limits(limits);
@@ -118,6 +118,7 @@ impl IdoService {
             context.serve_metrics(address).await?;
         }
         count(&server, &site, &context.metrics);
+        tokio::spawn(reload(site.clone(), args.delegations.clone(), context.clone()));
         Ok(Self { server, site, address, directory, lost })
     }
 
@@ -172,16 +173,55 @@ async fn shared(args: &IdoArgs, signer: &Arc<dyn Signer>, context: &Context) -> 
     Ok(Some((records, known, lost, url.to_string())))
 }
 
-/// Waits a while for the CA: delegates begin with the question what lifetimes there are, and that is the CA's to say.
-async fn reached(site: &OwnerSite, upstream: &str) {
-    let until = Instant::now() + REACH;
-    while !site.with(|ido| ido.upstream_directory().is_some()) {
-        if Instant::now() >= until {
-            tracing::warn!(upstream, "the CA has not been reached yet; it is tried again");
-            return;
-        }
+/// Waits a while for the CA: until it has been reached, delegates are told to come back later, and not all of them do.
+async fn reached(site: &OwnerSite, args: &IdoArgs, context: &Context) {
+    if tokio::time::timeout(REACH, known(site)).await.is_ok() {
+        return;
+    }
+    tracing::warn!(upstream = %args.upstream, "the CA has not been reached yet; it is tried again");
+    context.health.set("lurk-ido-upstream", Err("the CA has not been reached yet".to_owned()));
+    let (site, health, shutdown) = (site.clone(), context.health.clone(), context.shutdown.clone());
+    tokio::spawn(shutdown.run_until_cancelled_owned(async move {
+        known(&site).await;
+        tracing::info!("the CA has been reached");
+        health.set("lurk-ido-upstream", Ok(()));
+    }));
+}
+
+async fn known(site: &OwnerSite) {
+    while site.with(|ido| ido.upstream_directory().is_none()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Reads the delegations again when that is asked for. Those that were there stay when the file is wrong.
+async fn reload(site: OwnerSite, file: PathBuf, context: Context) {
+    let (mut reload, shutdown) = (context.reload.clone(), context.shutdown.clone());
+    let stays = |failure: &Failure| {
+        tracing::error!("nothing was reloaded, the old delegations stay: {failure}");
+        context.health.set("lurk-ido-delegations", Err(format!("the file of delegations is wrong: {failure}")));
+    };
+    while shutdown.run_until_cancelled(reload.requested()).await.is_some() {
+        let path = file.clone();
+        let Ok(read) = tokio::task::spawn_blocking(move || delegations::read(&path)).await else { return };
+        let replaced = read.and_then(|rules| {
+            let count = rules.len();
+            site.replace_delegations(rules).map_err(|_| to_itself(&file))?;
+            Ok(count)
+        });
+        match replaced {
+            Ok(delegations) => {
+                tracing::info!(file = %file.display(), delegations, "the delegations were read again");
+                context.health.set("lurk-ido-delegations", Ok(()));
+            }
+            Err(failure) => stays(&failure),
+        }
+    }
+}
+
+fn to_itself(file: &Path) -> Failure {
+    let failure = Failure::usage("a delegation is passed on to this server itself").at(file.display());
+    failure.remedy("give its `upstream` the URL of another name owner's delegation")
 }
 
 async fn responder(args: &IdoArgs) -> Result<Responders, Failure> {
@@ -195,6 +235,9 @@ async fn responder(args: &IdoArgs) -> Result<Responders, Failure> {
         let arguments: Vec<String> = if whole { Vec::new() } else { words.map(str::to_owned).collect() };
         responders = responders.with(Arc::new(DnsHook::new(program).with_arguments(arguments)));
     }
+    if let Some(updates) = updates(args)? {
+        responders = responders.with(Arc::new(updates));
+    }
     if let Some(listen) = &args.http01_listen {
         let http01 = Http01::start(metrics::bind(listen).await?);
         let http01 = http01.map_err(|error| Failure::usage(error.to_string()).at(listen))?;
@@ -202,6 +245,29 @@ async fn responder(args: &IdoArgs) -> Result<Responders, Failure> {
         responders = responders.with(Arc::new(http01));
     }
     Ok(responders)
+}
+
+/// Dynamic updates, if the flags want them.
+///
+/// # Errors
+/// A file of the key that cannot be read or has none, a zone that is none.
+pub(crate) fn updates(args: &IdoArgs) -> Result<Option<DnsUpdate>, Failure> {
+    let (Some(server), Some(path)) = (&args.dns_update, &args.dns_update_key) else { return Ok(None) };
+    let octets = files::read_bounded(path).map_err(|error| file_failure("read the TSIG key", path, &error))?;
+    let octets = zeroize::Zeroizing::new(octets);
+    let wrong = |why: String| {
+        let failure = Failure::usage(format!("no TSIG key: {why}")).at(path.display());
+        failure.remedy("write what `tsig-keygen -a hmac-sha256 NAME` writes, for one key")
+    };
+    let text = std::str::from_utf8(&octets).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+    let key: TsigKey = text.parse().map_err(|error: TsigKeyError| wrong(error.to_string()))?;
+    let updates = DnsUpdate::new(server.to_string(), key).with_settling(args.dns_update_wait.0);
+    match &args.dns_update_zone {
+        Some(zone) => updates.with_zone(zone).map(Some).map_err(|error| {
+            Failure::usage(format!("`{zone}`: {error}")).at("--dns-update-zone").remedy("write one as example.com")
+        }),
+        None => Ok(Some(updates)),
+    }
 }
 
 /// The operator's certificate, or one of an authority of our own. Its anchor, and those of the CA, are put where delegates
@@ -243,9 +309,7 @@ fn config(
         config = config.with_emulation(emulation);
     }
     for rule in rules {
-        let itself =
-            |_| Failure::usage("a delegation is passed on to this server itself").at(args.delegations.display());
-        config = config.with_delegation(rule).map_err(itself)?;
+        config = config.with_delegation(rule).map_err(|_| to_itself(&args.delegations))?;
     }
     config.build().map_err(|error| Failure::usage(error.to_string()))
 }

@@ -35,6 +35,18 @@ pub struct IdoArgs {
     /// Meets dns-01: called without shell as `CMD present NAME TXT-VALUE` and `CMD cleanup NAME TXT-VALUE`
     #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
     pub dns_hook: Option<String>,
+    /// Meets dns-01 by dynamic updates (RFC 2136) at this server, the primary one of the zone
+    #[arg(long, value_name = "HOST:PORT", requires = "dns_update_key", conflicts_with = "dns_hook")]
+    pub dns_update: Option<HostPort>,
+    /// The TSIG key that signs them: `key "NAME" { algorithm ..; secret ".."; };` of BIND, or algorithm:name:secret
+    #[arg(long, value_name = "FILE", requires = "dns_update", value_hint = ValueHint::FilePath)]
+    pub dns_update_key: Option<PathBuf>,
+    /// The zone that is updated [default: the one that the server says the name is in]
+    #[arg(long, value_name = "ZONE", requires = "dns_update")]
+    pub dns_update_zone: Option<String>,
+    /// How long to wait until secondary servers have an update, too
+    #[arg(long, value_name = "SPAN", default_value = "0s", requires = "dns_update")]
+    pub dns_update_wait: Span,
     /// Meets http-01 here; whoever serves the name must lead /.well-known/acme-challenge/ to it
     #[arg(long, value_name = "HOST:PORT")]
     pub http01_listen: Option<HostPort>,
@@ -76,8 +88,13 @@ pub struct IdoArgs {
 impl IdoArgs {
     /// Makes relative paths start at `base`.
     pub fn rebase(&mut self, base: &Path) {
-        let more =
-            self.upstream_ca.iter_mut().chain(&mut self.store_password_file).chain(&mut self.cert).chain(&mut self.key);
+        let more = self
+            .upstream_ca
+            .iter_mut()
+            .chain(&mut self.store_password_file)
+            .chain(&mut self.cert)
+            .chain(&mut self.key)
+            .chain(&mut self.dns_update_key);
         for path in [&mut self.delegations, &mut self.dir].into_iter().chain(more) {
             *path = base.join(&*path);
         }
