@@ -100,6 +100,7 @@ pub async fn run(
     for service in &services {
         context.health.set(service.part(), Err("is starting".to_owned()));
     }
+    metrics::process::watch(&context.metrics);
     if let Some(addr) = metrics {
         context.serve_metrics(addr).await?;
     }

@@ -4,6 +4,7 @@
 //! when a series is made; the only open-ended one is the peer, and its number of values is bounded.
 
 mod http;
+pub mod process;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
