@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use iap_proto::message::{ChannelSetup, Connect, ContentHeader, Response, Upgrade};
 use iap_proto::{
-    Config, DataRole, Dialect, Host, Initiator, InitiatorEvent, MediaType, Receiver, Responder, ResponderEvent, Sender,
-    Status,
+    Config, DataRole, Dialect, Host, Initiator, InitiatorEvent, MediaType, Party, Receiver, Responder, ResponderEvent,
+    Sender, Status,
 };
 use watchfire_core::{Instant, Machine as _, Output, StreamMachine as _};
 
@@ -120,8 +120,12 @@ pub(crate) fn receiver_and_input(count: usize) -> (Receiver, Vec<u8>) {
 /// A sender that has sent one alert and heard its answer, a body, and the answers to so many more.
 pub(crate) fn sender_and_answers(count: usize) -> (Sender, Vec<u8>, Vec<u8>, usize) {
     let window = NonZeroUsize::new(64).expect("not zero");
-    let mut machine =
-        Initiator::new(Arc::new(Config::analyzer().with_window(window)), host("M.DOM.ORG"), DataRole::Sender, NOW);
+    let mut machine = Initiator::new(
+        Arc::new(Config::builder(Party::Analyzer).with_window(window).build().expect("a configuration")),
+        host("M.DOM.ORG"),
+        DataRole::Sender,
+        NOW,
+    );
     let mut answers = [200, 101, 200].into_iter();
     let mut sender = loop {
         match machine.poll_output(NOW) {

@@ -95,10 +95,10 @@ fn answer_to(question: &Message) -> Message {
 
 impl World {
     fn new(how: u8) -> Self {
-        let mut config = ClientConfig::new(RustCrypto::shared());
+        let mut config = ClientConfig::builder(RustCrypto::shared()).build().expect("a configuration");
         (config.max_queries, config.max_queued) = (8, 64);
         let client = Client::new(config, binding(how), [5; 32], Instant::ZERO, WALL).expect("usable instances");
-        let mut config = BrokerConfig::new(RustCrypto::shared(), ring());
+        let mut config = BrokerConfig::builder(RustCrypto::shared(), ring()).build().expect("a configuration");
         config.max_datagram = if how & 128 != 0 { 100 } else { 1200 };
         (config.limits.pending, config.limits.replies, config.limits.reply_octets) = (4, 4, 2000);
         (config.limits.tickets, config.limits.replay.nonces) = (2, 8);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use repute_proto::client::{Config, ExchangeFailure, ExchangeRequest, QueryId, Received};
+use repute_proto::client::{ClientConfig, ExchangeFailure, ExchangeRequest, QueryId, Received};
 use repute_proto::{Applications, Client, ClientEvent, Query, Service};
 use watchfire_core::{ExchangeMachine as _, Instant, Machine as _, Output, UnixTime};
 
@@ -72,7 +72,7 @@ struct World {
 }
 
 fn play(redirects: u8, operations: &[Operation]) -> Vec<String> {
-    let mut config = Config::default();
+    let mut config = ClientConfig::default();
     config.redirects = u32::from(redirects % 4);
     (config.queries, config.services, config.cache_entries) = (8, 2, 4);
     let client = Client::new(config.into(), [3; 32], Instant::ZERO);
@@ -160,7 +160,7 @@ impl World {
             }
             Operation::Fail { exchange, kind } => {
                 let Some(exchange) = self.take(*exchange) else { return };
-                let failures = [ExchangeFailure::Connect, ExchangeFailure::Timeout, ExchangeFailure::Broken];
+                let failures = [ExchangeFailure::Connect, ExchangeFailure::TimedOut, ExchangeFailure::Broken];
                 let Ok(()) = self.client.handle_failure(self.now, exchange.id, failures[usize::from(*kind) % 3]);
             }
             Operation::Sleep(millis) => {

@@ -28,7 +28,7 @@ pub fn run(data: &[u8]) {
     (limits.depth, limits.members, limits.reputons, limits.reputon) = (3, 6, 2, 80);
     match Decoder::new().with_limits(limits).decode_json(data) {
         Ok(read) => assert!(read.reputons.iter().all(|reputon| document.reputons.contains(reputon))),
-        Err(error) => assert!(matches!(error.kind, DecodeErrorKind::LimitExceeded(_)), "{error}"),
+        Err(error) => assert!(matches!(error.kind, DecodeErrorKind::Limit(_)), "{error}"),
     }
     written(document);
 }

@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) {
     (limits.depth, limits.members, limits.reputons, limits.reputon) = (4, 5, 2, 120);
     match Decoder::new().with_limits(limits).decode_xml(data) {
         Ok(read) => assert!(read.reputons.iter().all(|reputon| document.reputons.contains(reputon))),
-        Err(error) => assert!(matches!(error.kind, DecodeErrorKind::LimitExceeded(_)), "{error}"),
+        Err(error) => assert!(matches!(error.kind, DecodeErrorKind::Limit(_)), "{error}"),
     }
     for reputon in &document.reputons {
         assert!((0.0..=1.0).contains(&reputon.rating.value()));

@@ -58,13 +58,13 @@ pub struct OwnerBuilder {
 
 impl OwnerBuilder {
     /// Who meets the challenges of the CA. Without, none is met.
-    pub fn responder(mut self, responder: Arc<dyn Responder>) -> Self {
+    pub fn with_responder(mut self, responder: Arc<dyn Responder>) -> Self {
         self.responder = responder;
         self
     }
 
     /// Keeps what must survive a restart here. Without, nothing survives.
-    pub fn keeper(mut self, keeper: impl Keeper) -> Self {
+    pub fn with_keeper(mut self, keeper: impl Keeper) -> Self {
         self.keeper = Box::new(keeper);
         self
     }

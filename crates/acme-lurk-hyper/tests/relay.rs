@@ -111,7 +111,7 @@ async fn the_relay_answers_as_the_draft_shows() {
 
 #[tokio::test]
 async fn only_who_has_a_password_can_put_chunks_there() {
-    let (server, relay) = relay(RelayServer::builder().users([user("a:secret"), user("b:other")])).await;
+    let (server, relay) = relay(RelayServer::builder().with_users([user("a:secret"), user("b:other")])).await;
     let refused = Putting::Store { error: StoreError::NotAuthorized(401), detail: None };
     assert_eq!(client(|_| {}).put(&relay, b"x", false).await, Err(refused.clone()));
     let wrong = client(|_| {}).with_credentials(&user("a:other"));
@@ -133,7 +133,7 @@ async fn only_who_has_a_password_can_put_chunks_there() {
 async fn what_is_too_much_is_refused() {
     let mut limits = RelayServerLimits::default();
     limits.relay = limits.relay.with_chunk(100).with_totals(500, 1000);
-    let (server, relay) = relay(RelayServer::builder().limits(limits)).await;
+    let (server, relay) = relay(RelayServer::builder().with_limits(limits)).await;
     let client = client(|config| config.attempts = 1);
     let refused = |error| Err(Putting::Store { error, detail: None });
     assert_eq!(client.put(&relay, &[0; 101], false).await, refused(StoreError::TooLarge));
@@ -154,7 +154,7 @@ async fn what_is_too_much_is_refused() {
 async fn chunks_whose_time_has_passed_are_gone() {
     let mut limits = RelayServerLimits::default();
     limits.relay = limits.relay.with_keep(SHORT);
-    let (server, relay) = relay(RelayServer::builder().limits(limits)).await;
+    let (server, relay) = relay(RelayServer::builder().with_limits(limits)).await;
     let client = client(|_| {});
     let told = client.put(&relay, b"x", false).await.unwrap();
     let mut waited = 0;
@@ -172,7 +172,7 @@ async fn chunks_whose_time_has_passed_are_gone() {
 async fn senders_that_are_slow_are_cut_off() {
     let mut limits = RelayServerLimits::default();
     (limits.body, limits.bodies) = (SHORT, 1);
-    let (_server, relay) = relay(RelayServer::builder().limits(limits)).await;
+    let (_server, relay) = relay(RelayServer::builder().with_limits(limits)).await;
     let slow = "POST /?chid=a HTTP/1.1\r\nHost: r\r\nConnection: close\r\nContent-Length: 10\r\n\r\nhalf";
     // The second has no place, and is not made to wait for longer.
     let (first, second) = tokio::join!(raw(&relay, slow), raw(&relay, slow));

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use watchfire_core::Duration;
+use watchfire_core::{ConfigError, Duration, config_builder, setters};
 
 use crate::compat::Compat;
 use crate::message::{DataRole, Dialect, Host, MediaType, Party};
@@ -99,17 +99,18 @@ impl Padding {
     }
 }
 
-/// A node's configuration; shared by all its connections. Start from [`Config::analyzer`] or [`Config::manager`] and
-/// change what you need.
+/// A node's configuration; shared by all its connections. [`Config::analyzer`] and [`Config::manager`] are the defaults;
+/// [`Config::builder`] starts from them.
 ///
 /// ```
-/// use iap_proto::{Compat, Config, Dialect};
+/// use iap_proto::{Compat, Config, Dialect, Party};
 ///
-/// let config = Config::manager()
-///     .with_dialects([Dialect::V0_3, Dialect::V0_5])
+/// let config = Config::builder(Party::Manager)
+///     .with_dialects(vec![Dialect::V0_3, Dialect::V0_5])
 ///     .with_compat(Compat::strict())
-///     .with_served_names(["manager.example.com".parse()?]);
-/// # Ok::<(), iap_proto::InvalidHost>(())
+///     .with_served_names(vec!["manager.example.com".parse()?])
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -157,6 +158,11 @@ impl Config {
         }
     }
 
+    /// The defaults of an analyzer or a manager, each said above, to be changed.
+    pub fn builder(party: Party) -> ConfigBuilder {
+        ConfigBuilder(Self::new(party))
+    }
+
     /// An analyzer's defaults.
     pub fn analyzer() -> Self {
         Self::new(Party::Analyzer)
@@ -167,77 +173,10 @@ impl Config {
         Self::new(Party::Manager)
     }
 
-    /// Sets [`dialects`](Self::dialects); those that this crate does not know are left out, and none leaves 0.3.
-    #[must_use]
-    pub fn with_dialects(mut self, dialects: impl IntoIterator<Item = Dialect>) -> Self {
-        self.dialects = dialects.into_iter().filter(|dialect| dialect.is_known()).collect();
-        if self.dialects.is_empty() {
-            self.dialects.push(Dialect::V0_3);
-        }
-        self
-    }
-
-    /// Sets [`compat`](Self::compat).
-    #[must_use]
-    pub fn with_compat(mut self, compat: Compat) -> Self {
-        self.compat = compat;
-        self
-    }
-
-    /// Sets [`limits`](Self::limits).
-    #[must_use]
-    pub fn with_limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
-        change(&mut self.limits);
-        self
-    }
-
-    /// Sets [`timeouts`](Self::timeouts).
-    #[must_use]
-    pub fn with_timeouts(mut self, change: impl FnOnce(&mut Timeouts)) -> Self {
-        change(&mut self.timeouts);
-        self
-    }
-
-    /// Sets [`commands`](Self::commands).
-    #[must_use]
-    pub fn with_commands(mut self, commands: bool) -> Self {
-        self.commands = commands;
-        self
-    }
-
-    /// Sets [`tls`](Self::tls).
-    #[must_use]
-    pub fn with_tls(mut self, tls: bool) -> Self {
-        self.tls = tls;
-        self
-    }
-
-    /// Sets [`served_names`](Self::served_names).
-    #[must_use]
-    pub fn with_served_names(mut self, names: impl IntoIterator<Item = Host>) -> Self {
-        self.served_names = names.into_iter().collect();
-        self
-    }
-
-    /// Sets [`accept`](Self::accept).
-    #[must_use]
-    pub fn with_accept(mut self, types: impl IntoIterator<Item = MediaType>) -> Self {
-        self.accept = types.into_iter().collect();
-        self
-    }
-
-    /// Sets [`window`](Self::window).
-    #[must_use]
-    pub fn with_window(mut self, window: NonZeroUsize) -> Self {
-        self.window = window;
-        self
-    }
-
-    /// Sets [`padding`](Self::padding).
-    #[must_use]
-    pub fn with_padding(mut self, padding: Padding) -> Self {
-        self.padding = padding;
-        self
+    fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless(!self.dialects.is_empty(), "dialects", "must have one at least")?;
+        ConfigError::unless(self.dialects.iter().all(|dialect| dialect.is_known()), "dialects", "must be known ones")?;
+        ConfigError::unless(self.limits.line >= 2, "limits.line", "must have room for the end of a line")
     }
 
     /// The dialect an initiator speaks.
@@ -265,6 +204,41 @@ impl Config {
     }
 }
 
+setters! { Limits {
+    with_line => line: usize,
+    with_lines => lines: usize,
+    with_via => via: usize,
+    with_body => body: u64,
+    with_unanswered => unanswered: usize,
+    with_unanswered_octets => unanswered_octets: usize,
+    with_max_buffered => max_buffered: usize,
+} }
+
+setters! { Timeouts {
+    with_setup => setup: Duration,
+    with_tls_handshake => tls_handshake: Duration,
+    with_ack => ack: Duration,
+    with_message => message: Duration,
+    with_idle => idle: Duration,
+    with_next_hop => next_hop: Duration,
+} }
+
+config_builder! {
+    /// What becomes a [`Config`].
+    pub struct ConfigBuilder for Config {
+        with_dialects => dialects: Vec<Dialect>,
+        with_compat => compat: Compat,
+        with_limits => limits: Limits,
+        with_timeouts => timeouts: Timeouts,
+        with_commands => commands: bool,
+        with_tls => tls: bool,
+        with_served_names => served_names: Vec<Host>,
+        with_accept => accept: Vec<MediaType>,
+        with_window => window: NonZeroUsize,
+        with_padding => padding: Padding,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,13 +259,19 @@ mod tests {
         assert!(!Config::analyzer().can_play(DataRole::Receiver));
         assert!(Config::manager().can_play(DataRole::Receiver));
         assert!(!Config::manager().can_play(DataRole::Sender));
-        assert!(Config::manager().with_commands(true).can_play(DataRole::Sender));
+        assert!(Config::builder(Party::Manager).with_commands(true).build().unwrap().can_play(DataRole::Sender));
     }
 
     #[test]
     fn analyzers_take_only_the_commands_they_name() {
         assert!(Config::manager().accepts(&MediaType::OCTET_STREAM));
         assert!(!Config::analyzer().accepts(&MediaType::IDEF_ALERT));
-        assert!(Config::analyzer().with_accept([MediaType::JSON]).accepts(&MediaType::JSON));
+        assert!(
+            Config::builder(Party::Analyzer)
+                .with_accept(vec![MediaType::JSON])
+                .build()
+                .unwrap()
+                .accepts(&MediaType::JSON)
+        );
     }
 }

@@ -15,7 +15,7 @@ pub mod wire;
 
 pub use channel::{Channel, CloseReason, Step};
 pub use compat::Compat;
-pub use config::{Config, Limits, Padding, Timeouts};
+pub use config::{Config, ConfigBuilder, Limits, Padding, Timeouts};
 pub use error::{ApiMisuse, Error, Limit, PeerIncompatible, PeerMisbehaved};
 pub use initiator::{Initiator, InitiatorEvent};
 pub use message::{
@@ -25,3 +25,4 @@ pub use proxy::{Proxy, ProxyEvent, ProxyTransmit};
 pub use receiver::{Receiver, ReceiverEvent};
 pub use responder::{Responder, ResponderEvent};
 pub use sender::{MessageId, Sender, SenderEvent};
+pub use watchfire_core::ConfigError;

@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use iap_proto::{Config, Status};
+use iap_proto::{Config, Party, Status};
 use iap_tokio::manager::{Alert, Handover, Manager, Validation};
 use iap_tokio::spool::{Record, Spool, SpoolConfig};
 use iap_tokio::tls::{EkuPolicy, Source, Tls, TlsConfig};
@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let manager =
-                Manager::builder(manager_tls, Accept).validation(validation).listen(listener).start().unwrap();
+                Manager::builder(manager_tls, Accept).with_validation(validation).listen(listener).start().unwrap();
             address_in.send(manager.local_addrs()[0]).unwrap();
             std::future::pending::<()>().await;
         });
@@ -75,9 +75,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let spool = Spool::in_memory(SpoolConfig::default().with_max_bytes(64 << 20))?;
-        let config = Config::analyzer().with_window(window);
+        let config = Config::builder(Party::Analyzer).with_window(window).build()?;
         let sensor = Sensor::builder(sensor_tls, "manager.example.com", spool)?
-            .config(config)
+            .with_config(config)
             .connect(Endpoint::new(address, "manager.example.com".parse()?))
             .start()?;
         let bodies: Vec<String> = (0..count).map(alert).collect();

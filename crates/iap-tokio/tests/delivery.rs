@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::*;
-use iap_proto::{Config, Dialect, Host, Status};
+use iap_proto::{Config, Dialect, Host, Limits, Party, Status};
 use iap_tokio::manager::{Alert, Delivery, Handover};
 use iap_tokio::proxy::ProxyConfig;
 use iap_tokio::spool::{Record, Spool, SpoolConfig};
@@ -140,8 +140,8 @@ async fn a_refused_alert_becomes_a_dead_letter_and_blocks_nobody() {
 #[tokio::test]
 async fn an_alert_too_large_for_the_manager_becomes_a_dead_letter() {
     let (pki, keep) = (Pki::new(), Keep::default());
-    let small = Config::manager().with_limits(|limits| limits.body = 100);
-    let manager = manager(&pki, keep.clone()).config(small).listen(listener().await).start().unwrap();
+    let small = Config::builder(Party::Manager).with_limits(Limits::default().with_body(100)).build().unwrap();
+    let manager = manager(&pki, keep.clone()).with_config(small).listen(listener().await).start().unwrap();
     let sensor = sensor(&pki).connect(endpoint(manager.local_addrs()[0])).start().unwrap();
     let large = Record::new("text/plain", vec![b'x'; 101]);
     sensor.spool().append(vec![large], None).await.unwrap();
@@ -242,8 +242,10 @@ async fn heartbeats_are_sent_while_connected() {
         let body = format!("heartbeat {}", count.fetch_add(1, Relaxed));
         ("text/plain".parse().unwrap(), body.into())
     });
-    let sensor =
-        sensor(&pki).connect(endpoint(manager.local_addrs()[0])).heartbeat(Duration::from_millis(20), make).start();
+    let sensor = sensor(&pki)
+        .connect(endpoint(manager.local_addrs()[0]))
+        .with_heartbeat(Duration::from_millis(20), make)
+        .start();
     let sensor = sensor.unwrap();
     until(|| sensor.counters().heartbeats.load(Relaxed) >= 3).await;
     assert_eq!(keep.texts()[0], "heartbeat 0");
@@ -330,8 +332,8 @@ async fn the_peer_is_who_its_certificate_says_not_who_connect_names() {
 async fn a_window_of_one_sends_one_alert_at_a_time() {
     let (pki, batches) = (Pki::new(), Batches::default());
     let manager = manager(&pki, batches.clone()).listen(listener().await).start().unwrap();
-    let config = Config::analyzer().with_window(const { NonZeroUsize::new(1).unwrap() });
-    let sensor = sensor(&pki).config(config).connect(endpoint(manager.local_addrs()[0])).start().unwrap();
+    let config = Config::builder(Party::Analyzer).with_window(const { NonZeroUsize::new(1).unwrap() }).build().unwrap();
+    let sensor = sensor(&pki).with_config(config).connect(endpoint(manager.local_addrs()[0])).start().unwrap();
     submit(&sensor, 0..100).await;
     soon(sensor.drained()).await;
     let batches = batches.0.lock().unwrap();
@@ -344,8 +346,8 @@ async fn padding_hides_lengths_on_the_way_and_harms_no_content() {
     let (pki, keep) = (Pki::new(), Keep::default());
     let manager = manager(&pki, keep.clone()).listen(listener().await).start().unwrap();
     let padding = iap_proto::Padding::Bucket(const { NonZeroUsize::new(256).unwrap() });
-    let config = Config::analyzer().with_padding(padding);
-    let sensor = sensor(&pki).config(config).connect(endpoint(manager.local_addrs()[0])).start().unwrap();
+    let config = Config::builder(Party::Analyzer).with_padding(padding).build().unwrap();
+    let sensor = sensor(&pki).with_config(config).connect(endpoint(manager.local_addrs()[0])).start().unwrap();
     let bodies: Vec<String> =
         [0, 1, 200, 300].into_iter().map(|len| format!("{{\"a\":\"{}\"}}", "x".repeat(len))).collect();
     let records = bodies.iter().map(|body| Record::new("application/json", body.clone())).collect();
@@ -397,11 +399,13 @@ async fn in_the_later_dialects_the_initiator_is_tls_client() {
             let spool = Spool::in_memory(SpoolConfig::default()).unwrap();
             // Whoever is dialled needs a certificate for a TLS server, whoever dials one for a client.
             let sensor = Sensor::builder(pki.tls(Profile::Both, name), "manager.example.com", spool).unwrap();
-            sensor.config(Config::analyzer().with_dialects([dialect]))
+            sensor.with_config(Config::builder(Party::Analyzer).with_dialects(vec![dialect]).build().unwrap())
         };
         let manager = |name| {
             let manager = Manager::builder(pki.tls(Profile::Both, name), keep.clone());
-            manager.config(Config::manager().with_dialects([Dialect::V0_3, dialect]))
+            manager.with_config(
+                Config::builder(Party::Manager).with_dialects(vec![Dialect::V0_3, dialect]).build().unwrap(),
+            )
         };
         // The analyzer dials, and nothing that it says first is TLS.
         let serving = manager("manager.example.com").listen(listener().await).start().unwrap();
@@ -413,16 +417,18 @@ async fn in_the_later_dialects_the_initiator_is_tls_client() {
         // The manager dials: it knows the analyzer by the name that it dialled it as, and the analyzer it by its own.
         let waiting = analyzer("sensor-2").listen(listener().await).start().unwrap();
         let address = waiting.local_addrs()[0].to_string();
-        let dialect_first = Config::manager().with_dialects([dialect]);
+        let dialect_first = Config::builder(Party::Manager).with_dialects(vec![dialect]).build().unwrap();
         let to = |target| Endpoint::new(address.clone(), host(target));
-        let wrong = manager("manager.example.com").config(dialect_first.clone()).dial(to("sensor-3")).start().unwrap();
+        let wrong =
+            manager("manager.example.com").with_config(dialect_first.clone()).dial(to("sensor-3")).start().unwrap();
         until(|| wrong.counters().refused().contains_key("bad_name")).await;
         wrong.shutdown(Duration::from_secs(2)).await;
-        let other = manager("other.example.com").config(dialect_first.clone()).dial(to("sensor-2")).start().unwrap();
+        let other =
+            manager("other.example.com").with_config(dialect_first.clone()).dial(to("sensor-2")).start().unwrap();
         until(|| waiting.counters().failures().contains_key("bad_name")).await;
         assert_eq!(waiting.counters().channels.load(Relaxed), 0);
         other.shutdown(Duration::from_secs(2)).await;
-        let right = manager("manager.example.com").config(dialect_first).dial(to("sensor-2")).start().unwrap();
+        let right = manager("manager.example.com").with_config(dialect_first).dial(to("sensor-2")).start().unwrap();
         submit(&waiting, 50..100).await;
         soon(waiting.drained()).await;
         assert_eq!(keep.texts(), expected(0..100));
@@ -494,7 +500,7 @@ async fn a_manager_takes_idmef_heartbeats() {
         <CreateTime ntpstamp="0xbc722ebe.0x00000000">2000-03-09T14:07:58Z</CreateTime></Heartbeat></IDMEF-Message>"#;
     let make = Arc::new(move || ("application/x-idef-alert".parse().unwrap(), body.into()));
     let sensor = sensor(&pki).connect(endpoint(manager.local_addrs()[0]));
-    let sensor = sensor.heartbeat(Duration::from_millis(20), make).start().unwrap();
+    let sensor = sensor.with_heartbeat(Duration::from_millis(20), make).start().unwrap();
     let delivery = soon(deliveries.recv()).await.unwrap();
     let message = delivery.alerts()[0].message.as_deref().unwrap();
     assert_eq!((message.items.len(), message.items[0].messageid().as_str()), (1, "7"));

@@ -53,7 +53,7 @@ impl Case {
         let spool = iap_tokio::spool::Spool::in_memory(Default::default()).unwrap();
         let sensor = iap_tokio::Sensor::builder(self.analyzer_tls.clone(), "manager.example.com", spool)
             .unwrap()
-            .retry(Duration::from_millis(5), Duration::from_millis(20))
+            .with_retry(Duration::from_millis(5), Duration::from_millis(20))
             .connect(endpoint(front))
             .start()
             .unwrap();

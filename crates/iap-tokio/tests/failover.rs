@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::raw::*;
 use common::*;
-use iap_proto::{Config, Status};
+use iap_proto::{Config, Limits, Party, Status};
 use iap_tokio::Manager;
 use iap_tokio::manager::{Alert, Handover};
 use iap_tokio::spool::Record;
@@ -32,7 +32,7 @@ async fn managers_are_tried_in_their_order_every_time() {
         manager(&pki, keeps[n].clone()).listen(listener).start().unwrap()
     };
     let third = start(2).await;
-    let mut sensor = sensor(&pki).retry(QUICK.0, QUICK.1);
+    let mut sensor = sensor(&pki).with_retry(QUICK.0, QUICK.1);
     for address in &addresses {
         sensor = sensor.connect(endpoint(*address));
     }
@@ -60,11 +60,11 @@ async fn managers_are_tried_in_their_order_every_time() {
 #[tokio::test]
 async fn an_alert_too_large_for_one_manager_goes_to_the_next() {
     let (pki, small, large) = (Pki::new(), Keep::default(), Keep::default());
-    let config = Config::manager().with_limits(|limits| limits.body = 100);
-    let first = manager(&pki, small.clone()).config(config).listen(listener().await).start().unwrap();
+    let config = Config::builder(Party::Manager).with_limits(Limits::default().with_body(100)).build().unwrap();
+    let first = manager(&pki, small.clone()).with_config(config).listen(listener().await).start().unwrap();
     let second = manager(&pki, large.clone()).listen(listener().await).start().unwrap();
     let sensor = sensor(&pki)
-        .retry(QUICK.0, QUICK.1)
+        .with_retry(QUICK.0, QUICK.1)
         .connect(endpoint(first.local_addrs()[0]))
         .connect(endpoint(second.local_addrs()[0]))
         .start()
@@ -85,7 +85,7 @@ async fn a_manager_that_stays_after_413_is_left_for_the_next() {
     let (odd, tls) = (listener().await, pki.tls(Profile::Manager, "manager.example.com"));
     let good = manager(&pki, keep.clone()).listen(listener().await).start().unwrap();
     let sensor = sensor(&pki)
-        .retry(QUICK.0, QUICK.1)
+        .with_retry(QUICK.0, QUICK.1)
         .connect(endpoint(odd.local_addr().unwrap()))
         .connect(endpoint(good.local_addrs()[0]))
         .start()
@@ -108,7 +108,7 @@ async fn waits_grow_and_become_short_again_with_progress() {
     let (min, max) = (Duration::from_millis(20), Duration::from_millis(640));
     let (pki, manager) = (Pki::new(), listener().await);
     let tls = pki.tls(Profile::Manager, "manager.example.com");
-    let sensor = sensor(&pki).retry(min, max).connect(endpoint(manager.local_addr().unwrap())).start().unwrap();
+    let sensor = sensor(&pki).with_retry(min, max).connect(endpoint(manager.local_addr().unwrap())).start().unwrap();
     let mut waits = Vec::new();
     let mut closed = Instant::now();
     for _ in 0..9 {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::raw::*;
 use common::*;
-use iap_proto::{Config, Host};
+use iap_proto::{Config, Host, Party};
 use iap_tokio::proxy::ProxyConfig;
 use iap_tokio::tls::{Claim, Tls, TlsStream, manager_name};
 use iap_tokio::{Endpoint, Manager, Proxy, Sensor};
@@ -318,16 +318,16 @@ async fn the_wrong_certificate_for_a_role_opens_no_channel() {
 async fn a_manager_that_wants_to_send_commands_is_answered_501() {
     let pki = Pki::new();
     // Whatever the configuration says: nobody here would understand them.
-    let config = Config::analyzer().with_commands(true);
-    let sensor = sensor(&pki).config(config).listen(listener().await).start().unwrap();
+    let config = Config::builder(Party::Analyzer).with_commands(true).build().unwrap();
+    let sensor = sensor(&pki).with_config(config).listen(listener().await).start().unwrap();
     let tls = pki.tls(Profile::Manager, "manager.example.com");
     let mut peer = dialling_manager_in_tls(sensor.local_addrs()[0], &tls).await;
     say(&mut peer, SENDER).await;
     assert_eq!(rest(&mut peer).await, status(501));
     drop(peer);
     until(|| sensor.counters().failures() == [("incompatible", 1)].into()).await;
-    let config = Config::manager().with_commands(true);
-    let manager = manager(&pki, Keep::default()).config(config).listen(listener().await).start().unwrap();
+    let config = Config::builder(Party::Manager).with_commands(true).build().unwrap();
+    let manager = manager(&pki, Keep::default()).with_config(config).listen(listener().await).start().unwrap();
     let mut peer = analyzer_in_tls(manager.local_addrs()[0], &pki.tls(Profile::Analyzer, "sensor-1")).await;
     say(&mut peer, RECEIVER).await;
     assert_eq!(rest(&mut peer).await, status(501));
@@ -599,7 +599,7 @@ async fn a_dialling_sensor_leaves_a_hostile_manager_for_the_next_one() {
         let name = format!("sensor-{}", attack.replace(' ', "-"));
         let sensor = Sensor::builder(pki.tls(Profile::Analyzer, &name), "manager.example.com", spool)
             .unwrap()
-            .retry(Duration::from_millis(10), Duration::from_millis(20))
+            .with_retry(Duration::from_millis(10), Duration::from_millis(20))
             .connect(endpoint(hostile.local_addr().unwrap()))
             .connect(endpoint(real.local_addrs()[0]))
             .start()

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::raw::*;
 use common::*;
-use iap_proto::Config;
+use iap_proto::{Config, Limits, Party, Timeouts};
 use iap_tokio::manager::ManagerLimits;
 use iap_tokio::spool::{Record, Spool, SpoolConfig};
 use iap_tokio::{Manager, Sensor};
@@ -28,14 +28,14 @@ fn limits(change: impl FnOnce(&mut ManagerLimits)) -> ManagerLimits {
 
 async fn limited(pki: &Pki, change: impl FnOnce(&mut ManagerLimits)) -> (Manager, SocketAddr, Keep) {
     let keep = Keep::default();
-    let manager = manager(pki, keep.clone()).limits(limits(change)).listen(listener().await).start().unwrap();
+    let manager = manager(pki, keep.clone()).with_limits(limits(change)).listen(listener().await).start().unwrap();
     let address = manager.local_addrs()[0];
     (manager, address, keep)
 }
 
 async fn configured(pki: &Pki, config: Config) -> (Manager, SocketAddr, Keep) {
     let keep = Keep::default();
-    let manager = manager(pki, keep.clone()).config(config).listen(listener().await).start().unwrap();
+    let manager = manager(pki, keep.clone()).with_config(config).listen(listener().await).start().unwrap();
     let address = manager.local_addrs()[0];
     (manager, address, keep)
 }
@@ -49,7 +49,7 @@ async fn an_address_that_is_not_allowed_is_closed_before_tls() {
     let pki = Pki::new();
     let elsewhere = "192.0.2.0/24".parse().unwrap();
     let (manager, address, _) = limited(&pki, |limits| limits.allow_from = vec![elsewhere]).await;
-    let sensor = sensor(&pki).listen(listener().await).allow_from([elsewhere]).start().unwrap();
+    let sensor = sensor(&pki).listen(listener().await).with_allowed_networks([elsewhere]).start().unwrap();
     for address in [address, sensor.local_addrs()[0]] {
         let mut tcp = dial(address).await;
         say(&mut tcp, CONNECT).await;
@@ -169,9 +169,9 @@ const HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 #[tokio::test]
 async fn a_slow_peer_is_left_at_every_step_of_the_setup() {
     let pki = Pki::new();
-    let quick = |config: Config| config.with_timeouts(|timeouts| timeouts.setup = MOMENT);
-    let (manager, address, keep) = configured(&pki, quick(Config::manager())).await;
-    let sensor = sensor(&pki).listen(listener().await).config(quick(Config::analyzer())).start().unwrap();
+    let quick = |party| Config::builder(party).with_timeouts(Timeouts::default().with_setup(MOMENT)).build().unwrap();
+    let (manager, address, keep) = configured(&pki, quick(Party::Manager)).await;
+    let sensor = sensor(&pki).listen(listener().await).with_config(quick(Party::Analyzer)).start().unwrap();
     let analyzer_address = sensor.local_addrs()[0];
     let tls = pki.tls(Profile::Analyzer, "sensor-9");
     let began = Instant::now();
@@ -213,7 +213,8 @@ async fn a_slow_peer_is_left_at_every_step_of_the_setup() {
 #[tokio::test]
 async fn a_handshake_has_a_timer_of_its_own() {
     let pki = Pki::new();
-    let config = Config::manager().with_timeouts(|timeouts| timeouts.tls_handshake = MOMENT);
+    let config =
+        Config::builder(Party::Manager).with_timeouts(Timeouts::default().with_tls_handshake(MOMENT)).build().unwrap();
     let (manager, address, _) = configured(&pki, config).await;
     let mut tcp = dial(address).await;
     say(&mut tcp, CONNECT).await;
@@ -232,10 +233,11 @@ async fn a_slow_answer_is_left_at_every_step_of_the_setup() {
     let tls = pki.tls(Profile::Manager, "manager.example.com");
     let slow = listener().await;
     let (_manager, address, keep) = limited(&pki, |_| ()).await;
-    let config = Config::analyzer().with_timeouts(|timeouts| timeouts.setup = MOMENT);
+    let config =
+        Config::builder(Party::Analyzer).with_timeouts(Timeouts::default().with_setup(MOMENT)).build().unwrap();
     for step in 0..4 {
         let sensor = sensor(&pki)
-            .config(config.clone())
+            .with_config(config.clone())
             .connect(endpoint(slow.local_addr().unwrap()))
             .connect(endpoint(address))
             .start()
@@ -276,7 +278,8 @@ async fn a_slow_answer_is_left_at_every_step_of_the_setup() {
 #[tokio::test]
 async fn a_slow_body_is_ended_by_the_message_timer() {
     let pki = Pki::new();
-    let config = Config::manager().with_timeouts(|timeouts| timeouts.message = MOMENT);
+    let config =
+        Config::builder(Party::Manager).with_timeouts(Timeouts::default().with_message(MOMENT)).build().unwrap();
     let (manager, address, keep) = configured(&pki, config).await;
     let mut peer = scripted_analyzer(address, &pki.tls(Profile::Analyzer, "sensor-1")).await;
     say(&mut peer, "Content-Type: text/plain\r\nContent-Length: 1000\r\n\r\n").await;
@@ -300,7 +303,7 @@ async fn a_slow_body_is_ended_by_the_message_timer() {
 #[tokio::test]
 async fn an_idle_channel_is_closed_if_so_configured() {
     let pki = Pki::new();
-    let config = Config::manager().with_timeouts(|timeouts| timeouts.idle = MOMENT);
+    let config = Config::builder(Party::Manager).with_timeouts(Timeouts::default().with_idle(MOMENT)).build().unwrap();
     let (manager, address, _) = configured(&pki, config).await;
     let tls = pki.tls(Profile::Analyzer, "sensor-1");
     let mut peer = scripted_analyzer(address, &tls).await;
@@ -371,10 +374,10 @@ async fn a_manager_that_never_answers_is_left_and_everything_is_sent_again() {
     let pki = Pki::new();
     let tls = pki.tls(Profile::Manager, "manager.example.com");
     let silent = listener().await;
-    let config = Config::analyzer().with_timeouts(|timeouts| timeouts.ack = MOMENT);
+    let config = Config::builder(Party::Analyzer).with_timeouts(Timeouts::default().with_ack(MOMENT)).build().unwrap();
     let sensor = sensor(&pki)
-        .config(config)
-        .retry(Duration::from_millis(10), Duration::from_millis(20))
+        .with_config(config)
+        .with_retry(Duration::from_millis(10), Duration::from_millis(20))
         .connect(endpoint(silent.local_addr().unwrap()))
         .start()
         .unwrap();
@@ -402,7 +405,7 @@ async fn a_manager_that_never_answers_is_left_and_everything_is_sent_again() {
 #[tokio::test]
 async fn a_body_above_the_limit_is_answered_413_before_it_comes() {
     let pki = Pki::new();
-    let config = Config::manager().with_limits(|limits| limits.body = 100);
+    let config = Config::builder(Party::Manager).with_limits(Limits::default().with_body(100)).build().unwrap();
     let (manager, address, keep) = configured(&pki, config).await;
     let tls = pki.tls(Profile::Analyzer, "sensor-1");
     for length in ["101", "9223372036854775807"] {
@@ -419,13 +422,15 @@ async fn a_body_above_the_limit_is_answered_413_before_it_comes() {
 #[tokio::test]
 async fn an_alert_far_above_the_managers_limit_becomes_a_dead_letter_at_the_first_try() {
     let pki = Pki::new();
-    let config = Config::manager().with_limits(|limits| limits.body = 1000);
+    let config = Config::builder(Party::Manager).with_limits(Limits::default().with_body(1000)).build().unwrap();
     let (_manager, address, keep) = configured(&pki, config).await;
     let spool = Spool::in_memory(SpoolConfig::default().with_max_record(32 << 20)).unwrap();
     let sensor = Sensor::builder(pki.tls(Profile::Analyzer, "sensor-1"), "manager.example.com", spool)
         .unwrap()
-        .config(Config::analyzer().with_limits(|limits| limits.body = 32 << 20))
-        .retry(Duration::from_millis(10), Duration::from_millis(20))
+        .with_config(
+            Config::builder(Party::Analyzer).with_limits(Limits::default().with_body(32 << 20)).build().unwrap(),
+        )
+        .with_retry(Duration::from_millis(10), Duration::from_millis(20))
         .connect(endpoint(address))
         .start()
         .unwrap();
@@ -445,7 +450,9 @@ async fn a_status_that_came_before_a_reset_is_heard() {
     let spool = Spool::in_memory(SpoolConfig::default().with_max_record(32 << 20)).unwrap();
     let sensor = Sensor::builder(pki.tls(Profile::Analyzer, "sensor-1"), "manager.example.com", spool)
         .unwrap()
-        .config(Config::analyzer().with_limits(|limits| limits.body = 32 << 20))
+        .with_config(
+            Config::builder(Party::Analyzer).with_limits(Limits::default().with_body(32 << 20)).build().unwrap(),
+        )
         .connect(endpoint(hasty.local_addr().unwrap()))
         .start()
         .unwrap();
@@ -464,7 +471,7 @@ async fn a_status_that_came_before_a_reset_is_heard() {
 #[tokio::test]
 async fn a_type_that_is_not_taken_is_answered_415_and_the_connection_stays() {
     let pki = Pki::new();
-    let config = Config::manager().with_accept(["text/plain".parse().unwrap()]);
+    let config = Config::builder(Party::Manager).with_accept(vec!["text/plain".parse().unwrap()]).build().unwrap();
     let (manager, address, keep) = configured(&pki, config).await;
     let mut peer = scripted_analyzer(address, &pki.tls(Profile::Analyzer, "sensor-1")).await;
     let three = [content("text/plain", "a"), content("image/png", "b"), content("text/plain", "c")].concat();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::raw::*;
 use common::*;
-use iap_proto::{Config, Host};
+use iap_proto::{Config, Host, Party, Timeouts};
 use iap_tokio::Proxy;
 use iap_tokio::proxy::ProxyConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -161,7 +161,12 @@ async fn deaf() -> (TcpListener, Vec<TcpStream>) {
 
 fn impatient(next_hop: SocketAddr, next_hop_timeout: Duration) -> ProxyConfig {
     let mut config = config("p", next_hop);
-    config.iap = std::sync::Arc::new(Config::manager().with_timeouts(|timeouts| timeouts.next_hop = next_hop_timeout));
+    config.iap = std::sync::Arc::new(
+        Config::builder(Party::Manager)
+            .with_timeouts(Timeouts::default().with_next_hop(next_hop_timeout))
+            .build()
+            .unwrap(),
+    );
     config
 }
 

@@ -83,7 +83,7 @@ async fn a_manager_killed_at_any_moment_loses_nothing_that_it_acknowledged() {
     let tls = pki.tls(Profile::Manager, "manager.example.com");
     let address = listener().await.local_addr().unwrap();
     let sensor = sensor(&pki)
-        .retry(Duration::from_millis(5), Duration::from_millis(20))
+        .with_retry(Duration::from_millis(5), Duration::from_millis(20))
         .connect(endpoint(address))
         .start()
         .unwrap();

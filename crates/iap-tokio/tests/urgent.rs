@@ -72,7 +72,7 @@ async fn urgent_data_ends_the_connection() {
     // And at a sensor: what was not answered is sent again to the next manager.
     let hostile = listener().await;
     let sensor = sensor(&pki)
-        .retry(std::time::Duration::from_millis(10), std::time::Duration::from_millis(20))
+        .with_retry(std::time::Duration::from_millis(10), std::time::Duration::from_millis(20))
         .connect(endpoint(hostile.local_addr().unwrap()))
         .connect(endpoint(manager.local_addrs()[0]))
         .start()

@@ -87,8 +87,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         vec![instance(InstanceTransport::Udp, udp.port(), 10)?, instance(InstanceTransport::Http, http.port(), 20)?];
     let crypto = Arc::new(RustCrypto);
     let keys = KeyRing::new(crypto.clone(), 1, &[7; 32])?; // from the system's randomness, in earnest
-    let server = Server::builder(BrokerConfig::new(crypto.clone(), keys), OneHost)
-        .service_connect(ConnectBrokerConfig::new(crypto, instances), Alice(Mutex::new(Some(PIN))))
+    let server = Server::builder(BrokerConfig::builder(crypto.clone(), keys).build()?, OneHost)
+        .with_service_connect(ConnectBrokerConfig::builder(crypto, instances).build()?, Alice(Mutex::new(Some(PIN))))
         .start()?;
     server.serve_http(listener, None)?; // in the clear on the loopback only; elsewhere with a TLS configuration
     server.serve_udp(socket);
@@ -101,7 +101,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let binding = bind(&url, Some((&account, PIN.parse()?)), &BindOptions::new(Arc::clone(&tls))).await?;
     println!("device: bound to {} ways of reaching the broker", binding.service.len());
 
-    let client = Client::builder(binding).tls(tls).start().await?;
+    let client = Client::builder(binding).with_tls(tls).start().await?;
     let identifier = Identifier::new("www.example.com".parse()?).with_service("_https._tcp".parse()?);
     let answer = client.connect(QueryConnectRequest::new(identifier)).await?;
     for connection in &answer.connection {

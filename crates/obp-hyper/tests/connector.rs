@@ -39,7 +39,7 @@ async fn closed_port() -> SocketAddr {
 
 async fn connector(site: &Site) -> BrokerConnector {
     let binding = site.bind(PIN).await.unwrap();
-    BrokerConnector::new(Client::builder(binding).tls(Arc::clone(&site.tls)).start().await.unwrap())
+    BrokerConnector::new(Client::builder(binding).with_tls(Arc::clone(&site.tls)).start().await.unwrap())
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_user_of_reqwest_goes_where_the_broker_says() {
     let site = Site::start(Setup::default()).await;
     *site.server.knowledge().local.lock().unwrap() = vec![web_server().await];
     let binding = site.bind(PIN).await.unwrap();
-    let broker = Client::builder(binding).tls(Arc::clone(&site.tls)).start().await.unwrap();
+    let broker = Client::builder(binding).with_tls(Arc::clone(&site.tls)).start().await.unwrap();
     let of = |resolver: BrokerResolver| reqwest::Client::builder().dns_resolver(Arc::new(resolver)).build().unwrap();
     let clear = of(BrokerResolver::new(broker.clone()).in_clear_text());
     let response = clear.get("http://local.example.com/").send().await.unwrap();

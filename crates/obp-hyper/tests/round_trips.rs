@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use obp_hyper::client::{BindError, BindOptions, Client, ClientError, refresh, unbind};
 use obp_proto::Status;
-use obp_proto::client::ClientConfig;
+use obp_proto::client::{ClientConfig, Retransmission};
 use obp_proto::crypto::RustCrypto;
 use obp_proto::message::{Credential, Identifier, QueryConnectRequest, ValidateRequest};
 use obp_proto::service_connect::Binding;
@@ -20,10 +20,10 @@ fn question(name: &str) -> QueryConnectRequest {
 }
 
 async fn client(site: &Site, binding: Binding, tls: bool) -> Client {
-    let mut config = ClientConfig::new(Arc::new(RustCrypto));
-    config.tls = tls;
-    config.retransmission.first_wait = Duration::from_millis(30);
-    Client::builder(binding).config(config).tls(Arc::clone(&site.tls)).start().await.unwrap()
+    let retransmission = Retransmission { first_wait: Duration::from_millis(30), ..Retransmission::default() };
+    let config = ClientConfig::builder(Arc::new(RustCrypto)).with_tls(tls).with_retransmission(retransmission);
+    let config = config.build().unwrap();
+    Client::builder(binding).with_config(config).with_tls(Arc::clone(&site.tls)).start().await.unwrap()
 }
 
 #[tokio::test]

@@ -48,9 +48,9 @@ impl InMemory {
         instance.address = Some("192.0.2.53".parse()?);
         instance.name = Some("broker.example.com".parse()?);
         instance.port = Some(Port::HTTPS);
-        let config = ConnectBrokerConfig::new(RustCrypto::shared(), vec![instance]);
+        let config = ConnectBrokerConfig::builder(RustCrypto::shared(), vec![instance]).build()?;
         Ok(Self {
-            broker: Broker::new(BrokerConfig::new(RustCrypto::shared(), keys.clone()), [1; 32], NOW, WALL),
+            broker: Broker::new(BrokerConfig::builder(RustCrypto::shared(), keys.clone()).build()?, [1; 32], NOW, WALL),
             connect: ConnectBroker::new(Arc::new(config), keys, [2; 32], NOW),
             pin: Some(pin),
         })
@@ -124,7 +124,7 @@ fn answer(question: &Message) -> Message {
 
 /// The device binds: requests go out signed once there is something to sign them with.
 fn bind(broker: &mut InMemory, pin: Pin) -> Result<Binding, Box<dyn Error>> {
-    let mut config = ConnectClientConfig::new(RustCrypto::shared());
+    let mut config = ConnectClientConfig::builder(RustCrypto::shared()).build()?;
     config.device.name = Some("Alice's laptop".to_owned());
     let mut client = ConnectClient::bind_by_pin(Arc::new(config), &ACCOUNT.parse()?, pin, [3; 32], NOW);
     let mut rng = StdRng::from_seed([4; 32]);
@@ -168,7 +168,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("client: bound to {instance}");
     }
 
-    let mut client = Client::new(ClientConfig::new(RustCrypto::shared()), binding, [6; 32], NOW, WALL)?;
+    let mut client = Client::new(ClientConfig::builder(RustCrypto::shared()).build()?, binding, [6; 32], NOW, WALL)?;
     let identifier = Identifier::new("www.example.com".parse()?).with_service("_http._tcp".parse()?);
     client.query(NOW, QueryConnectRequest::new(identifier))?;
     loop {

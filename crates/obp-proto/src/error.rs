@@ -145,7 +145,7 @@ pub enum ExchangeFailure {
     Tls,
     /// The connection was lost before the whole response had come.
     #[error("the connection was lost")]
-    Lost,
+    Broken,
     /// No response came in time.
     #[error("no response in time")]
     TimedOut,

@@ -20,3 +20,4 @@ pub use error::{DecodeError, DecodeErrorKind, EncodeError, Error};
 pub use limits::Limits;
 pub use message::Message;
 pub use status::{HttpMapping, Status};
+pub use watchfire_core::ConfigError;

@@ -1,6 +1,8 @@
 //! How large a message may be. Everything that a peer can make grow is bounded by one of these or by a limit in the
 //! configuration of the machine that it grows in.
 
+use watchfire_core::setters;
+
 /// Limits of the codec. No announced length is ever allocated, whatever the limits.
 ///
 /// ```
@@ -30,48 +32,6 @@ impl Limits {
     pub const DEFAULT: Self =
         Self { message: 64 * 1024, depth: 32, items: 256, values: 8192, string: 4096, unknown_fields: 64 };
 
-    /// The same with messages of up to so many octets.
-    #[must_use]
-    pub const fn with_message(mut self, octets: usize) -> Self {
-        self.message = octets;
-        self
-    }
-
-    /// The same with so many levels.
-    #[must_use]
-    pub const fn with_depth(mut self, levels: u16) -> Self {
-        self.depth = levels;
-        self
-    }
-
-    /// The same with so many elements in an array, and members in an object.
-    #[must_use]
-    pub const fn with_items(mut self, items: usize) -> Self {
-        self.items = items;
-        self
-    }
-
-    /// The same with so many values.
-    #[must_use]
-    pub const fn with_values(mut self, values: usize) -> Self {
-        self.values = values;
-        self
-    }
-
-    /// The same with text strings of up to so many octets.
-    #[must_use]
-    pub const fn with_string(mut self, octets: usize) -> Self {
-        self.string = octets;
-        self
-    }
-
-    /// The same with so many unknown members in a structure.
-    #[must_use]
-    pub const fn with_unknown_fields(mut self, fields: usize) -> Self {
-        self.unknown_fields = fields;
-        self
-    }
-
     pub(crate) fn of_codec(&self) -> jsonbcd::Limits {
         jsonbcd::Limits::DEFAULT
             .with_input(self.message)
@@ -82,6 +42,15 @@ impl Limits {
             .with_expansion(self.message)
     }
 }
+
+setters! { Limits {
+    with_message => message: usize,
+    with_depth => depth: u16,
+    with_items => items: usize,
+    with_values => values: usize,
+    with_string => string: usize,
+    with_unknown_fields => unknown_fields: usize,
+} }
 
 impl Default for Limits {
     fn default() -> Self {

@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let addresses = arguments.map(|text| text.parse::<Address>()).collect::<Result<Vec<_>, _>>()?;
     let query = Query::builder("email-id", &subject).build(&Applications::default())?;
     let builder = addresses.iter().fold(Client::builder(), |builder, address| {
-        if address.credentials().is_some() { builder.access(address.service(), address.access()) } else { builder }
+        if address.credentials().is_some() { builder.with_access(address.service(), address.access()) } else { builder }
     });
     let raters = addresses.iter().map(|address| Rater::new(address.service().clone(), 1.0)).collect();
     let panel = builder.start_panel(raters, LocalLists::new(), Weighing::default())?;

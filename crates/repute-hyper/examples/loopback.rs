@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut servers = Vec::new();
     let mut raters = Vec::new();
     for (name, rating) in [("kind.example", 0.1), ("stern.example", 0.9)] {
-        let server = Server::builder(ServerConfig::new(name), Opinion(name, rating)).start();
+        let server = Server::builder(ServerConfig::builder(name).build()?, Opinion(name, rating)).start();
         let address = server.serve(tokio::net::TcpListener::bind("127.0.0.1:0").await?, None)?;
         let service: Service = format!("http://{address}").parse()?;
         raters.push(Rater::new(service, 1.0));

@@ -36,9 +36,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8053".to_owned());
     let entries: u32 = arguments.next().as_deref().unwrap_or("1000").parse()?;
     let made_up = |n: u32| (format!("n{n}.example"), ((n % 1_001) as u16, u64::from(n % 10_000)));
-    let server = Server::builder(ServerConfig::new("rep.example"), Table((0..entries).map(made_up).collect()))
-        .on_event(|event| eprintln!("{event}"))
-        .start();
+    let server =
+        Server::builder(ServerConfig::builder("rep.example").build()?, Table((0..entries).map(made_up).collect()))
+            .on_event(|event| eprintln!("{event}"))
+            .start();
     let address = server.serve(tokio::net::TcpListener::bind(&address).await?, None)?;
     println!("http://{address}/email-id/n7.example/spam");
     tokio::signal::ctrl_c().await?;

@@ -17,7 +17,7 @@ const GOOD: &str = "GET /email-id/bad.example/spam HTTP/1.1\r\nHost: x\r\n\r\n";
 async fn site(change: impl FnOnce(&mut ServerLimits)) -> Site {
     let mut limits = ServerLimits::default();
     change(&mut limits);
-    Site::start(config(), |builder| builder.limits(limits)).await
+    Site::start(config(), |builder| builder.with_limits(limits)).await
 }
 
 fn post(length: &str, body: &str) -> String {
@@ -81,7 +81,7 @@ async fn slow_heads_bodies_and_handshakes_are_cut_off() {
     // A handshake that never begins, and one that is none.
     let mut limits = ServerLimits::default();
     limits.handshake = SHORT;
-    let site = Site::start_tls_with(config(), |builder| builder.limits(limits)).await;
+    let site = Site::start_tls_with(config(), |builder| builder.with_limits(limits)).await;
     assert_eq!(raw(site.address, "").await, "");
     let mut clear = TcpStream::connect(site.address).await.unwrap();
     clear.write_all(GOOD.as_bytes()).await.unwrap();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use repute_hyper::client::{Client, ClientError, ClientLimits};
-use repute_hyper::repute_proto::client::{Config, ExchangeFailure, QueryError, TemplateProblem};
+use repute_hyper::repute_proto::client::{ClientConfig, ExchangeFailure, QueryError, TemplateProblem};
 use repute_hyper::repute_proto::{Limit, Refusal, Service};
 use support::{Busy, LONG, Site, ask, config, query, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -132,10 +132,10 @@ fn failure(result: Result<impl std::fmt::Debug, ClientError>) -> QueryError {
 /// What becomes of a query when its answer is this.
 async fn outcome(says: Says) -> QueryError {
     let villain = Villain::answering(says).await;
-    let mut config = Config::default();
+    let mut config = ClientConfig::default();
     config.limits.document = 10_000;
     config.retries = 0;
-    let client = Client::builder().config(config).start().unwrap();
+    let client = Client::builder().with_config(config).start().unwrap();
     failure(ask(&client, &villain.service, "bad.example").await)
 }
 
@@ -157,7 +157,7 @@ async fn templates_that_lead_elsewhere_are_not_followed() {
     }
     assert_eq!(other.requests(), 0);
     // From https nothing leads to http, and with https enforced nothing is http.
-    let client = Client::builder().https_only(true).start().unwrap();
+    let client = Client::builder().with_https_only(true).start().unwrap();
     let error = failure(ask(&client, &other.service, "bad.example").await);
     assert_eq!(error, QueryError::Template(TemplateProblem::Refused(Refusal::HttpsOnly)));
     assert_eq!(other.requests(), 0);
@@ -196,9 +196,9 @@ async fn whatever_is_slow_ends_in_time() {
         ("nothing comes", Says { after: LONG, ..Says::at_once("") }),
     ] {
         let villain = Villain::answering(says).await;
-        let mut config = Config::default();
+        let mut config = ClientConfig::default();
         config.exchange_timeout = 2 * TIME;
-        let client = Client::builder().config(config).start().unwrap();
+        let client = Client::builder().with_config(config).start().unwrap();
         let began = std::time::Instant::now();
         let error = failure(client.query(&villain.service, query("bad.example"), TIME).await);
         assert_eq!(error, QueryError::TimedOut, "{what}");
@@ -225,7 +225,7 @@ async fn connecting_and_tls_are_part_of_the_time() {
     assert_eq!(failure(client.query(&service, query("a.example"), time).await), QueryError::TimedOut);
     let mut limits = ClientLimits::default();
     limits.connect = time;
-    let client = Client::builder().limits(limits).start().unwrap();
+    let client = Client::builder().with_limits(limits).start().unwrap();
     let error = client.query(&service, query("a.example"), LONG).await.unwrap_err();
     assert!(error.to_string().contains("no connection within 200ms"), "{error}");
     assert_eq!(failure(Err::<(), _>(error)), QueryError::Template(TemplateProblem::Exchange(ExchangeFailure::Connect)));
@@ -313,9 +313,9 @@ async fn what_nobody_waits_for_is_given_up_or_kept_for_the_next() {
 async fn so_many_exchanges_and_questions_at_one_time_and_no_more() {
     let says = Says { after: Duration::from_millis(20), ..nothing() };
     let (one, two) = (Villain::answering(says.clone()).await, Villain::answering(says).await);
-    let (mut limits, mut config) = (ClientLimits::default(), Config::default());
+    let (mut limits, mut config) = (ClientLimits::default(), ClientConfig::default());
     (limits.exchanges, limits.exchanges_per_service, config.queries) = (5, 3, 30);
-    let client = Client::builder().limits(limits).config(config).start().unwrap();
+    let client = Client::builder().with_limits(limits).with_config(config).start().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..30 {
         let (client, service) = (client.clone(), [&one, &two][n % 2].service.clone());
@@ -335,7 +335,7 @@ async fn so_many_exchanges_and_questions_at_one_time_and_no_more() {
     let many = Villain::answering(Says { after: Duration::from_millis(20), ..nothing() }).await;
     let mut limits = ClientLimits::default();
     (limits.exchanges, limits.exchanges_per_service) = (2, 10);
-    let client = Client::builder().limits(limits).start().unwrap();
+    let client = Client::builder().with_limits(limits).start().unwrap();
     let asking = (0..8).map(|n| {
         let (client, service) = (client.clone(), many.service.clone());
         tokio::spawn(async move { ask(&client, &service, &format!("n{n}.example")).await })
@@ -351,11 +351,11 @@ async fn connections_are_kept_for_a_while_and_only_so_many() {
     let villain = Villain::answering(nothing()).await;
     let mut limits = ClientLimits::default();
     limits.idle = Duration::from_millis(100);
-    let client = Client::builder().limits(limits).start().unwrap();
+    let client = Client::builder().with_limits(limits).start().unwrap();
     assert!(ask(&client, &villain.service, "a.example").await.is_ok());
     until("it is closed", || villain.left.load(Ordering::Relaxed) == 1).await;
     (limits.idle, limits.idle_per_service) = (LONG, 0);
-    let client = Client::builder().limits(limits).start().unwrap();
+    let client = Client::builder().with_limits(limits).start().unwrap();
     assert!(ask(&client, &villain.service, "a.example").await.is_ok());
     assert_eq!(client.counters().connections.load(Ordering::Relaxed), 2, "none is kept");
 }
@@ -364,9 +364,9 @@ async fn connections_are_kept_for_a_while_and_only_so_many() {
 async fn credentials_stay_out_of_targets_logs_and_errors() {
     let villain = Villain::answering(Says::at_once("")).await;
     let address: repute_hyper::client::Address = format!("http://alice:hidden@{}", villain.address).parse().unwrap();
-    let mut config = Config::default();
+    let mut config = ClientConfig::default();
     config.policy.clear_text_credentials = true;
-    let client = Client::builder().config(config).access(address.service(), address.access());
+    let client = Client::builder().with_config(config).with_access(address.service(), address.access());
     let shown = format!("{client:?}");
     let client = client.start().unwrap();
     let error = ask(&client, address.service(), "a.example").await.unwrap_err();

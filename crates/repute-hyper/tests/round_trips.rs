@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use repute_hyper::client::ClientError;
-use repute_hyper::repute_proto::client::{Config, NoData, QueryError};
+use repute_hyper::repute_proto::client::{ClientConfig, NoData, QueryError};
 use repute_hyper::repute_proto::panel::Standing;
 use repute_hyper::repute_proto::{Dialect, LocalLists, Rater, Weighing};
 use support::{LONG, Site, ask, config, query};
@@ -48,9 +48,9 @@ async fn both_dialects_go_round() {
         site_config.dialect = theirs;
         let site = Site::start(site_config, |builder| builder).await;
         site.table.at_hand.store(true, Ordering::Relaxed);
-        let mut client_config = Config::default();
+        let mut client_config = ClientConfig::default();
         client_config.dialect = ours;
-        let client = site.client().config(client_config).start().unwrap();
+        let client = site.client().with_config(client_config).start().unwrap();
         let answered = ask(&client, &site.service, "bad.example").await.unwrap();
         assert_eq!(answered.answer.reputons[0].rating.value(), 0.987, "{ours:?} asks {theirs:?}");
     }
@@ -109,9 +109,9 @@ async fn a_panel_hears_all_and_counts_failures_for_nothing() {
 #[tokio::test]
 async fn tls_with_another_certificate_is_refused() {
     let (site, stranger) = (Site::start_tls(config()).await, Site::start_tls(config()).await);
-    let trusting = site.client().https_only(true).start().unwrap();
+    let trusting = site.client().with_https_only(true).start().unwrap();
     assert!(ask(&trusting, &site.service, "bad.example").await.is_ok());
-    let untrusting = stranger.client().https_only(true).start().unwrap();
+    let untrusting = stranger.client().with_https_only(true).start().unwrap();
     let refused = ask(&untrusting, &site.service, "bad.example").await.unwrap_err();
     let ClientError::Query { error: QueryError::Template(_), detail: Some(detail), .. } = &refused else {
         panic!("{refused:?}")

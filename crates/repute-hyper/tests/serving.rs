@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use repute_hyper::client::{Access, Address, ClientError};
-use repute_hyper::repute_proto::client::{Config, QueryError};
+use repute_hyper::repute_proto::client::{ClientConfig, QueryError};
 use repute_hyper::repute_proto::server::RateLimit;
 use repute_hyper::repute_proto::{Credentials, Decoder};
 use repute_hyper::server::{ExpiryPolicy, Keys, ServerLimits};
@@ -104,7 +104,7 @@ async fn a_batch_is_answered_by_one_document() {
 async fn whoever_asks_too_often_is_told_and_clients_heed_it() {
     let mut rate = RateLimit::per_second(1);
     (rate.every, rate.burst) = (Duration::from_secs(100), 3);
-    let site = Site::start(config(), |builder| builder.limits(limits(|limits| limits.rate = Some(rate)))).await;
+    let site = Site::start(config(), |builder| builder.with_limits(limits(|limits| limits.rate = Some(rate)))).await;
     let client = site.client().start().unwrap();
     assert!(ask(&client, &site.service, "bad.example").await.is_ok());
     assert!(ask(&client, &site.service, "good.example").await.is_ok());
@@ -121,7 +121,7 @@ async fn whoever_asks_too_often_is_told_and_clients_heed_it() {
     assert_eq!(site.server.counters().rate_limited.load(Ordering::Relaxed), 2);
     // A batch counts as many as it has.
     rate.burst = 5;
-    let site = Site::start(config(), |builder| builder.limits(limits(|limits| limits.rate = Some(rate)))).await;
+    let site = Site::start(config(), |builder| builder.with_limits(limits(|limits| limits.rate = Some(rate)))).await;
     let one = "{\"application\":\"email-id\",\"subject\":\"a.example\"}";
     let batch = format!("[{one},{one},{one},{one},{one}]");
     let fields = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", batch.len());
@@ -135,7 +135,7 @@ async fn keys_and_passwords_let_in_and_are_sent_to_their_service_alone() {
     let mut keys = Keys::new();
     keys.add_key("filter", "s3cret", None).unwrap();
     keys.add_user("alice", "pa:ss", Some(RateLimit::per_second(1))).unwrap();
-    let site = Site::start_tls_with(config(), |builder| builder.keys(keys)).await;
+    let site = Site::start_tls_with(config(), |builder| builder.with_keys(keys)).await;
     let denied = ask(&site.client().start().unwrap(), &site.service, "bad.example").await.unwrap_err();
     assert!(matches!(denied, ClientError::Query { error: QueryError::Auth(401), .. }), "{denied:?}");
     let address: Address = format!("https://alice:pa%3Ass@localhost:{}", site.address.port()).parse().unwrap();
@@ -144,12 +144,12 @@ async fn keys_and_passwords_let_in_and_are_sent_to_their_service_alone() {
         Access::new().with_header("x-api-key".parse().unwrap(), "s3cret".parse().unwrap()),
         address.access(),
     ] {
-        let client = site.client().access(&site.service, access).start().unwrap();
+        let client = site.client().with_access(&site.service, access).start().unwrap();
         assert!(ask(&client, &site.service, "bad.example").await.is_ok());
     }
     // Another's password, another's rate; keys change while it serves.
     let wrong = Access::new().with_credentials(Credentials::new("alice", "s3cret"));
-    let client = site.client().access(&site.service, wrong).start().unwrap();
+    let client = site.client().with_access(&site.service, wrong).start().unwrap();
     assert!(ask(&client, &site.service, "bad.example").await.is_err());
     client.set_access(&site.service, Access::new().with_bearer("s3cret").unwrap());
     assert!(ask(&client, &site.service, "bad.example").await.is_ok());
@@ -164,12 +164,12 @@ async fn keys_and_passwords_let_in_and_are_sent_to_their_service_alone() {
 async fn keys_go_over_http_only_where_the_policy_says_so() {
     let mut keys = Keys::new();
     keys.add_key("filter", "s3cret", None).unwrap();
-    let site = Site::start(config(), |builder| builder.keys(keys)).await;
+    let site = Site::start(config(), |builder| builder.with_keys(keys)).await;
     for is_allowed in [false, true] {
-        let mut config = Config::default();
+        let mut config = ClientConfig::default();
         config.policy.clear_text_credentials = is_allowed;
         let access = Access::new().with_bearer("s3cret").unwrap();
-        let client = site.client().config(config).access(&site.service, access).start().unwrap();
+        let client = site.client().with_config(config).with_access(&site.service, access).start().unwrap();
         assert_eq!(ask(&client, &site.service, "bad.example").await.is_ok(), is_allowed);
     }
     let response = get(site.address, "GET", BAD, "").await;
@@ -181,7 +181,7 @@ async fn a_store_that_cannot_say_says_nothing_about_the_subject() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let telling = Arc::clone(&told);
     let site = Site::start(config(), |builder| {
-        let builder = builder.limits(limits(|limits| limits.lookup = Duration::from_millis(100)));
+        let builder = builder.with_limits(limits(|limits| limits.lookup = Duration::from_millis(100)));
         builder.on_event(move |event| telling.lock().unwrap().push(event.to_string()))
     })
     .await;
@@ -203,7 +203,7 @@ async fn a_store_that_cannot_say_says_nothing_about_the_subject() {
 
 #[tokio::test]
 async fn so_many_lookups_at_one_time_and_no_more() {
-    let site = Site::start(config(), |builder| builder.limits(limits(|limits| limits.lookups = 2))).await;
+    let site = Site::start(config(), |builder| builder.with_limits(limits(|limits| limits.lookups = 2))).await;
     *site.table.slow.lock().unwrap() = Duration::from_millis(20);
     let asking = (0..8).map(|_| get(site.address, "GET", "/email-id/slow.example/spam", ""));
     let answers = asking.map(|asked| async { assert!(asked.await.starts_with("HTTP/1.1 200 ")) });
@@ -228,7 +228,7 @@ async fn subjects_with_little_data_expire_sooner() {
     let with = async |change: fn(&mut ExpiryPolicy)| {
         let mut policy = ExpiryPolicy::default();
         change(&mut policy);
-        Site::start(config(), |builder| builder.expiry(policy)).await
+        Site::start(config(), |builder| builder.with_expiry(policy)).await
     };
     // A thousand samples are half of what it takes by default.
     let (usual, said) = max_age(&site().await).await;
@@ -237,7 +237,7 @@ async fn subjects_with_little_data_expire_sooner() {
     assert!((29..=60).contains(&little), "{little}");
     let (much, _) = max_age(&with(|policy| policy.half_samples = 1).await).await;
     assert!((1_797..=3_600).contains(&much), "{much}");
-    let (unsaid, said) = max_age(&Site::start(config(), |builder| builder.expiry(None)).await).await;
+    let (unsaid, said) = max_age(&Site::start(config(), |builder| builder.with_expiry(None)).await).await;
     assert_eq!((unsaid, said), (300, None));
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use repute_proto::client::{ClientEvent, Config, Received};
+use repute_proto::client::{ClientConfig, ClientEvent, Received};
 use repute_proto::{Applications, Client, Dispatch, Query, Reputon, Score, Server, ServerConfig, Service};
 use watchfire_core::{ExchangeMachine as _, Instant, Machine as _, Output, UnixTime};
 
@@ -30,8 +30,8 @@ fn serve(rater: &Server, request: &http::Request<Bytes>) -> Result<http::Respons
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let rater = Server::new(Arc::new(ServerConfig::new("rep.example.net")));
-    let mut client = Client::new(Arc::new(Config::default()), [0; 32], NOW);
+    let rater = Server::new(Arc::new(ServerConfig::builder("rep.example.net").build()?));
+    let mut client = Client::new(Arc::new(ClientConfig::default()), [0; 32], NOW);
     let service: Service = "http://rep.example.net".parse()?;
 
     let mut exchanges = 0;

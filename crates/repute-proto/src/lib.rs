@@ -14,14 +14,13 @@ pub mod template;
 pub mod vocabulary;
 pub mod wire;
 
-pub use client::InvalidQuery;
-pub use client::{Client, ClientEvent, Query};
+pub use client::{Client, ClientConfig, ClientConfigBuilder, ClientEvent, InvalidQuery, Query};
 pub use error::Limit;
 pub use lifetime::{Lifetime, LifetimePolicy, lifetime};
 pub use limits::Limits;
 pub use panel::{List, LocalLists, Panel, PanelEvent, Rater, Verdict, Weighing};
 pub use reputon::{Extension, ExtensionValue, InvalidJson, OutOfRange, Reputation, Reputon, Score};
-pub use server::{Dispatch, Lookup, Server, ServerConfig};
+pub use server::{Dispatch, Lookup, Server, ServerConfig, ServerConfigBuilder};
 pub use template::{
     Credentials, Lint, Policy, Refusal, Scheme, Service, ServiceError, Target, Template, TemplateError,
     TemplateErrorKind, TemplateFile, Value, Variables,
@@ -30,6 +29,7 @@ pub use vocabulary::{
     Application, Applications, Assertion, Identity, InvalidApplication, InvalidSubject, Subject, SubjectSyntax,
     UnknownIdentity,
 };
+pub use watchfire_core::ConfigError;
 pub use wire::{
     DecodeError, DecodeErrorKind, Decoder, Dialect, Digits, EncodeError, Format, Strictness, UnknownDialect,
 };

@@ -1,9 +1,11 @@
 //! How much a peer may make this crate hold or do.
 
+use watchfire_core::setters;
+
 use crate::error::Limit;
 
 /// Bounds on everything that grows. Each has a test that shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// Octets of a document of reputons: 16 MiB.
@@ -47,6 +49,20 @@ impl Default for Limits {
         }
     }
 }
+
+setters! { Limits {
+    with_document => document: usize,
+    with_reputons => reputons: usize,
+    with_reputon => reputon: usize,
+    with_members => members: usize,
+    with_depth => depth: usize,
+    with_template_file => template_file: usize,
+    with_templates => templates: usize,
+    with_template => template: usize,
+    with_variables => variables: usize,
+    with_uri => uri: usize,
+    with_assertions => assertions: usize,
+} }
 
 impl Limits {
     /// `Err` when `found` is more than `most`.

@@ -43,7 +43,7 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-/// Setters by value, `with_*`, for public fields of a type.
+/// Setters by value, `with_*`, for public fields of a type. They are `const`, and so for values that need no clean-up.
 ///
 /// ```
 /// #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,7 @@ macro_rules! setters {
             $(
                 #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
                 #[must_use]
-                pub fn $with(mut self, $field: $Value) -> Self {
+                pub const fn $with(mut self, $field: $Value) -> Self {
                     self.$field = $field;
                     self
                 }

@@ -1,6 +1,7 @@
 //! Certificates of the HTTPS services and of their clients. What the services of one protocol share with those of the
 //! next: a server's certificate that can be replaced while it serves, and whom a client trusts.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -10,10 +11,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::net::TcpListener;
 
 use crate::exit::Failure;
+use crate::metrics;
 use crate::pki::read_bounded;
 use crate::service::Context;
+use crate::values::HostPort;
 
 /// How often the files are looked at for changes.
 const WATCH: Duration = Duration::from_secs(5);
@@ -94,6 +98,60 @@ impl ServerCertificate {
 impl ResolvesServerCert for ServerCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Where a service over HTTP is entered: in clear text, or by TLS with a certificate that is kept fresh.
+#[derive(Debug)]
+pub struct Entrance(Option<Arc<ServerCertificate>>);
+
+impl Entrance {
+    /// With the certificate of these files, if both are named.
+    ///
+    /// # Errors
+    /// As [`ServerCertificate::load`].
+    pub fn load(chain: Option<&Path>, key: Option<&Path>) -> Result<Self, Failure> {
+        Ok(Self(chain.zip(key).map(|(chain, key)| ServerCertificate::load(chain, key)).transpose()?))
+    }
+
+    /// What connections are taken with; none in clear text.
+    ///
+    /// # Errors
+    /// As [`ServerCertificate::server_config`].
+    pub fn tls(&self) -> Result<Option<Arc<ServerConfig>>, Failure> {
+        self.0.as_ref().map(ServerCertificate::server_config).transpose()
+    }
+
+    /// Reads the files again when they change or a reload is asked for, until shutdown.
+    pub fn keep_fresh(&self, context: &Context) {
+        if let Some(certificate) = &self.0 {
+            certificate.keep_fresh(context);
+        }
+    }
+
+    /// Listens at all addresses, lets `serve` take what comes there, says where that is under this name, and keeps the
+    /// certificate fresh.
+    ///
+    /// # Errors
+    /// When an address cannot be listened at.
+    pub async fn open(
+        &self,
+        addresses: &[HostPort],
+        name: &str,
+        context: &Context,
+        serve: impl Fn(TcpListener, Option<Arc<ServerConfig>>) -> std::io::Result<SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        let tls = self.tls()?;
+        let mut open = Vec::new();
+        for address in addresses {
+            let listener = metrics::bind(address).await?;
+            let local = serve(listener, tls.clone());
+            let local = local.map_err(|error| Failure::usage(error.to_string()).at(address))?;
+            context.announce(name, local)?;
+            open.push(local);
+        }
+        self.keep_fresh(context);
+        Ok(open)
     }
 }
 

@@ -7,7 +7,7 @@ mod relay;
 
 use std::num::NonZeroUsize;
 
-use iap_proto::{Config, DataRole, Dialect, Status, Verdict};
+use iap_proto::{Limits, Party, Config, DataRole, Dialect, Status, Verdict};
 
 use end::{End, Policy};
 use network::{Chaos, Network, Node};
@@ -69,11 +69,12 @@ fn session(script: &Script<'_>, alerts: Vec<Vec<u8>>, adverse: bool) -> (End, En
     let window = NonZeroUsize::new(1 + usize::from(script.window % 8)).expect("at least one");
     let mut chaos = Chaos::new(if adverse { script.chaos } else { &[] }, script.tempo);
     let policy = if adverse { Policy::Moody } else { Policy::Takes };
-    let analyzer = Config::analyzer().with_dialects([dialect]).with_window(window);
-    let mut manager = Config::manager().with_dialects([dialect]);
+    let analyzer = Config::builder(Party::Analyzer).with_dialects(vec![dialect]).with_window(window).build().expect("a configuration");
+    let mut manager = Config::builder(Party::Manager).with_dialects(vec![dialect]);
     if flag(4) {
-        manager = manager.with_limits(|limits| (limits.unanswered, limits.max_buffered) = (2, 100));
+        manager = manager.with_limits(Limits::default().with_unanswered(2).with_max_buffered(100));
     }
+    let manager = manager.build().expect("a configuration");
     let analyzer_dials = flag(0);
     let (near, far) = if analyzer_dials {
         (End::dial(analyzer, DataRole::Sender, alerts, policy), End::listen(manager, Vec::new(), policy))

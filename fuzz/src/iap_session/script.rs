@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use iap_proto::message::{ChannelSetup, Connect, Response, Upgrade};
-use iap_proto::{Compat, Config, DataRole, Dialect, Host, MediaType, Party, Status};
+use iap_proto::{Limits, Timeouts, Compat, Config, DataRole, Dialect, Host, MediaType, Party, Status};
 
 /// Which machine begins, or which stream is read whole and in pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +124,7 @@ impl<'a> Arbitrary<'a> for Script {
         let party = if flags & 1 == 0 { Party::Analyzer } else { Party::Manager };
         let role = if flags & 2 == 0 { DataRole::Sender } else { DataRole::Receiver };
         let dialect = [Dialect::V0_3, Dialect::V0_3, Dialect::V0_5, Dialect::V0_4][usize::from(form % 4)];
-        let mut config = if party == Party::Analyzer { Config::analyzer() } else { Config::manager() };
-        config = config
+        let mut config = Config::builder(party)
             .with_commands(true)
             .with_tls(flags & 4 == 0)
             .with_dialects(if flags & 8 == 0 { vec![dialect] } else { vec![dialect, Dialect::V0_3, Dialect::V0_5] })
@@ -133,17 +132,15 @@ impl<'a> Arbitrary<'a> for Script {
             .with_accept(if flags & 16 == 0 { vec![MediaType::IDEF_ALERT, MediaType::JSON] } else { Vec::new() })
             .with_compat(compat(form));
         if flags & 32 != 0 {
-            config = config.with_served_names([host("M.DOM.ORG")]);
+            config = config.with_served_names(vec![host("M.DOM.ORG")]);
         }
         if flags & 64 != 0 {
-            config = config.with_limits(|it| {
-                (it.line, it.lines, it.via) = (64, 4, 1);
-                (it.body, it.max_buffered) = (300, 200);
-                (it.unanswered, it.unanswered_octets) = (usize::from(limits / 5 % 4), 400);
-            });
+            let sizes = Limits::default().with_line(64).with_lines(4).with_via(1).with_body(300).with_max_buffered(200);
+            let unanswered = usize::from(limits / 5 % 4);
+            config = config.with_limits(sizes.with_unanswered(unanswered).with_unanswered_octets(400));
         }
         if flags & 128 != 0 {
-            config = config.with_timeouts(|it| it.idle = watchfire_core::Duration::from_secs(20));
+            config = config.with_timeouts(Timeouts::default().with_idle(watchfire_core::Duration::from_secs(20)));
         }
         let mut operations = Vec::new();
         while !u.is_empty() && operations.len() < 200 {

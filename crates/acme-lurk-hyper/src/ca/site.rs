@@ -37,13 +37,13 @@ pub struct CaBuilder {
 
 impl CaBuilder {
     /// How many challenges are looked at, and certificates made, at one time; more wait. 64.
-    pub fn concurrency(mut self, most: usize) -> Self {
+    pub fn with_concurrency(mut self, most: usize) -> Self {
         self.validations = most;
         self
     }
 
     /// Keeps what must survive a restart here, before anybody is told. Without, nothing survives.
-    pub fn keeper(mut self, keeper: impl Keeper) -> Self {
+    pub fn with_keeper(mut self, keeper: impl Keeper) -> Self {
         self.keeper = Box::new(keeper);
         self
     }

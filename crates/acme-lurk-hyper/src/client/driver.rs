@@ -38,7 +38,7 @@ impl ClientBuilder {
     }
 
     /// Who meets challenges. Without, none is met.
-    pub fn responder(mut self, responder: Arc<dyn Responder>) -> Self {
+    pub fn with_responder(mut self, responder: Arc<dyn Responder>) -> Self {
         self.responder = responder;
         self
     }

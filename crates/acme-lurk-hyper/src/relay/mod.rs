@@ -74,21 +74,21 @@ pub struct RelayServerBuilder {
 
 impl RelayServerBuilder {
     /// Other bounds.
-    pub fn limits(mut self, limits: RelayServerLimits) -> Self {
+    pub fn with_limits(mut self, limits: RelayServerLimits) -> Self {
         self.limits = limits;
         self
     }
 
     /// Takes chunks from these users alone; everybody may get them. Without, everybody may put chunks there, and an
     /// address of IPv4 or a /64 of IPv6 is one owner.
-    pub fn users(mut self, users: impl IntoIterator<Item = BasicCredentials>) -> Self {
+    pub fn with_users(mut self, users: impl IntoIterator<Item = BasicCredentials>) -> Self {
         self.users = Some(Users::new(users));
         self
     }
 
     /// Whether passwords are also taken in clear text from elsewhere than the loopback, as when TLS ends at another
     /// host. Without, such a request is refused: 403.
-    pub fn auth_in_clear_text(mut self, taken: bool) -> Self {
+    pub fn with_auth_in_clear_text(mut self, taken: bool) -> Self {
         self.auth_in_clear_text = taken;
         self
     }

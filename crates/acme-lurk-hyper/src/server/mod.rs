@@ -44,7 +44,7 @@ pub struct ServerBuilder {
 
 impl ServerBuilder {
     /// Other bounds.
-    pub fn limits(mut self, limits: ServerLimits) -> Self {
+    pub fn with_limits(mut self, limits: ServerLimits) -> Self {
         self.limits = limits;
         self
     }

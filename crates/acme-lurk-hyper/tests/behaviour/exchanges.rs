@@ -43,7 +43,7 @@ async fn bodies_are_bounded() {
     let small = |server: acme_lurk_hyper::server::ServerBuilder| {
         let mut limits = ServerLimits::default();
         limits.body_octets = 200;
-        server.limits(limits)
+        server.with_limits(limits)
     };
     let laboratory = Laboratory::with(ValidatorConfig::default(), true, |ca| ca, small).await;
     let client = laboratory.bare_client(None);

@@ -29,7 +29,8 @@ impl Keeper for Disk {
 async fn nothing_is_promised_that_was_not_kept() {
     let disk = Disk::default();
     let keeper = disk.clone();
-    let laboratory = Laboratory::with(ValidatorConfig::default(), true, |ca| ca.keeper(keeper), |server| server).await;
+    let laboratory =
+        Laboratory::with(ValidatorConfig::default(), true, |ca| ca.with_keeper(keeper), |server| server).await;
     disk.full.store(true, Ordering::Relaxed);
     let client = laboratory.bare_client(None);
     let attempt = client.account(Default::default(), None);

@@ -85,7 +85,7 @@ impl Laboratory {
         let config = ClientConfig::builder(&self.directory).with_urls(urls).build().unwrap();
         let mut builder = Client::builder(config, Arc::new(key), self.pool.clone());
         if let Some(responder) = responder {
-            builder = builder.responder(responder);
+            builder = builder.with_responder(responder);
         }
         builder.start().unwrap()
     }

@@ -2,7 +2,7 @@
 
 use iap_proto::message::{ChannelSetup, Connect, ContentHeader, Response, SetupRequest, Upgrade};
 use iap_proto::wire::{DecodeErrorKind, Syntax};
-use iap_proto::{Compat, Config, DataRole, Dialect, Error, PeerIncompatible, PeerMisbehaved, ResponderEvent};
+use iap_proto::{Compat, Config, DataRole, Dialect, Error, Party, PeerIncompatible, PeerMisbehaved, ResponderEvent};
 use watchfire_core::StreamMachine as _;
 
 use crate::support::*;
@@ -130,7 +130,8 @@ fn two_with(trailer: &[u8]) -> Vec<u8> {
 #[test]
 fn any_trailer_accepts() {
     for trailer in [&b""[..], b"\r\n", b"\r\n\r\n", b"\r\n\r\n\r\n"] {
-        let mut receiver = receiver(Config::manager().with_compat(only(|c| &mut c.any_trailer)));
+        let mut receiver =
+            receiver(Config::builder(Party::Manager).with_compat(only(|c| &mut c.any_trailer)).build().unwrap());
         let said = tell(&mut receiver, T0, &two_with(trailer));
         assert_eq!(contents(&said.events).len(), 2, "{trailer:?}");
     }
@@ -139,7 +140,8 @@ fn any_trailer_accepts() {
 #[test]
 fn any_trailer_rejects() {
     for trailer in [&b""[..], b"\r\n", b"\r\n\r\n\r\n"] {
-        let mut receiver = receiver(Config::manager().with_compat(all_but(|c| &mut c.any_trailer)));
+        let mut receiver =
+            receiver(Config::builder(Party::Manager).with_compat(all_but(|c| &mut c.any_trailer)).build().unwrap());
         let _ = receiver.handle_input(T0, &two_with(trailer));
         let said = drain(&mut receiver, T0);
         assert_eq!(contents(&said.events).len(), 1, "the first was whole: {trailer:?}");
@@ -150,7 +152,7 @@ fn any_trailer_rejects() {
     }
     // Nothing admits four, half ones, or something else.
     for trailer in [&b"\r\n\r\n\r\n\r\n"[..], b"\r", b"\n", b"\r\n\r", b"\n\n", b" "] {
-        let mut receiver = receiver(Config::manager().with_compat(Compat::liberal()));
+        let mut receiver = receiver(Config::builder(Party::Manager).with_compat(Compat::liberal()).build().unwrap());
         let _ = receiver.handle_input(T0, &two_with(trailer));
         assert_eq!(contents(&drain(&mut receiver, T0).events).len(), 1, "{trailer:?}");
     }
@@ -235,7 +237,8 @@ fn no_blank_line(body: &[u8]) -> Vec<u8> {
 fn missing_blank_line_accepts() {
     for body in [&b"\xff\xff"[..], b"<a/>", b"{}", b" x", b"\nx", b"\0"] {
         let octets = [no_blank_line(body), no_blank_line(body)].concat();
-        let config = || Config::manager().with_compat(only(|c| &mut c.missing_blank_line));
+        let config =
+            || Config::builder(Party::Manager).with_compat(only(|c| &mut c.missing_blank_line)).build().unwrap();
         let mut whole = receiver(config());
         let said = tell(&mut whole, T0, &octets);
         let got: Vec<_> = contents(&said.events).into_iter().map(|(_, body)| body.to_vec()).collect();
@@ -245,18 +248,21 @@ fn missing_blank_line_accepts() {
         assert_eq!(got, 2, "{body:?}");
     }
     // The form with the empty line is still the one that counts, even where the body starts with CR LF.
-    let mut receiver = receiver(Config::manager().with_compat(only(|c| &mut c.missing_blank_line)));
+    let mut receiver =
+        receiver(Config::builder(Party::Manager).with_compat(only(|c| &mut c.missing_blank_line)).build().unwrap());
     let said = tell(&mut receiver, T0, &alert(b"\r\n<a/>"));
     assert_eq!(contents(&said.events)[0].1, "\r\n<a/>");
 }
 
 #[test]
 fn missing_blank_line_rejects() {
-    let mut off = receiver(Config::manager().with_compat(all_but(|c| &mut c.missing_blank_line)));
+    let mut off =
+        receiver(Config::builder(Party::Manager).with_compat(all_but(|c| &mut c.missing_blank_line)).build().unwrap());
     let (error, _) = tell_bad(&mut off, T0, &no_blank_line(b"<a/>"));
     assert_eq!(kind(&error), DecodeErrorKind::Header);
     // What could be a header is one, so a body of letters ends in an error and never in a wrong body.
-    let mut letters = receiver(Config::manager().with_compat(only(|c| &mut c.missing_blank_line)));
+    let mut letters =
+        receiver(Config::builder(Party::Manager).with_compat(only(|c| &mut c.missing_blank_line)).build().unwrap());
     let (error, said) = tell_bad(&mut letters, T0, &no_blank_line(b"letters"));
     assert_eq!(kind(&error), DecodeErrorKind::Header);
     assert!(contents(&said.events).is_empty());
@@ -266,7 +272,10 @@ const CONNECT_0_4: &[u8] = b"IAP/0.4 CONNECT M.DOM.ORG\r\n\r\n";
 
 #[test]
 fn higher_minor_accepts() {
-    let mut responder = responder_at(Config::manager().with_compat(only(|c| &mut c.higher_minor)), At::Connect);
+    let mut responder = responder_at(
+        Config::builder(Party::Manager).with_compat(only(|c| &mut c.higher_minor)).build().unwrap(),
+        At::Connect,
+    );
     let said = tell(&mut responder, T0, CONNECT_0_4);
     assert!(matches!(&said.events[..], [ResponderEvent::Connect(Connect { .. })]));
     responder.accept_connect(T0).unwrap();
@@ -280,13 +289,17 @@ fn higher_minor_accepts() {
 
 #[test]
 fn higher_minor_rejects() {
-    let without = Config::manager().with_compat(all_but(|c| &mut c.higher_minor));
+    let without = Config::builder(Party::Manager).with_compat(all_but(|c| &mut c.higher_minor)).build().unwrap();
     let (error, said) = tell_bad(&mut responder_at(without, At::Connect), T0, CONNECT_0_4);
     assert!(matches!(error, Error::PeerIncompatible(PeerIncompatible::Version(_))));
     assert_eq!(said.octets, answer(505));
     // A lower minor, another major, and the later form are no higher minor of 0.3.
     for never in ["IAP/0.2 CONNECT M\r\n\r\n", "IAP/1.3 CONNECT M\r\n\r\n", "CONNECT M IAP/0.6\r\n\r\n"] {
-        let config = Config::manager().with_compat(Compat::liberal()).with_dialects([Dialect::V0_3, Dialect::V0_5]);
+        let config = Config::builder(Party::Manager)
+            .with_compat(Compat::liberal())
+            .with_dialects(vec![Dialect::V0_3, Dialect::V0_5])
+            .build()
+            .unwrap();
         let (_, said) = tell_bad(&mut responder_at(config, At::Connect), T0, never.as_bytes());
         assert_eq!(said.octets, answer(505), "{never:?}");
     }
@@ -294,7 +307,7 @@ fn higher_minor_rejects() {
 
 #[test]
 fn higher_minor_does_not_weaken_the_downgrade_check() {
-    let config = || Config::manager().with_compat(Compat::liberal());
+    let config = || Config::builder(Party::Manager).with_compat(Compat::liberal()).build().unwrap();
     // Somebody wrote 0.3 over the peer's 0.4 in clear text.
     for inside in [
         "IAP/0.4 IAP-Version: 0.4\r\nIAP-Role: Sender\r\n\r\n",
@@ -312,12 +325,16 @@ const HELLO: &[u8] = b"\x16\x03\x01\x00\x05hello";
 #[test]
 fn early_client_hello_accepts() {
     let with = only(|c| &mut c.early_client_hello);
-    let mut manager = responder_at(Config::manager().with_compat(with), At::Upgrade);
+    let mut manager = responder_at(Config::builder(Party::Manager).with_compat(with).build().unwrap(), At::Upgrade);
     let said = tell(&mut manager, T0, &[UPGRADE, HELLO].concat());
     assert_eq!(said.octets, SWITCH);
     assert!(matches!(&said.events[..], [ResponderEvent::StartTls { received, .. }] if received == HELLO));
     // As TLS client we speak first whatever the peer sent.
-    let mut analyzer = responder_for(Config::analyzer().with_compat(with), DataRole::Sender, At::Upgrade);
+    let mut analyzer = responder_for(
+        Config::builder(Party::Analyzer).with_compat(with).build().unwrap(),
+        DataRole::Sender,
+        At::Upgrade,
+    );
     let (error, _) = tell_bad(&mut analyzer, T0, &[UPGRADE, HELLO].concat());
     assert_eq!(error, PeerMisbehaved::InjectedPlaintext.into());
 }
@@ -325,7 +342,8 @@ fn early_client_hello_accepts() {
 #[test]
 fn early_client_hello_rejects() {
     for compat in [Compat::strict(), Compat::default(), Compat::liberal()] {
-        let mut manager = responder_at(Config::manager().with_compat(compat), At::Upgrade);
+        let mut manager =
+            responder_at(Config::builder(Party::Manager).with_compat(compat).build().unwrap(), At::Upgrade);
         let (error, said) = tell_bad(&mut manager, T0, &[UPGRADE, HELLO].concat());
         assert_eq!(error, PeerMisbehaved::InjectedPlaintext.into());
         assert_eq!(said.octets, answer(400));

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 
-use iap_proto::{Config, DataRole};
+use iap_proto::{Config, DataRole, Party};
 use watchfire_testkit::{LinkConfig, Pair, Stop};
 
 use crate::nodes::Peer;
@@ -15,7 +15,7 @@ fn alerts() -> Vec<Vec<u8>> {
 
 /// A session over a pair of links of which one breaks after so many octets.
 fn session(analyzer_dials: bool, cut: [Option<usize>; 2], to_send: Vec<Vec<u8>>) -> (Peer, Peer, [usize; 2]) {
-    let analyzer = Config::analyzer().with_window(NonZeroUsize::new(3).unwrap());
+    let analyzer = Config::builder(Party::Analyzer).with_window(NonZeroUsize::new(3).unwrap()).build().unwrap();
     let manager = Config::manager();
     let (a, b) = if analyzer_dials {
         (Peer::initiator(analyzer, DataRole::Sender, to_send), Peer::responder(manager, []))

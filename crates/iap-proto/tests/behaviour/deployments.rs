@@ -16,9 +16,9 @@ const DEPLOYMENTS: [(Party, DataRole); 4] = [
 ];
 
 fn config(party: Party) -> Config {
-    let config = if party == Party::Analyzer { Config::analyzer() } else { Config::manager() };
     // Two of the four rows carry commands.
-    config.with_commands(true).with_accept([iap_proto::MediaType::IDEF_ALERT])
+    let accept = vec![iap_proto::MediaType::IDEF_ALERT];
+    Config::builder(party).with_commands(true).with_accept(accept).build().unwrap()
 }
 
 fn other(party: Party) -> Party {
@@ -108,7 +108,7 @@ fn the_same_seed_gives_the_same_trace() {
 #[test]
 fn a_window_saves_round_trips() {
     let took = |window: usize| {
-        let config = config(Party::Analyzer).with_window(window.try_into().unwrap());
+        let config = config(Party::Analyzer).into_builder().with_window(window.try_into().unwrap()).build().unwrap();
         let near = Peer::initiator(config, DataRole::Sender, alerts());
         let far = Peer::responder(self::config(Party::Manager), []);
         let link = LinkConfig { delay: Duration::from_millis(25), ..LinkConfig::default() };

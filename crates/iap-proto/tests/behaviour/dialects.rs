@@ -5,7 +5,7 @@ use std::sync::Arc;
 use iap_proto::message::{ContentHeader, Form, Response, SetupRequest, Version};
 use iap_proto::wire::DecodeErrorKind;
 use iap_proto::{
-    Compat, Config, DataRole, Dialect, Initiator, InitiatorEvent, MediaType, Responder, ResponderEvent, TlsRole,
+    Compat, Config, DataRole, Dialect, Initiator, InitiatorEvent, MediaType, Party, Responder, ResponderEvent, TlsRole,
 };
 
 use crate::support::*;
@@ -13,7 +13,7 @@ use crate::support::*;
 const CONNECT_0_5: &str = "CONNECT M.DOM.ORG:1443 IAP/0.5\r\nHost: M.DOM.ORG:1443\r\nSource: A.DOM.ORG\r\n\r\n";
 
 fn config(config: Config, dialect: Dialect) -> Arc<Config> {
-    Arc::new(config.with_dialects([dialect]))
+    Arc::new(config.into_builder().with_dialects(vec![dialect]).build().unwrap())
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn what_is_not_of_the_later_drafts_is_refused() {
 fn one_port_takes_every_dialect_it_speaks() {
     let all = [Dialect::V0_3, Dialect::V0_4, Dialect::V0_5];
     for dialect in all {
-        let config = Arc::new(Config::manager().with_dialects(all));
+        let config = Arc::new(Config::builder(Party::Manager).with_dialects(all.to_vec()).build().unwrap());
         let mut responder = Responder::new(config, T0);
         let mut octets = Vec::new();
         let mut asked = connect("M", &[]);
@@ -136,7 +136,12 @@ fn a_dialect_that_is_not_configured_is_answered_505() {
     assert_eq!(text(&said.octets), "IAP/0.5 505\r\n\r\n");
     // The form belongs to the version: 0.3 is never written like HTTP, nor 0.5 with prefixes.
     for octets in ["CONNECT M IAP/0.3\r\n\r\n", "IAP/0.5 CONNECT M\r\n\r\n"] {
-        let all = Arc::new(Config::manager().with_dialects([Dialect::V0_3, Dialect::V0_4, Dialect::V0_5]));
+        let all = Arc::new(
+            Config::builder(Party::Manager)
+                .with_dialects(vec![Dialect::V0_3, Dialect::V0_4, Dialect::V0_5])
+                .build()
+                .unwrap(),
+        );
         let (_, said) = tell_bad(&mut Responder::new(all, T0), T0, octets.as_bytes());
         assert_eq!(said.octets, answer(505), "{octets}");
     }
@@ -144,7 +149,7 @@ fn a_dialect_that_is_not_configured_is_answered_505() {
 
 #[test]
 fn the_dialect_cannot_change_inside_a_setup() {
-    let config = || Config::manager().with_dialects([Dialect::V0_3, Dialect::V0_5]);
+    let config = || Config::builder(Party::Manager).with_dialects(vec![Dialect::V0_3, Dialect::V0_5]).build().unwrap();
     let (_, said) =
         tell_bad(&mut responder_at(config(), At::Upgrade), T0, b"PUT /iap/config/ IAP/0.5\r\nUpgrade: TLS/1.0\r\n\r\n");
     assert_eq!(said.octets, answer(505));

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use iap_proto::{
-    ApiMisuse, Channel, CloseReason, Config, DataRole, Dialect, Error, Initiator, InitiatorEvent, PeerIncompatible,
-    PeerMisbehaved, Step, TlsRole,
+    ApiMisuse, Channel, CloseReason, Config, DataRole, Dialect, Error, Initiator, InitiatorEvent, Party,
+    PeerIncompatible, PeerMisbehaved, Step, TlsRole,
 };
 use watchfire_core::{Eof, Machine as _, StreamMachine as _};
 
@@ -189,7 +189,10 @@ fn calls_out_of_turn_change_nothing() {
 
 #[test]
 fn for_alerts_chooses_the_usual_roles() {
-    for (config, setup) in [(Config::analyzer(), AS_SENDER), (Config::manager().with_commands(true), AS_RECEIVER)] {
+    for (config, setup) in [
+        (Config::analyzer(), AS_SENDER),
+        (Config::builder(Party::Manager).with_commands(true).build().unwrap(), AS_RECEIVER),
+    ] {
         let mut initiator = Initiator::for_alerts(Arc::new(config), host("M.DOM.ORG"), T0);
         let _ = drain(&mut initiator, T0);
         let _ = tell(&mut initiator, T0, OK);
@@ -204,7 +207,7 @@ fn zero_point_three_writes_neither_port_nor_source() {
     let mut initiator = Initiator::for_alerts(Arc::new(Config::analyzer()), host("M.DOM.ORG"), T0)
         .with_port_and_source(Some(1443), Some(host("A")));
     assert_eq!(drain(&mut initiator, T0).octets, CONNECT);
-    let config = Config::analyzer().with_dialects([Dialect::V0_4]);
+    let config = Config::builder(Party::Analyzer).with_dialects(vec![Dialect::V0_4]).build().unwrap();
     let mut initiator = Initiator::for_alerts(Arc::new(config), host("M"), T0).with_port_and_source(Some(1443), None);
     assert_eq!(text(&drain(&mut initiator, T0).octets), "CONNECT M:1443 IAP/0.4\r\nHost: M:1443\r\n\r\n");
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use iap_proto::wire::DecodeErrorKind;
-use iap_proto::{CloseReason, Config, Error, Limit, Limits, MediaType, Proxy, Side};
+use iap_proto::{CloseReason, Config, Error, Limit, Limits, MediaType, Party, Proxy, Side};
 use watchfire_core::{Eof, Machine as _, StreamMachine as _};
 
 use crate::support::*;
 
 fn manager(change: impl FnOnce(&mut Limits)) -> Config {
-    Config::manager().with_limits(change)
+    let mut limits = Limits::default();
+    change(&mut limits);
+    Config::builder(Party::Manager).with_limits(limits).build().unwrap()
 }
 
 #[test]
@@ -142,7 +144,11 @@ fn a_driver_that_never_asks_is_stopped() {
 #[test]
 fn answers_waiting_for_their_turn_are_limited() {
     // One alert that the application keeps, and a flood of what is refused at once: each needs its answer kept.
-    let config = Config::manager().with_accept([MediaType::IDEF_ALERT]).with_limits(|limits| limits.unanswered = 8);
+    let config = Config::builder(Party::Manager)
+        .with_accept(vec![MediaType::IDEF_ALERT])
+        .with_limits(Limits::default().with_unanswered(8))
+        .build()
+        .unwrap();
     let mut receiver = receiver(config);
     let first = contents(&tell(&mut receiver, T0, &alert(b"kept")).events)[0].0;
     let mut refused = 0;
@@ -176,7 +182,11 @@ fn answers_given_out_of_turn_are_limited_too() {
 
 #[test]
 fn output_that_is_not_drained_stops_the_receiver() {
-    let config = Config::manager().with_accept([MediaType::IDEF_ALERT]).with_limits(|limits| limits.max_buffered = 150);
+    let config = Config::builder(Party::Manager)
+        .with_accept(vec![MediaType::IDEF_ALERT])
+        .with_limits(Limits::default().with_max_buffered(150))
+        .build()
+        .unwrap();
     let mut receiver = receiver(config);
     receiver.handle_input(T0, &content("a/b", b"").repeat(1000)).unwrap();
     assert!(!receiver.wants_input());

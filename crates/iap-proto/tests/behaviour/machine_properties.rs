@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use iap_proto::{
-    Config, DataRole, Error, Initiator, MediaType, MessageId, Party, Proxy, Receiver, ReceiverEvent, Responder,
+    Config, DataRole, Error, Initiator, Limits, MediaType, MessageId, Party, Proxy, Receiver, ReceiverEvent, Responder,
     ResponderEvent, Sender, Side, Status,
 };
 use proptest::prelude::*;
@@ -45,6 +45,10 @@ fn for_receiver() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(message, 0..8).prop_map(|messages| messages.concat())
 }
 
+fn commanding(config: Config) -> Config {
+    config.into_builder().with_commands(true).build().unwrap()
+}
+
 /// All that a receiver says to octets that come in these pieces, with an application that answers at once.
 fn receive(config: &Config, pieces: &[&[u8]], eof: Eof) -> (Vec<u8>, Vec<ReceiverEvent>) {
     let mut receiver = receiver(config.clone());
@@ -75,7 +79,7 @@ fn receive(config: &Config, pieces: &[&[u8]], eof: Eof) -> (Vec<u8>, Vec<Receive
 
 /// All that a sender says to octets that come in these pieces.
 fn hear_answers(window: usize, pieces: &[&[u8]]) -> (Vec<String>, Vec<u64>, Result<(), Error>) {
-    let config = Config::analyzer().with_window(window.try_into().unwrap());
+    let config = Config::builder(Party::Analyzer).with_window(window.try_into().unwrap()).build().unwrap();
     let mut sender = sender(config);
     for _ in 0..window {
         sender.send_alert(T0, &MediaType::IDEF_ALERT, b"x").unwrap();
@@ -100,10 +104,11 @@ proptest! {
         small in any::<bool>(),
         truncated in any::<bool>(),
     ) {
-        let mut config = Config::manager().with_compat(compat).with_accept([MediaType::IDEF_ALERT]);
+        let mut config = Config::builder(Party::Manager).with_compat(compat).with_accept(vec![MediaType::IDEF_ALERT]);
         if small {
-            config = config.with_limits(|limits| (limits.unanswered, limits.body) = (1, 50));
+            config = config.with_limits(Limits::default().with_unanswered(1).with_body(50));
         }
+        let config = config.build().unwrap();
         let eof = if truncated { Eof::Truncated } else { Eof::Closed };
         let whole = receive(&config, &[&octets], eof);
         prop_assert_eq!(receive(&config, &pieces(&octets, &sizes), eof), whole);
@@ -150,15 +155,15 @@ proptest! {
     #[test]
     fn garbage_never_panics_and_the_farewell_is_short(octets in near_iap(), compat in any_compat(), at in 0usize..6) {
         let at = At::ALL[at];
-        let mut responder = responder_at(Config::manager().with_compat(compat), at);
+        let mut responder = responder_at(Config::builder(Party::Manager).with_compat(compat).build().unwrap(), at);
         let _ = responder.handle_input(T0, &octets);
         prop_assert!(drain(&mut responder, T0).octets.len() <= 15);
         if matches!(at, At::Connect | At::Upgrade | At::Tls | At::Channel) {
-            let mut initiator = initiator_at(Config::analyzer().with_compat(compat), DataRole::Sender, at);
+            let mut initiator = initiator_at(Config::builder(Party::Analyzer).with_compat(compat).build().unwrap(), DataRole::Sender, at);
             let _ = initiator.handle_input(T0, &octets);
             prop_assert!(drain(&mut initiator, T0).octets.len() <= 50);
         }
-        let mut sender = sender(Config::analyzer().with_compat(compat));
+        let mut sender = sender(Config::builder(Party::Analyzer).with_compat(compat).build().unwrap());
         let _ = sender.handle_input(T0, &octets);
         prop_assert!(drain(&mut sender, T0).octets.is_empty());
     }
@@ -168,8 +173,8 @@ proptest! {
 fn setup(sizes: &[usize], role: DataRole, analyzer_dials: bool) -> Vec<String> {
     let (near, far) =
         if analyzer_dials { (Config::analyzer(), Config::manager()) } else { (Config::manager(), Config::analyzer()) };
-    let mut initiator = Initiator::new(Arc::new(near.with_commands(true)), host("M"), role, T0);
-    let mut responder = Responder::new(Arc::new(far.with_commands(true)), T0);
+    let mut initiator = Initiator::new(Arc::new(commanding(near)), host("M"), role, T0);
+    let mut responder = Responder::new(Arc::new(commanding(far)), T0);
     let mut trace = Vec::new();
     for _ in 0..4 {
         let said = drain(&mut initiator, T0);
@@ -354,7 +359,11 @@ fn run_initiator(calls: &[Call], role: DataRole) -> Vec<String> {
 }
 
 fn run_sender(calls: &[Call]) -> Vec<String> {
-    let config = Config::analyzer().with_window(4.try_into().unwrap()).with_limits(|limits| limits.body = 2000);
+    let config = Config::builder(Party::Analyzer)
+        .with_window(4.try_into().unwrap())
+        .with_limits(Limits::default().with_body(2000))
+        .build()
+        .unwrap();
     let mut machine: Sender = sender(config);
     let mut trace = Vec::new();
     let mut now = T0;
@@ -381,7 +390,11 @@ fn run_sender(calls: &[Call]) -> Vec<String> {
 }
 
 fn run_receiver(calls: &[Call]) -> Vec<String> {
-    let config = Config::manager().with_accept([MediaType::IDEF_ALERT]).with_limits(|limits| limits.unanswered = 3);
+    let config = Config::builder(Party::Manager)
+        .with_accept(vec![MediaType::IDEF_ALERT])
+        .with_limits(Limits::default().with_unanswered(3))
+        .build()
+        .unwrap();
     let mut machine = receiver(config);
     let (mut trace, mut ids) = (Vec::new(), Vec::new());
     let mut now = T0;

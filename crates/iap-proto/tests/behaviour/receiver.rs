@@ -1,6 +1,6 @@
 //! The receiver: contents out, answers in order, what is refused and whether the connection goes on. Section 3.4.
 
-use iap_proto::{ApiMisuse, Config, Error, Limit, MediaType, MessageId, Receiver, ReceiverEvent};
+use iap_proto::{ApiMisuse, Config, Error, Limit, Limits, MediaType, MessageId, Party, Receiver, ReceiverEvent};
 use watchfire_core::Machine as _;
 
 use crate::support::*;
@@ -59,7 +59,9 @@ fn each_content_is_answered_once() {
 
 #[test]
 fn an_unknown_type_is_answered_415_in_its_turn_and_the_connection_stays() {
-    let mut receiver = receiver(Config::manager().with_accept([MediaType::IDEF_ALERT, MediaType::XML]));
+    let mut receiver = receiver(
+        Config::builder(Party::Manager).with_accept(vec![MediaType::IDEF_ALERT, MediaType::XML]).build().unwrap(),
+    );
     let octets = [
         alert(b"one"),
         content("application/x-other", b"body\r\n\r\nof any kind"),
@@ -83,7 +85,7 @@ fn an_unknown_type_is_answered_415_in_its_turn_and_the_connection_stays() {
 #[test]
 fn analyzers_take_only_the_commands_they_name() {
     let as_commands = |config: Config| {
-        let config = config.with_commands(true);
+        let config = config.into_builder().with_commands(true).build().unwrap();
         let mut initiator = initiator_at(config, iap_proto::DataRole::Receiver, At::Channel);
         let Some(iap_proto::InitiatorEvent::Ready(channel)) = tell(&mut initiator, T0, OK).events.pop() else {
             panic!()
@@ -92,14 +94,14 @@ fn analyzers_take_only_the_commands_they_name() {
     };
     let mut none = as_commands(Config::analyzer());
     assert_eq!(tell(&mut none, T0, &alert(b"x")).octets, answer(415));
-    let mut json = as_commands(Config::analyzer().with_accept([MediaType::JSON]));
+    let mut json = as_commands(Config::builder(Party::Analyzer).with_accept(vec![MediaType::JSON]).build().unwrap());
     assert_eq!(contents(&tell(&mut json, T0, &content("application/json", b"{}")).events).len(), 1);
     assert_eq!(tell(&mut none, T0, &alert(b"x")).octets, answer(415));
 }
 
 #[test]
 fn a_body_at_the_limit_is_taken_and_one_above_is_refused_before_it_comes() {
-    let config = || Config::manager().with_limits(|limits| limits.body = 100);
+    let config = || Config::builder(Party::Manager).with_limits(Limits::default().with_body(100)).build().unwrap();
     let mut exact = receiver(config());
     assert_eq!(contents(&tell(&mut exact, T0, &alert(&[b'x'; 100])).events).len(), 1);
     let mut above = receiver(config());
@@ -108,14 +110,15 @@ fn a_body_at_the_limit_is_taken_and_one_above_is_refused_before_it_comes() {
     assert_eq!(error, Error::LimitExceeded(Limit::Body));
     assert_eq!(said.octets, answer(413), "without one octet of the body");
     // Also where the type is unknown: a body that nobody wants is not worth more.
-    let mut unknown = receiver(config().with_accept([MediaType::XML]));
+    let mut unknown = receiver(config().into_builder().with_accept(vec![MediaType::XML]).build().unwrap());
     let (_, said) = tell_bad(&mut unknown, T0, head);
     assert_eq!(said.octets, answer(413));
 }
 
 #[test]
 fn what_is_announced_is_never_allocated() {
-    let mut receiver = receiver(Config::manager().with_limits(|limits| limits.body = u64::MAX));
+    let mut receiver =
+        receiver(Config::builder(Party::Manager).with_limits(Limits::default().with_body(u64::MAX)).build().unwrap());
     let head = b"Content-Type: a/b\r\nContent-Length: 9999999999999999999\r\n\r\n";
     assert!(tell(&mut receiver, T0, head).events.is_empty());
     for _ in 0..100 {

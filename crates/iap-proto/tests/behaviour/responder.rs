@@ -1,7 +1,8 @@
 //! The responder, row by row. draft-ietf-idwg-iap-01 sections 3.1 to 3.3.
 
 use iap_proto::{
-    ApiMisuse, CloseReason, Config, DataRole, Error, PeerIncompatible, PeerMisbehaved, ResponderEvent, Step, TlsRole,
+    ApiMisuse, CloseReason, Config, DataRole, Error, Party, PeerIncompatible, PeerMisbehaved, ResponderEvent, Step,
+    TlsRole,
 };
 use watchfire_core::{Eof, Machine as _, StreamMachine as _};
 
@@ -125,7 +126,7 @@ fn an_upgrade_is_accepted_by_101_and_tls_starts_in_the_right_role() {
 
 #[test]
 fn an_upgrade_without_a_certificate_is_answered_500() {
-    let mut responder = responder_at(Config::manager().with_tls(false), At::Upgrade);
+    let mut responder = responder_at(Config::builder(Party::Manager).with_tls(false).build().unwrap(), At::Upgrade);
     let (error, said) = tell_bad(&mut responder, T0, UPGRADE);
     assert_eq!(error, PeerIncompatible::NoCertificate.into());
     assert_eq!(said.octets, answer(500));
@@ -163,7 +164,8 @@ fn a_role_that_is_not_implemented_is_answered_501() {
         let (error, said) = tell_bad(&mut responder, T0, setup);
         assert_eq!(error, PeerIncompatible::Role.into());
         assert_eq!(said.octets, answer(501));
-        let mut responder = responder_for(config.with_commands(true), role, At::Channel);
+        let mut responder =
+            responder_for(config.into_builder().with_commands(true).build().unwrap(), role, At::Channel);
         let said = tell(&mut responder, T0, setup);
         assert!(matches!(&said.events[..], [ResponderEvent::ChannelSetup { role: got }] if *got == role.opposite()));
     }
@@ -190,7 +192,12 @@ fn the_application_accepts_or_refuses_the_channel() {
 
 #[test]
 fn a_target_that_is_not_served_is_answered_404() {
-    let config = || Config::manager().with_served_names([host("m.dom.org"), host("[2001:db8::1]")]);
+    let config = || {
+        Config::builder(Party::Manager)
+            .with_served_names(vec![host("m.dom.org"), host("[2001:db8::1]")])
+            .build()
+            .unwrap()
+    };
     for good in ["M.DOM.ORG", "m.dom.org.", "[2001:DB8:0::1]"] {
         let octets = format!("IAP/0.3 CONNECT {good}\r\n\r\n");
         let _ = tell(&mut responder_at(config(), At::Connect), T0, octets.as_bytes());

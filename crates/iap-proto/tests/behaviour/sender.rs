@@ -3,15 +3,15 @@
 use std::num::NonZeroUsize;
 
 use iap_proto::{
-    ApiMisuse, CloseReason, Config, Error, MediaType, Padding, PeerIncompatible, PeerMisbehaved, Sender, SenderEvent,
-    Verdict,
+    ApiMisuse, CloseReason, Config, Error, Limits, MediaType, Padding, Party, PeerIncompatible, PeerMisbehaved, Sender,
+    SenderEvent, Verdict,
 };
 use watchfire_core::{Eof, Machine as _, StreamMachine as _};
 
 use crate::support::*;
 
 fn window(size: usize) -> Config {
-    Config::analyzer().with_window(NonZeroUsize::new(size).unwrap())
+    Config::builder(Party::Analyzer).with_window(NonZeroUsize::new(size).unwrap()).build().unwrap()
 }
 
 fn send(sender: &mut Sender, body: &[u8]) -> Result<u64, ApiMisuse> {
@@ -201,7 +201,7 @@ fn urgent_data_ends_it() {
 
 #[test]
 fn a_body_at_the_limit_goes_out_and_one_above_does_not() {
-    let mut sender = sender(window(8).with_limits(|limits| limits.body = 4));
+    let mut sender = sender(window(8).into_builder().with_limits(Limits::default().with_body(4)).build().unwrap());
     assert_eq!(send(&mut sender, b"12345"), Err(ApiMisuse::BodyTooLarge));
     assert!(drain(&mut sender, T0).octets.is_empty());
     assert_eq!(send(&mut sender, b"1234"), Ok(0));
@@ -211,7 +211,9 @@ fn a_body_at_the_limit_goes_out_and_one_above_does_not() {
 #[test]
 fn padding_hides_the_length_and_keeps_within_the_limit() {
     let padding = Padding::Bucket(NonZeroUsize::new(16).unwrap());
-    let mut sender = sender(window(64).with_padding(padding).with_limits(|limits| limits.body = 40));
+    let mut sender = sender(
+        window(64).into_builder().with_padding(padding).with_limits(Limits::default().with_body(40)).build().unwrap(),
+    );
     for (body, on_the_wire) in
         [("<a/>", 16), ("<abcdefghijkl/>", 16), ("<abcdefghijklm/>", 16), ("<abcdefghijklmn/>", 32)]
     {
@@ -230,7 +232,8 @@ fn padding_hides_the_length_and_keeps_within_the_limit() {
 
 #[test]
 fn output_that_is_not_drained_stops_the_sender() {
-    let mut sender = sender(window(64).with_limits(|limits| limits.max_buffered = 100));
+    let mut sender =
+        sender(window(64).into_builder().with_limits(Limits::default().with_max_buffered(100)).build().unwrap());
     assert_eq!(send(&mut sender, &[b'x'; 100]), Ok(0));
     assert_eq!(sender.free_window(), 0);
     assert_eq!(send(&mut sender, b"x"), Err(ApiMisuse::OutputFull));

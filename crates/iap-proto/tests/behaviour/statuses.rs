@@ -2,7 +2,9 @@
 
 use iap_proto::message::Version;
 use iap_proto::wire::DecodeErrorKind as Kind;
-use iap_proto::{ApiMisuse, Error, Limit, PeerIncompatible, PeerMisbehaved, Receiver, ReceiverEvent, Status, Verdict};
+use iap_proto::{
+    ApiMisuse, Error, Limit, Limits, PeerIncompatible, PeerMisbehaved, Receiver, ReceiverEvent, Status, Verdict,
+};
 
 use crate::support::*;
 
@@ -129,8 +131,13 @@ fn answered(mut receiver: Receiver, octets: &[u8]) -> (String, bool) {
 
 #[test]
 fn content_is_answered_as_the_table_says_and_only_some_statuses_close() {
-    let config =
-        || iap_proto::Config::manager().with_accept([iap_proto::MediaType::IDEF_ALERT]).with_limits(|l| l.body = 8);
+    let config = || {
+        iap_proto::Config::builder(iap_proto::Party::Manager)
+            .with_accept(vec![iap_proto::MediaType::IDEF_ALERT])
+            .with_limits(Limits::default().with_body(8))
+            .build()
+            .unwrap()
+    };
     for (octets, code, keeps) in [
         (alert(b"ok"), 200, true),
         (alert(b"?"), 400, true),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iap_proto::{CloseReason, Config, DataRole, Error, MediaType, Timeouts};
+use iap_proto::{CloseReason, Config, DataRole, Error, MediaType, Party, Timeouts};
 use watchfire_core::{Duration, Instant, Machine};
 
 use crate::support::*;
@@ -27,14 +27,20 @@ where
     said
 }
 
+fn quick() -> Timeouts {
+    Timeouts::default()
+        .with_setup(Duration::from_secs(20))
+        .with_tls_handshake(Duration::from_secs(5))
+        .with_ack(Duration::from_secs(7))
+        .with_message(Duration::from_secs(11))
+}
+
+fn with(party: Party, timeouts: Timeouts) -> Config {
+    Config::builder(party).with_timeouts(timeouts).build().unwrap()
+}
+
 fn timeouts(config: Config) -> Config {
-    let set = |timeouts: &mut Timeouts| {
-        timeouts.setup = Duration::from_secs(20);
-        timeouts.tls_handshake = Duration::from_secs(5);
-        timeouts.ack = Duration::from_secs(7);
-        timeouts.message = Duration::from_secs(11);
-    };
-    config.with_timeouts(set)
+    config.into_builder().with_timeouts(quick()).build().unwrap()
 }
 
 #[test]
@@ -112,7 +118,7 @@ fn the_message_timer_stops_when_the_message_is_whole() {
 }
 
 fn idle() -> Config {
-    timeouts(Config::manager()).with_timeouts(|timeouts| timeouts.idle = Duration::from_secs(60))
+    with(Party::Manager, quick().with_idle(Duration::from_secs(60)))
 }
 
 #[test]
@@ -150,7 +156,7 @@ fn a_clock_that_goes_back_stands_still() {
 fn the_proxys_timers() {
     use iap_proto::{Proxy, ProxyEvent, Side};
     use watchfire_core::Output;
-    let config = timeouts(Config::manager()).with_timeouts(|timeouts| timeouts.next_hop = Duration::from_secs(3));
+    let config = with(Party::Manager, quick().with_next_hop(Duration::from_secs(3)));
     for (steps, when, code) in [(0, 20, 408), (1, 20, 408), (2, 3, 504), (3, 3, 504)] {
         let mut proxy = Proxy::new(Arc::new(config.clone()), Arc::from([host("P")]), T0);
         if steps >= 1 {

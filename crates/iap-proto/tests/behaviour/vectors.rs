@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use iap_proto::message::{ChannelSetup, ContentHeader, SetupRequest, Upgrade};
 use iap_proto::wire::DecodeError;
-use iap_proto::{Compat, Config, DataRole, Dialect, Error, Limit, MediaType, PeerMisbehaved, Proxy, ProxyEvent, Side};
+use iap_proto::{
+    Compat, Config, DataRole, Dialect, Error, Limit, MediaType, Party, PeerMisbehaved, Proxy, ProxyEvent, Side,
+};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use watchfire_core::{Machine as _, Output, StreamMachine as _};
@@ -139,7 +141,7 @@ fn contents_reach_the_application_and_are_written_so() {
         ("V15", vec![b"A".to_vec(), b"A".to_vec()]),
         ("V19", vec![vec![]]),
     ] {
-        let mut receiver = receiver(Config::manager().with_compat(Compat::liberal()));
+        let mut receiver = receiver(Config::builder(Party::Manager).with_compat(Compat::liberal()).build().unwrap());
         // Followed by a whole message, to see that the end was found.
         let said = tell(&mut receiver, T0, &[octets(id), octets("V09a")].concat());
         let mut bodies: Vec<_> = bodies;
@@ -160,7 +162,7 @@ fn contents_reach_the_application_and_are_written_so() {
 
 #[test]
 fn content_without_crlf_is_complete_at_its_last_octet() {
-    let mut receiver = receiver(Config::manager().with_compat(Compat::strict()));
+    let mut receiver = receiver(Config::builder(Party::Manager).with_compat(Compat::strict()).build().unwrap());
     let said = tell(&mut receiver, T0, &octets("V09d"));
     assert_eq!(contents(&said.events).len(), 1, "even strict: who waits for the trailer may wait for ever");
 }
@@ -211,7 +213,7 @@ fn the_transcript_is_what_our_machines_say() {
 #[test]
 fn bad_requests_are_answered_by_the_status_that_tells_why() {
     for compat in [Compat::strict(), Compat::default(), Compat::liberal()] {
-        let config = || Config::manager().with_compat(compat);
+        let config = || Config::builder(Party::Manager).with_compat(compat).build().unwrap();
         for (id, at, code) in [
             ("N01", At::Connect, 400),
             ("N02", At::Connect, 505),
@@ -242,7 +244,7 @@ fn bad_requests_are_answered_by_the_status_that_tells_why() {
 
 #[test]
 fn bad_responses_end_the_setup_without_a_word() {
-    let config = || Config::analyzer().with_compat(Compat::liberal());
+    let config = || Config::builder(Party::Analyzer).with_compat(Compat::liberal()).build().unwrap();
     let (error, said) = tell_bad(&mut initiator_at(config(), DataRole::Sender, At::Connect), T0, &octets("N06"));
     assert!(matches!(error, Error::InvalidMessage(_)) && said.octets.is_empty());
     let (error, said) = tell_bad(&mut initiator_at(config(), DataRole::Sender, At::Upgrade), T0, &octets("N17"));
@@ -252,7 +254,8 @@ fn bad_responses_end_the_setup_without_a_word() {
 
 #[test]
 fn an_unknown_media_type_is_refused_and_the_next_alert_taken() {
-    let mut receiver = receiver(Config::manager().with_accept([MediaType::IDEF_ALERT]));
+    let mut receiver =
+        receiver(Config::builder(Party::Manager).with_accept(vec![MediaType::IDEF_ALERT]).build().unwrap());
     let said = tell(&mut receiver, T0, &octets("N14"));
     assert_eq!(said.octets, octets("V11"));
     let said = tell(&mut receiver, T0, &octets("V09a"));

@@ -53,7 +53,7 @@ use recent::Recent;
 
 /// How many connections, and from where.
 ///
-/// How large a body may be is a limit of the protocol: [`ManagerBuilder::config`]. Which certificates are admitted is
+/// How large a body may be is a limit of the protocol: [`ManagerBuilder::with_config`]. Which certificates are admitted is
 /// the business of [`TlsConfig::with_allow_list`](crate::tls::TlsConfig::with_allow_list).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -164,19 +164,19 @@ impl<H: Handover> ManagerBuilder<H> {
 
     /// Protocol limits, timers and tolerance; [`Config::manager`] by default. Whatever it says, this is a manager, and
     /// sends no commands: who asks for some is answered 501.
-    pub fn config(mut self, config: Config) -> Self {
+    pub fn with_config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
     /// How many connections, and from where.
-    pub fn limits(mut self, limits: ManagerLimits) -> Self {
+    pub fn with_limits(mut self, limits: ManagerLimits) -> Self {
         self.limits = limits;
         self
     }
 
     /// Whether bodies are looked into.
-    pub fn validation(mut self, validation: Validation) -> Self {
+    pub fn with_validation(mut self, validation: Validation) -> Self {
         self.validation = validation;
         self
     }

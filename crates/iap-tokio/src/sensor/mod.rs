@@ -153,27 +153,27 @@ impl SensorBuilder {
     }
 
     /// Networks that may dial; any if none are given. Looked at before anything else is done for a connection.
-    pub fn allow_from(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
+    pub fn with_allowed_networks(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
         self.allow_from = networks.into_iter().collect();
         self
     }
 
     /// Waits at least `min` and at most `max` between attempts to connect; 0.5 s and 60 s by default. The waits double
     /// from `min`, and half of `min` is the least after chance has spread them.
-    pub fn retry(mut self, min: Duration, max: Duration) -> Self {
+    pub fn with_retry(mut self, min: Duration, max: Duration) -> Self {
         self.retry = (min, max);
         self
     }
 
     /// Protocol limits, timers, window and tolerance; [`Config::analyzer`] by default. Whatever it says, this is an
     /// analyzer, and takes no commands: a manager that wants to send some is answered 501.
-    pub fn config(mut self, config: Config) -> Self {
+    pub fn with_config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
     /// Sends a heartbeat so often while a channel is open. Heartbeats are not spooled: an old one says nothing.
-    pub fn heartbeat(mut self, every: Duration, make: MakeHeartbeat) -> Self {
+    pub fn with_heartbeat(mut self, every: Duration, make: MakeHeartbeat) -> Self {
         self.heartbeat = (!every.is_zero()).then_some((every, make));
         self
     }

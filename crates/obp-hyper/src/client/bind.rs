@@ -157,7 +157,8 @@ pub struct BindOptions {
 impl BindOptions {
     /// The defaults.
     pub fn new(tls: Arc<rustls::ClientConfig>) -> Self {
-        let connect = Arc::new(ConnectClientConfig::new(Arc::new(RustCrypto)));
+        let connect =
+            Arc::new(ConnectClientConfig::builder(Arc::new(RustCrypto)).build().expect("the defaults are good"));
         Self { connect, tls, services: None, race: Race::default(), body_limit: 256 * 1024 }
     }
 }

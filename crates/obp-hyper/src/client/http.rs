@@ -125,11 +125,11 @@ impl Pool {
             connection = self.connect(target).await?;
             sent = connection.send(&request).await?;
         }
-        let response = sent.map_err(|error| Trouble::new(ExchangeFailure::Lost, error))?;
+        let response = sent.map_err(|error| Trouble::new(ExchangeFailure::Broken, error))?;
         let (parts, incoming) = response.into_parts();
         let body = Limited::new(incoming, self.body_limit).collect().await.map_err(|error| {
             let long = error.downcast_ref::<http_body_util::LengthLimitError>().is_some();
-            Trouble::new(if long { ExchangeFailure::NotHttp } else { ExchangeFailure::Lost }, error)
+            Trouble::new(if long { ExchangeFailure::NotHttp } else { ExchangeFailure::Broken }, error)
         })?;
         self.keep(key, connection);
         let response = Response::new(parts.status.as_u16(), body.to_bytes());
@@ -213,7 +213,7 @@ async fn handshake<S>(stream: S, h2: bool) -> Result<Connection, Trouble>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let failed = |error: hyper::Error| Trouble::new(ExchangeFailure::Lost, error);
+    let failed = |error: hyper::Error| Trouble::new(ExchangeFailure::Broken, error);
     let io = TokioIo::new(stream);
     if h2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());

@@ -6,7 +6,7 @@
 //! use obp_hyper::client::Client;
 //! use obp_proto::message::{Identifier, QueryConnectRequest};
 //!
-//! let client = Client::builder(binding).tls(tls).start().await?;
+//! let client = Client::builder(binding).with_tls(tls).start().await?;
 //! let identifier = Identifier::new("example.com".parse()?).with_service("_http".parse()?);
 //! let answer = client.connect(QueryConnectRequest::new(identifier)).await?;
 //! for connection in answer.connection.iter() {
@@ -94,26 +94,26 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     /// Another configuration of the protocol's machine.
-    pub fn config(mut self, config: ClientConfig) -> Self {
+    pub fn with_config(mut self, config: ClientConfig) -> Self {
         self.config = config;
         self
     }
 
     /// Whom to trust about the broker's HTTPS server. Needed unless [`ClientConfig::tls`] is off, or no instance of the
     /// binding is one over HTTP.
-    pub fn tls(mut self, tls: Arc<rustls::ClientConfig>) -> Self {
+    pub fn with_tls(mut self, tls: Arc<rustls::ClientConfig>) -> Self {
         self.tls = Some(tls);
         self
     }
 
     /// How long TCP and TLS together may take; 5 s unless changed.
-    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+    pub const fn with_connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
     /// How many octets a response over HTTP may have; 256 KiB unless changed.
-    pub const fn body_limit(mut self, octets: usize) -> Self {
+    pub const fn with_body_limit(mut self, octets: usize) -> Self {
         self.body_limit = octets;
         self
     }
@@ -186,7 +186,7 @@ impl Client {
     pub fn builder(binding: Binding) -> ClientBuilder {
         ClientBuilder {
             binding,
-            config: ClientConfig::new(Arc::new(RustCrypto)),
+            config: ClientConfig::builder(Arc::new(RustCrypto)).build().expect("the defaults are good"),
             tls: None,
             connect_timeout: Duration::from_secs(5),
             body_limit: 256 * 1024,

@@ -41,7 +41,7 @@ pub trait Accounts: Send + Sync + 'static {
     fn may_refresh(&self, account: &str, binding: &[u8; 16]) -> bool;
 
     /// The binding has ended. To be remembered until `until`, when the last of its tickets has expired, also over a
-    /// restart: see [`ServerBuilder::ended`](super::ServerBuilder::ended).
+    /// restart: see [`ServerBuilder::with_ended`](super::ServerBuilder::with_ended).
     fn ended(&self, account: &str, binding: [u8; 16], until: UnixTime);
 }
 

@@ -165,19 +165,19 @@ pub struct ServerBuilder<K> {
 
 impl<K: Knowledge> ServerBuilder<K> {
     /// Lets devices bind: serves service-connect (draft-hallambaker-wsconnect-08).
-    pub fn service_connect(mut self, config: ConnectBrokerConfig, accounts: impl Accounts) -> Self {
+    pub fn with_service_connect(mut self, config: ConnectBrokerConfig, accounts: impl Accounts) -> Self {
         self.connect = Some((Arc::new(config), Box::new(accounts)));
         self
     }
 
     /// Bindings that ended before the start, as [`Accounts::ended`] was told.
-    pub fn ended(mut self, bindings: impl IntoIterator<Item = ([u8; 16], UnixTime)>) -> Self {
+    pub fn with_ended(mut self, bindings: impl IntoIterator<Item = ([u8; 16], UnixTime)>) -> Self {
         self.ended.extend(bindings);
         self
     }
 
     /// Other bounds.
-    pub fn limits(mut self, limits: ServerLimits) -> Self {
+    pub fn with_limits(mut self, limits: ServerLimits) -> Self {
         self.limits = limits;
         self
     }

@@ -165,9 +165,9 @@ impl Site {
         let alice = Alice { pin: Mutex::new(Some(PIN)), ended: Arc::clone(&ended) };
         let known =
             Known { local: Mutex::default(), slow: setup.slow, asked: AtomicUsize::new(0), at_hand: setup.at_hand };
-        let server = Server::builder(BrokerConfig::new(provider.clone(), keys), known)
-            .service_connect(ConnectBrokerConfig::new(provider, instances), alice)
-            .limits(setup.limits)
+        let server = Server::builder(BrokerConfig::builder(provider.clone(), keys).build().unwrap(), known)
+            .with_service_connect(ConnectBrokerConfig::builder(provider, instances).build().unwrap(), alice)
+            .with_limits(setup.limits)
             .start()
             .unwrap();
         server.serve_http(listener, setup.tls.then_some(server_tls)).unwrap();

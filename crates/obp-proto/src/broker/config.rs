@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use watchfire_core::Duration;
+use watchfire_core::{ConfigError, Duration, config_builder, setters};
 
 use crate::crypto::Provider;
 use crate::session::{ReplayLimits, Required};
@@ -47,8 +47,8 @@ pub struct BrokerConfig {
 
 impl BrokerConfig {
     /// The defaults, each said above, with these keys.
-    pub fn new(provider: Arc<dyn Provider>, keys: KeyRing) -> Self {
-        Self {
+    pub fn builder(provider: Arc<dyn Provider>, keys: KeyRing) -> BrokerConfigBuilder {
+        BrokerConfigBuilder(Self {
             provider,
             keys,
             decode: DecodeOptions::new(),
@@ -63,21 +63,36 @@ impl BrokerConfig {
             replacement: Replacement::default(),
             rate: None,
             limits: BrokerLimits::default(),
-        }
+        })
     }
 
-    /// The same with other limits.
-    #[must_use]
-    pub fn with_limits(mut self, change: impl FnOnce(&mut BrokerLimits)) -> Self {
-        change(&mut self.limits);
-        self
+    fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless(!self.application_timeout.is_zero(), "application_timeout", "must not be zero")?;
+        ConfigError::unless(
+            self.rate.is_none_or(|rate| rate.per_second > 0 && rate.burst > 0),
+            "rate",
+            "must let something pass",
+        )?;
+        ConfigError::unless(self.limits.pending > 0, "limits.pending", "must be at least 1")?;
+        ConfigError::unless(self.limits.queued > 0, "limits.queued", "must be at least 1")
     }
+}
 
-    /// The same with a limit on the rate of each ticket.
-    #[must_use]
-    pub fn with_rate(mut self, rate: RateLimit) -> Self {
-        self.rate = Some(rate);
-        self
+config_builder! {
+    /// What becomes a [`BrokerConfig`].
+    pub struct BrokerConfigBuilder for BrokerConfig {
+        with_decode => decode: DecodeOptions,
+        with_http_mapping => http_mapping: HttpMapping,
+        with_seed_profile => seed_profile: bool,
+        with_required => required: Required,
+        with_truncate_macs => truncate_macs: bool,
+        with_binary_over_http => binary_over_http: bool,
+        with_application_timeout => application_timeout: Duration,
+        with_max_datagram => max_datagram: usize,
+        with_padding => padding: Padding,
+        with_replacement => replacement: Replacement,
+        with_rate => rate: Option<RateLimit>,
+        with_limits => limits: BrokerLimits,
     }
 }
 
@@ -156,6 +171,19 @@ impl Default for BrokerLimits {
         }
     }
 }
+
+setters! { BrokerLimits {
+    with_body => body: usize,
+    with_pending => pending: usize,
+    with_queued => queued: usize,
+    with_tickets => tickets: usize,
+    with_revoked => revoked: usize,
+    with_replies => replies: usize,
+    with_reply_octets => reply_octets: usize,
+    with_reply_time => reply_time: Duration,
+    with_resends => resends: u8,
+    with_replay => replay: ReplayLimits,
+} }
 
 /// What happened, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

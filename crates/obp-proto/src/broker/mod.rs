@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use watchfire_core::{DatagramMachine, Instant, Machine, Output, UnixTime};
 
-pub use config::{BrokerConfig, BrokerLimits, BrokerStats, RateLimit, Replacement};
+pub use config::{BrokerConfig, BrokerConfigBuilder, BrokerLimits, BrokerStats, RateLimit, Replacement};
 pub use event::{BrokerEvent, BrokerTransmit, QueryId, Question};
 use pending::Pending;
 use replies::Replies;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use watchfire_core::Duration;
+use watchfire_core::{ConfigError, Duration, config_builder};
 
 use crate::crypto::Provider;
 use crate::session::Profile;
@@ -54,8 +54,8 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// The defaults, each said above.
-    pub fn new(provider: Arc<dyn Provider>) -> Self {
-        Self {
+    pub fn builder(provider: Arc<dyn Provider>) -> ClientConfigBuilder {
+        ClientConfigBuilder(Self {
             provider,
             decode: DecodeOptions::new(),
             http_encoding: Encoding::Json,
@@ -74,7 +74,38 @@ impl ClientConfig {
             max_queries: 1024,
             max_queued: 65_536,
             reassembly: ReassemblyLimits::default(),
-        }
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless(self.retransmission.tries > 0, "retransmission.tries", "must be at least 1")?;
+        ConfigError::unless(!self.total_timeout.is_zero(), "total_timeout", "must not be zero")?;
+        ConfigError::unless(self.addresses_per_name > 0, "addresses_per_name", "must be at least 1")?;
+        ConfigError::unless(self.max_queries > 0, "max_queries", "must be at least 1")?;
+        ConfigError::unless(self.max_queued > 0, "max_queued", "must be at least 1")
+    }
+}
+
+config_builder! {
+    /// What becomes a [`ClientConfig`].
+    pub struct ClientConfigBuilder for ClientConfig {
+        with_decode => decode: DecodeOptions,
+        with_http_encoding => http_encoding: Encoding,
+        with_datagram_encoding => datagram_encoding: Encoding,
+        with_profile => profile: Profile,
+        with_tls => tls: bool,
+        with_require_response_mac => require_response_mac: bool,
+        with_padding => padding: Padding,
+        with_max_datagram => max_datagram: usize,
+        with_retransmission => retransmission: Retransmission,
+        with_http_timeout => http_timeout: Duration,
+        with_resolve_timeout => resolve_timeout: Duration,
+        with_total_timeout => total_timeout: Duration,
+        with_down_time => down_time: Duration,
+        with_addresses_per_name => addresses_per_name: usize,
+        with_max_queries => max_queries: usize,
+        with_max_queued => max_queued: usize,
+        with_reassembly => reassembly: ReassemblyLimits,
     }
 }
 

@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 use watchfire_core::{Datagram, DatagramMachine, ExchangeMachine, Instant, Machine, Output, UnixTime};
 
 use attempt::{Attempt, Step};
-pub use config::{ClientConfig, ClientStats, Retransmission};
+pub use config::{ClientConfig, ClientConfigBuilder, ClientStats, Retransmission};
 pub use event::{ClientEvent, HttpTarget, QueryId, ResolveId};
 use instance::{Credentials, Instance, Slot};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use watchfire_core::Duration;
+use watchfire_core::{ConfigError, Duration, config_builder};
 
 use super::pin::ServerProof;
 use crate::codec::Encoding;
@@ -57,8 +57,8 @@ pub struct ConnectClientConfig {
 
 impl ConnectClientConfig {
     /// The defaults, each said above.
-    pub fn new(provider: Arc<dyn Provider>) -> Self {
-        Self {
+    pub fn builder(provider: Arc<dyn Provider>) -> ConnectClientConfigBuilder {
+        ConnectClientConfigBuilder(Self {
             provider,
             services: vec!["omni-query".to_owned()],
             authentication: Authentication::KNOWN.to_vec(),
@@ -70,14 +70,31 @@ impl ConnectClientConfig {
             patience: None,
             device: Device::default(),
             limits: Limits::DEFAULT,
-        }
+        })
     }
 
-    /// The same for these services.
-    #[must_use]
-    pub fn with_services<S: Into<String>>(mut self, services: impl IntoIterator<Item = S>) -> Self {
-        self.services = services.into_iter().map(Into::into).collect();
-        self
+    fn check(&self) -> Result<(), ConfigError> {
+        let some = |list: bool, field| ConfigError::unless(list, field, "must name one at least");
+        some(!self.services.is_empty(), "services")?;
+        some(!self.authentication.is_empty(), "authentication")?;
+        some(!self.encryption.is_empty(), "encryption")?;
+        ConfigError::unless(!self.response_timeout.is_zero(), "response_timeout", "must not be zero")
+    }
+}
+
+config_builder! {
+    /// What becomes a [`ConnectClientConfig`].
+    pub struct ConnectClientConfigBuilder for ConnectClientConfig {
+        with_services => services: Vec<String>,
+        with_authentication => authentication: Vec<Authentication>,
+        with_encryption => encryption: Vec<Encryption>,
+        with_encoding => encoding: Encoding,
+        with_server_proof => server_proof: ServerProof,
+        with_accept_unsigned_responses => accept_unsigned_responses: bool,
+        with_response_timeout => response_timeout: Duration,
+        with_patience => patience: Option<Duration>,
+        with_device => device: Device,
+        with_limits => limits: Limits,
     }
 }
 
@@ -133,10 +150,10 @@ pub struct ConnectBrokerConfig {
 
 impl ConnectBrokerConfig {
     /// The defaults, each said above, for these instances.
-    pub fn new(provider: Arc<dyn Provider>, instances: Vec<InstanceConnection>) -> Self {
+    pub fn builder(provider: Arc<dyn Provider>, instances: Vec<InstanceConnection>) -> ConnectBrokerConfigBuilder {
         const MINUTE: u64 = 60;
         const DAY: u64 = 24 * 60 * MINUTE;
-        Self {
+        ConnectBrokerConfigBuilder(Self {
             provider,
             instances,
             authentication: Authentication::KNOWN.to_vec(),
@@ -157,6 +174,39 @@ impl ConnectBrokerConfig {
             max_counted: 4096,
             max_unbound: 65_536,
             limits: Limits::DEFAULT,
-        }
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let some = |list: bool, field| ConfigError::unless(list, field, "must name one at least");
+        some(!self.instances.is_empty(), "instances")?;
+        some(!self.authentication.is_empty(), "authentication")?;
+        some(!self.encryption.is_empty(), "encryption")?;
+        ConfigError::unless(!self.ticket_lifetime.is_zero(), "ticket_lifetime", "must not be zero")?;
+        ConfigError::unless(self.pin_attempts > 0, "pin_attempts", "must be at least 1")
+    }
+}
+
+config_builder! {
+    /// What becomes a [`ConnectBrokerConfig`].
+    pub struct ConnectBrokerConfigBuilder for ConnectBrokerConfig {
+        with_authentication => authentication: Vec<Authentication>,
+        with_encryption => encryption: Vec<Encryption>,
+        with_server_proof => server_proof: ServerProof,
+        with_ticket_lifetime => ticket_lifetime: Duration,
+        with_management_lifetime => management_lifetime: Duration,
+        with_pin_timeout => pin_timeout: Duration,
+        with_confirmation_timeout => confirmation_timeout: Duration,
+        with_delivery_grace => delivery_grace: Duration,
+        with_min_retry => min_retry: Duration,
+        with_pin_attempts => pin_attempts: u32,
+        with_pin_lockout => pin_lockout: Duration,
+        with_max_challenges => max_challenges: usize,
+        with_max_pending => max_pending: usize,
+        with_max_unanswered => max_unanswered: usize,
+        with_max_undrained => max_undrained: usize,
+        with_max_counted => max_counted: usize,
+        with_max_unbound => max_unbound: usize,
+        with_limits => limits: Limits,
     }
 }

@@ -14,7 +14,9 @@ pub use account::{AccountName, InvalidAccount};
 pub use binding::Binding;
 pub use broker::{ConnectBroker, ConnectBrokerEvent, ConnectReply, ConnectRequestId, TransactionId};
 pub use client::{ConnectClient, ConnectClientEvent};
-pub use config::{ConnectBrokerConfig, ConnectClientConfig, Device};
+pub use config::{
+    ConnectBrokerConfig, ConnectBrokerConfigBuilder, ConnectClientConfig, ConnectClientConfigBuilder, Device,
+};
 pub use exchange::{ExchangeId, Request, Response};
 pub use pin::{InvalidPin, MAX_CHALLENGE, MIN_CHALLENGE, Pin, ServerProof};
 pub use poll::interval as poll_interval;

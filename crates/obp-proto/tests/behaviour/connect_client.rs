@@ -218,13 +218,13 @@ fn responses_to_signed_requests_must_be_signed() {
 fn failures_and_silence_end_everything_but_polls() {
     let config = Arc::new(client_config());
     for (state, mut machine, request) in states(&config) {
-        let result = machine.handle_failure(NOW, request.id, ExchangeFailure::Lost);
+        let result = machine.handle_failure(NOW, request.id, ExchangeFailure::Broken);
         let (events, at) = drain(&mut machine);
         if state == "poll" {
             assert_eq!((result, at.is_some()), (Ok(()), true));
             assert!(matches!(events[..], [ConnectClientEvent::Pending { .. }]));
         } else {
-            let error = Error::Unreachable(ExchangeFailure::Lost);
+            let error = Error::Unreachable(ExchangeFailure::Broken);
             assert_eq!(result, Err(error.clone()), "{state}");
             assert_eq!(events, [ConnectClientEvent::Closed { error }]);
         }
@@ -244,7 +244,7 @@ fn failures_and_silence_end_everything_but_polls() {
         }
         // What comes late is ignored; what was never asked for is the driver's mistake.
         assert_eq!(machine.handle_response(at, request.id, ok(tickets())), Ok(()), "{state}");
-        assert_eq!(machine.handle_failure(at, request.id, ExchangeFailure::Lost), Ok(()), "{state}");
+        assert_eq!(machine.handle_failure(at, request.id, ExchangeFailure::Broken), Ok(()), "{state}");
         assert!(drain(&mut machine).0.is_empty(), "{state}");
     }
 }
@@ -416,7 +416,8 @@ fn polls_name_the_last_transaction_and_keep_the_servers_pace() {
 
 #[test]
 fn the_request_is_laid_out_as_in_the_example() {
-    let mut config = client_config().with_services(["sxs-confirm-user", "omni-query"]);
+    let mut config = client_config();
+    config.services = ["sxs-confirm-user", "omni-query"].map(str::to_owned).to_vec();
     config.encryption = ["A128CBC", "A256CBC", "A128GCM", "A256GCM"].map(Encryption::from_label).to_vec();
     config.authentication = ["HS256", "HS384", "HS512", "HS256T128"].map(Authentication::from_label).to_vec();
     let mut machine = ConnectClient::bind_by_pin(Arc::new(config), &account(), pin(), [1; 32], NOW);

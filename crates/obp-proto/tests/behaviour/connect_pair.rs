@@ -148,7 +148,7 @@ fn anybody_is_served_where_the_door_is_open_and_such_bindings_have_no_key_of_the
 fn nobody_is_served_where_the_door_is_shut_or_the_service_unknown() {
     let pair = run(ClientNode::new(client_config(), &[Job::Bind]), BrokerNode::new(broker_config(), Door::Shut));
     assert_eq!(pair.a.told, [ConnectClientEvent::Closed { error: Error::Refused(Status::REFUSED) }]);
-    let config = client_config().with_services(["coffee-pot-control"]);
+    let config = client_config().into_builder().with_services(vec!["coffee-pot-control".to_owned()]).build().unwrap();
     let pair = run(ClientNode::new(config, &[Job::Bind]), BrokerNode::new(broker_config(), Door::Open));
     assert_eq!(pair.a.told, [ConnectClientEvent::Closed { error: Error::Refused(Status::REFUSED) }]);
 }

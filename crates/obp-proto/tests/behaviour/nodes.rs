@@ -43,11 +43,11 @@ pub(crate) fn broker_config() -> ConnectBrokerConfig {
         instance("omni-query", 443, InstanceTransport::Http),
         instance("omni-query", 9090, InstanceTransport::Udp),
     ];
-    ConnectBrokerConfig::new(RustCrypto::shared(), instances)
+    ConnectBrokerConfig::builder(RustCrypto::shared(), instances).build().unwrap()
 }
 
 pub(crate) fn client_config() -> ConnectClientConfig {
-    ConnectClientConfig::new(RustCrypto::shared())
+    ConnectClientConfig::builder(RustCrypto::shared()).build().unwrap()
 }
 
 pub(crate) fn pin() -> Pin {

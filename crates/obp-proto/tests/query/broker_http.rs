@@ -1,7 +1,7 @@
 //! The broker over HTTP: what is refused and how, who is let in, and how answers are signed.
 
 use bytes::Bytes;
-use obp_proto::broker::{Broker, BrokerEvent, BrokerTransmit, Question, RateLimit};
+use obp_proto::broker::{Broker, BrokerEvent, BrokerLimits, BrokerTransmit, Question, RateLimit};
 use obp_proto::crypto::RustCrypto;
 use obp_proto::http::{QUERY_PATH, RequestHead, Response, Security};
 use obp_proto::message::{Cryptographic, ErrorResponse, UnbindRequest};
@@ -412,7 +412,7 @@ fn service_connect_is_handed_on_with_its_ticket_and_its_octets() {
 
 #[test]
 fn what_grows_is_bounded() {
-    let config = broker_config().with_limits(|limits| limits.pending = 2);
+    let config = broker_config().into_builder().with_limits(BrokerLimits::default().with_pending(2)).build().unwrap();
     let mut broker = broker_with(config);
     for n in 0..4 {
         let (session, expected) = sign(&key(), Profile::Strict, TIME, n, &body());
@@ -429,7 +429,9 @@ fn what_grows_is_bounded() {
 
 #[test]
 fn each_ticket_has_its_rate() {
-    let mut broker = broker_with(broker_config().with_rate(RateLimit { per_second: 2, burst: 3 }));
+    let mut broker = broker_with(
+        broker_config().into_builder().with_rate(Some(RateLimit { per_second: 2, burst: 3 })).build().unwrap(),
+    );
     let mut ask = |millis: u64, seed: u8| {
         let (session, _) = sign(&key(), Profile::Strict, TIME, seed, &body());
         exchange(&mut broker, Instant::from_millis(millis), &post(&[&session]), body(), Security::Clear).0.status
@@ -466,7 +468,9 @@ fn tickets_of_retired_keys_and_revoked_bindings_are_unknown() {
     broker.retire_ticket_key(1).unwrap();
     assert_eq!(ask(&mut broker, 3), 401);
 
-    let mut broker = broker_with(broker_config().with_limits(|limits| limits.revoked = 1));
+    let mut broker = broker_with(
+        broker_config().into_builder().with_limits(BrokerLimits::default().with_revoked(1)).build().unwrap(),
+    );
     assert_eq!(ask(&mut broker, 1), 200);
     broker.revoke(NOW, [3; 16], UnixTime::from_secs(WALL.as_secs() + 10)).unwrap();
     assert_eq!(ask(&mut broker, 2), 401);

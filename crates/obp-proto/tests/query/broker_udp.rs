@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use obp_proto::broker::{Broker, BrokerEvent, BrokerTransmit, Question};
+use obp_proto::broker::{Broker, BrokerEvent, BrokerLimits, BrokerTransmit, Question};
 use obp_proto::crypto::RustCrypto;
 use obp_proto::message::Cryptographic;
 use obp_proto::ticket::Scope;
@@ -274,7 +274,9 @@ fn transaction_ids_of_answers_are_fresh() {
 
 #[test]
 fn an_overloaded_broker_is_silent_and_takes_the_retransmission() {
-    let mut broker = broker_with(broker_config().with_limits(|limits| limits.pending = 1));
+    let mut broker = broker_with(
+        broker_config().into_builder().with_limits(BrokerLimits::default().with_pending(1)).build().unwrap(),
+    );
     let key = cryptographic(&content(), 1);
     let [one, two] = [1, 2].map(|n| seal(&key, n, &[Entry::JsonC(&question())]).datagram);
     broker.handle_datagram(NOW, here(), &one).unwrap();

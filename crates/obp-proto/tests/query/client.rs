@@ -22,7 +22,7 @@ fn millis(millis: u64) -> Instant {
 }
 
 fn config() -> ClientConfig {
-    ClientConfig::new(RustCrypto::shared())
+    ClientConfig::builder(RustCrypto::shared()).build().unwrap()
 }
 
 /// Calls the client at each of its time-outs until it fails; what was sent when, and why it failed.

@@ -83,7 +83,7 @@ pub(crate) fn binding(instances: impl IntoIterator<Item = InstanceConnection>) -
 }
 
 pub(crate) fn client(instances: impl IntoIterator<Item = InstanceConnection>) -> Client {
-    client_with(ClientConfig::new(RustCrypto::shared()), instances)
+    client_with(ClientConfig::builder(RustCrypto::shared()).build().unwrap(), instances)
 }
 
 pub(crate) fn client_with(config: ClientConfig, instances: impl IntoIterator<Item = InstanceConnection>) -> Client {
@@ -91,7 +91,7 @@ pub(crate) fn client_with(config: ClientConfig, instances: impl IntoIterator<Ite
 }
 
 pub(crate) fn broker_config() -> BrokerConfig {
-    BrokerConfig::new(RustCrypto::shared(), keys())
+    BrokerConfig::builder(RustCrypto::shared(), keys()).build().unwrap()
 }
 
 pub(crate) fn broker() -> Broker {

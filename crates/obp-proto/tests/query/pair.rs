@@ -142,7 +142,8 @@ fn long_answers_come_in_several_packets() {
     let mut config = broker_config();
     config.max_datagram = 80;
     let mut broker = broker_with(config);
-    let mut client = client_with(ClientConfig::new(RustCrypto::shared()), [udp("192.0.2.1:9090", 1)]);
+    let mut client =
+        client_with(ClientConfig::builder(RustCrypto::shared()).build().unwrap(), [udp("192.0.2.1:9090", 1)]);
     let now = watchfire_core::Instant::ZERO;
     client.query(now, query()).unwrap();
     let (sent, _) = drain_client(&mut client, now);

@@ -7,7 +7,7 @@
 //! use repute_hyper::client::Client;
 //! use repute_hyper::repute_proto::{Applications, Query, Service};
 //!
-//! let client = Client::builder().tls(tls).https_only(true).start()?;
+//! let client = Client::builder().with_tls(tls).with_https_only(true).start()?;
 //! let service: Service = "https://rep.example.net".parse()?;
 //! let query = Query::builder("email-id", "example.org").assertion("spam").build(&Applications::default())?;
 //! let answered = client.query(&service, query, Duration::from_millis(300)).await?;
@@ -26,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use repute_proto::client::{Answer, Config, QueryError, QueryId, TemplateProblem};
+use repute_proto::client::{Answer, ClientConfig, QueryError, QueryId, TemplateProblem};
 use repute_proto::panel::ConsultationId;
 use repute_proto::{Client as Machine, ClientEvent, Limit, LocalLists, Query, Rater, Service, Verdict, Weighing};
 use repute_proto::{Panel as PanelMachine, PanelEvent};
@@ -72,7 +72,7 @@ pub enum ClientError {
 /// Puts a [`Client`] or a [`Panel`] together.
 #[must_use = "nothing is asked before `start`"]
 pub struct ClientBuilder {
-    config: Config,
+    config: ClientConfig,
     limits: ClientLimits,
     tls: Option<Arc<rustls::ClientConfig>>,
     access: Vec<(Service, Access)>,
@@ -80,32 +80,32 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     /// Another configuration of the protocol's machine: dialect, policy, caches, time-outs.
-    pub fn config(mut self, config: Config) -> Self {
+    pub fn with_config(mut self, config: ClientConfig) -> Self {
         self.config = config;
         self
     }
 
     /// Other bounds of the HTTP side.
-    pub fn limits(mut self, limits: ClientLimits) -> Self {
+    pub fn with_limits(mut self, limits: ClientLimits) -> Self {
         self.limits = limits;
         self
     }
 
     /// Whom to trust about https services. Without it no certificate is accepted.
-    pub fn tls(mut self, tls: Arc<rustls::ClientConfig>) -> Self {
+    pub fn with_tls(mut self, tls: Arc<rustls::ClientConfig>) -> Self {
         self.tls = Some(tls);
         self
     }
 
     /// Whether everything must be https: services, and where their templates lead.
-    pub fn https_only(mut self, only: bool) -> Self {
+    pub fn with_https_only(mut self, only: bool) -> Self {
         self.config.policy.https_only = only;
         self
     }
 
     /// What a service wants to see. It is sent to that service alone, and in clear text only where
     /// [`Policy::clear_text_credentials`](repute_proto::Policy::clear_text_credentials) says so.
-    pub fn access(mut self, service: &Service, access: Access) -> Self {
+    pub fn with_access(mut self, service: &Service, access: Access) -> Self {
         self.access.push((service.clone(), access));
         self
     }
@@ -180,7 +180,12 @@ pub struct Client {
 impl Client {
     /// A client with the defaults: it trusts no certificate, follows no redirect, and keeps what it learns.
     pub fn builder() -> ClientBuilder {
-        ClientBuilder { config: Config::default(), limits: ClientLimits::default(), tls: None, access: Vec::new() }
+        ClientBuilder {
+            config: ClientConfig::default(),
+            limits: ClientLimits::default(),
+            tls: None,
+            access: Vec::new(),
+        }
     }
 
     /// Asks a service. After `timeout` there is an error at the latest, whatever the service does; what it brings later

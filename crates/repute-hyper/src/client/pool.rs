@@ -17,7 +17,7 @@ use repute_proto::client::{ExchangeFailure, ExchangeRequest, Received};
 use tokio::sync::Semaphore;
 use watchfire_hyper::{Clock, Connector, causes, is_coded};
 
-/// Bounds of the HTTP side of a client; those of the protocol are in [`Config`](repute_proto::client::Config), of which
+/// Bounds of the HTTP side of a client; those of the protocol are in [`ClientConfig`](repute_proto::ClientConfig), of which
 /// `exchange_timeout` holds for all of an exchange: waiting for its turn, connecting, TLS, head and body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

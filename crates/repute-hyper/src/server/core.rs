@@ -239,7 +239,9 @@ mod tests {
         for is_configured in [false, true] {
             let mut keys = Keys::new();
             keys.add_key("filter", "s3cret", None).unwrap();
-            let server = Server::builder(ServerConfig::new("r"), Nothing).keys(keys).keys_in_clear_text(is_configured);
+            let server = Server::builder(ServerConfig::builder("r").build().unwrap(), Nothing)
+                .with_keys(keys)
+                .with_keys_in_clear_text(is_configured);
             let server = server.start();
             let core = server.inner.site();
             let status = |security, key: Option<&str>, path: &str| {

@@ -15,7 +15,7 @@
 //! }
 //!
 //! # async fn serve() -> std::io::Result<()> {
-//! let server = Server::builder(ServerConfig::new("rep.example.net"), Nothing).start();
+//! let server = Server::builder(ServerConfig::builder("rep.example.net").build().unwrap(), Nothing).start();
 //! let address = server.serve(tokio::net::TcpListener::bind("127.0.0.1:0").await?, None)?;
 //! println!("http://{address}/.well-known/repute-template");
 //! // ... and in the end
@@ -64,27 +64,27 @@ pub struct ServerBuilder {
 
 impl ServerBuilder {
     /// Other bounds.
-    pub fn limits(mut self, limits: ServerLimits) -> Self {
+    pub fn with_limits(mut self, limits: ServerLimits) -> Self {
         self.limits = limits;
         self
     }
 
     /// Answers only who has one of these keys. Templates stay public: they say nothing but how to ask.
-    pub fn keys(mut self, keys: Keys) -> Self {
+    pub fn with_keys(mut self, keys: Keys) -> Self {
         self.keys = Some(Arc::new(keys));
         self
     }
 
     /// Whether keys are also taken in clear text from elsewhere than the loopback, as when TLS ends at another host.
     /// Without, such a request is refused: 403.
-    pub fn keys_in_clear_text(mut self, taken: bool) -> Self {
+    pub fn with_keys_in_clear_text(mut self, taken: bool) -> Self {
         self.keys_in_clear_text = taken;
         self
     }
 
     /// How long reputons are good for that do not say; with `None` such an answer has
     /// [`ServerConfig::answer_lifetime`], and its reputons still do not say. [`ExpiryPolicy::default`] unless changed.
-    pub fn expiry(mut self, policy: impl Into<Option<ExpiryPolicy>>) -> Self {
+    pub fn with_expiry(mut self, policy: impl Into<Option<ExpiryPolicy>>) -> Self {
         self.expiry = policy.into();
         self
     }

@@ -93,7 +93,7 @@ pub(crate) struct Site {
 
 /// What [`ServerConfig::new`] gives, with a template that fits either scheme.
 pub(crate) fn config() -> ServerConfig {
-    let mut config = ServerConfig::new("rep.example");
+    let mut config = ServerConfig::builder("rep.example").build().unwrap();
     config.templates = vec!["{scheme}://{service}/{application}/{subject}{/assertion}{?identity}".parse().unwrap()];
     config.batch = true;
     config
@@ -132,7 +132,7 @@ impl Site {
 
     /// A client that trusts this site.
     pub(crate) fn client(&self) -> ClientBuilder {
-        Client::builder().tls(Arc::clone(&self.tls))
+        Client::builder().with_tls(Arc::clone(&self.tls))
     }
 
     pub(crate) fn requests(&self) -> u64 {

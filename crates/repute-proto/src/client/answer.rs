@@ -2,7 +2,7 @@
 
 use watchfire_core::UnixTime;
 
-use super::config::{Config, RaterPolicy};
+use super::config::{ClientConfig, RaterPolicy};
 use super::failure::QueryError;
 use super::query::Query;
 use crate::reputon::{Reputation, Reputon};
@@ -62,7 +62,7 @@ pub(super) fn filter(
     query: &Query,
     service: &Service,
     now: UnixTime,
-    config: &Config,
+    config: &ClientConfig,
 ) -> Result<Answer, QueryError> {
     if let Some(application) = &document.application
         && !query.application().is(application)

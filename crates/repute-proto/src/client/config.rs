@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use watchfire_core::{ConfigError, config_builder};
+
 use crate::lifetime::LifetimePolicy;
 use crate::limits::Limits;
 use crate::template::Policy;
@@ -10,7 +12,7 @@ use crate::wire::Dialect;
 /// Configuration of a [`super::Client`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Config {
+pub struct ClientConfig {
     /// In whose words services are asked; answers are read in all.
     pub dialect: Dialect,
     /// Where templates may lead.
@@ -64,7 +66,23 @@ pub enum RaterPolicy {
     Listed(Vec<String>),
 }
 
-impl Default for Config {
+impl ClientConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let (first, longest) = self.backoff;
+        ConfigError::unless(!self.exchange_timeout.is_zero(), "exchange_timeout", "must not be zero")?;
+        ConfigError::unless(first <= longest, "backoff", "must not begin above its end")?;
+        ConfigError::unless(self.redirects <= 3, "redirects", "must be at most 3")?;
+        ConfigError::unless(self.queries > 0, "queries", "must be at least 1")?;
+        ConfigError::unless(self.services > 0, "services", "must be at least 1")
+    }
+
+    /// The defaults, each said above.
+    pub fn builder() -> ClientConfigBuilder {
+        ClientConfigBuilder(Self::default())
+    }
+}
+
+impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             dialect: Dialect::Auto,
@@ -87,5 +105,30 @@ impl Default for Config {
             queries: 65_536,
             services: 1_024,
         }
+    }
+}
+
+config_builder! {
+    /// What becomes a [`ClientConfig`].
+    pub struct ClientConfigBuilder for ClientConfig {
+        with_dialect => dialect: Dialect,
+        with_policy => policy: Policy,
+        with_limits => limits: Limits,
+        with_exchange_timeout => exchange_timeout: Duration,
+        with_template_lifetime => template_lifetime: LifetimePolicy,
+        with_template_floor => template_floor: Duration,
+        with_stale_if_error => stale_if_error: Duration,
+        with_suspicious_age => suspicious_age: Duration,
+        with_answer_lifetime => answer_lifetime: LifetimePolicy,
+        with_not_found_lifetime => not_found_lifetime: Duration,
+        with_backoff => backoff: (Duration, Duration),
+        with_retries => retries: u32,
+        with_redirects => redirects: u32,
+        with_clock_skew => clock_skew: Duration,
+        with_raters => raters: RaterPolicy,
+        with_cache_entries => cache_entries: usize,
+        with_cache_reputons => cache_reputons: usize,
+        with_queries => queries: usize,
+        with_services => services: usize,
     }
 }

@@ -15,7 +15,7 @@ pub enum ExchangeFailure {
     Connect,
     /// It took too long.
     #[error("no response in time")]
-    Timeout,
+    TimedOut,
     /// The connection broke, or what came was no HTTP.
     #[error("the connection broke")]
     Broken,

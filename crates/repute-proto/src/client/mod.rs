@@ -10,7 +10,7 @@ mod query;
 mod service;
 
 pub use answer::{Answer, Dropped, NoData};
-pub use config::{Config, RaterPolicy};
+pub use config::{ClientConfig, ClientConfigBuilder, RaterPolicy};
 pub use failure::{ExchangeFailure, QueryError, TemplateProblem};
 pub use machine::{Client, ClientEvent, ExchangeId, ExchangeRequest, QueryId, Received};
 pub use query::{InvalidQuery, Query, QueryBuilder};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use watchfire_core::{ConfigError, config_builder};
+
 use crate::limits::Limits;
 use crate::template::Template;
 use crate::vocabulary::Applications;
@@ -41,10 +43,10 @@ pub struct ServerConfig {
 
 impl ServerConfig {
     /// A server of the registered applications, that calls itself so, with a template for every kind of client.
-    pub fn new(rater: impl Into<String>) -> Self {
+    pub fn builder(rater: impl Into<String>) -> ServerConfigBuilder {
         // One template that every client of the last decade reads: neither level 3 nor a second line.
         let template = "http://{service}/{application}/{subject}/{assertion}";
-        Self {
+        ServerConfigBuilder(Self {
             applications: Applications::default(),
             templates: template.parse().into_iter().collect(),
             template_lifetime: Duration::from_secs(86_400),
@@ -58,7 +60,7 @@ impl ServerConfig {
             rater: rater.into(),
             answer_lifetime: Duration::from_secs(300),
             limits: Limits::default(),
-        }
+        })
     }
 
     /// What OpenDKIM cannot take in the templates: it reads one line of at most 1023 octets.
@@ -71,5 +73,29 @@ impl ServerConfig {
             faults.push("OpenDKIM reads beyond its buffer when a template is longer than 1023 octets");
         }
         faults
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless(!self.rater.is_empty(), "rater", "must not be empty")?;
+        ConfigError::unless(!self.templates.is_empty(), "templates", "must have one at least")?;
+        ConfigError::unless(self.batch_queries > 0, "batch_queries", "must be at least 1")
+    }
+}
+
+config_builder! {
+    /// What becomes a [`ServerConfig`].
+    pub struct ServerConfigBuilder for ServerConfig {
+        with_applications => applications: Applications,
+        with_templates => templates: Vec<Template>,
+        with_template_lifetime => template_lifetime: Duration,
+        with_dialect => dialect: Dialect,
+        with_base => base: String,
+        with_query_paths => query_paths: Vec<String>,
+        with_batch => batch: bool,
+        with_batch_queries => batch_queries: usize,
+        with_opendkim => opendkim: bool,
+        with_opendkim_rate => opendkim_rate: u64,
+        with_answer_lifetime => answer_lifetime: Duration,
+        with_limits => limits: Limits,
     }
 }

@@ -9,6 +9,6 @@ mod limiter;
 mod query_string;
 mod respond;
 
-pub use config::ServerConfig;
+pub use config::{ServerConfig, ServerConfigBuilder};
 pub use dispatch::{Batch, Dispatch, Lookup, Server};
 pub use limiter::{RateLimit, RateLimiter};

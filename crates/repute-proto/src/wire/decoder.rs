@@ -130,7 +130,7 @@ impl Decoder {
 
     fn check_size(&self, body: &[u8]) -> Result<(), DecodeError> {
         Limits::check(Limit::Document, body.len(), self.limits.document)
-            .map_err(|limit| DecodeErrorKind::LimitExceeded(limit).at(self.limits.document))
+            .map_err(|limit| DecodeErrorKind::Limit(limit).at(self.limits.document))
     }
 }
 

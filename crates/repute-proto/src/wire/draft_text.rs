@@ -20,7 +20,7 @@ use crate::reputon::{ExtensionValue, Reputon};
 /// When a line is none, a member is repeated, missing or out of range, or the text exceeds [`Limits::reputon`].
 pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Reputon<'a>, DecodeError> {
     Limits::check(Limit::Reputon, text.len(), limits.reputon)
-        .map_err(|limit| DecodeErrorKind::LimitExceeded(limit).at(limits.reputon))?;
+        .map_err(|limit| DecodeErrorKind::Limit(limit).at(limits.reputon))?;
     let mut draft = Draft::default();
     let mut at = 0_usize;
     let mut members = 0_usize;
@@ -33,7 +33,7 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Reputon<'a>, DecodeE
         }
         members = members.saturating_add(1);
         Limits::check(Limit::Members, members, limits.members)
-            .map_err(|limit| DecodeErrorKind::LimitExceeded(limit).at(start))?;
+            .map_err(|limit| DecodeErrorKind::Limit(limit).at(start))?;
         let (name, value) =
             line.split_once(':').ok_or_else(|| DecodeErrorKind::IllFormed("a line without colon").at(start))?;
         member(&mut draft, name.trim(), value.trim()).map_err(|kind| kind.at(start))?;

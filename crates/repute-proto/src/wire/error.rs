@@ -34,7 +34,7 @@ pub enum DecodeErrorKind {
     IllFormed(&'static str),
     /// A limit of this side.
     #[error("{0}")]
-    LimitExceeded(Limit),
+    Limit(#[source] Limit),
     /// A required member is absent.
     #[error("{0} is missing")]
     Missing(&'static str),

@@ -10,7 +10,7 @@ const TEMPLATE: &str = "http://{service}/{application}/{subject}/{assertion}";
 const AT: &str = "http://rep.example.net";
 
 /// One that has its template, fetched just now.
-fn ready(change: impl FnOnce(&mut repute_proto::client::Config)) -> World {
+fn ready(change: impl FnOnce(&mut repute_proto::client::ClientConfig)) -> World {
     let mut world = World::new(change);
     world.ask(AT, "warm.example");
     world.template(TEMPLATE);
@@ -436,7 +436,7 @@ fn a_slow_exchange_is_abandoned_and_what_it_brings_later_ignored() {
     let id = world.ask(AT, "a.example");
     let (exchange, _) = world.exchange();
     world.pass(10);
-    let error = QueryError::Exchange(ExchangeFailure::Timeout);
+    let error = QueryError::Exchange(ExchangeFailure::TimedOut);
     assert_eq!(world.said(), [ClientEvent::Abandon(exchange.id), ClientEvent::Failed { id, error: error.clone() }]);
     world.reply(&exchange, 200, &[("content-type", MEDIA)], about("a.example", ""));
     assert!(world.said().is_empty());

@@ -181,7 +181,7 @@ fn json_is_limited() {
         change(&mut limits);
         Decoder::new().with_limits(limits)
     };
-    let exceeded = DecodeErrorKind::LimitExceeded;
+    let exceeded = DecodeErrorKind::Limit;
     let nested = |depth: usize| document(&format!("{{{GOOD},\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth)));
     assert!(Decoder::new().decode_json(nested(16).as_bytes()).is_ok());
     for depth in [17, 100_000] {
@@ -356,7 +356,7 @@ fn xml_is_limited() {
         change(&mut limits);
         Decoder::new().with_limits(limits)
     };
-    let exceeded = DecodeErrorKind::LimitExceeded;
+    let exceeded = DecodeErrorKind::Limit;
     let deep = xml(&format!("{}{}", "<a>".repeat(10_000), "</a>".repeat(10_000)));
     assert_eq!(read_xml(&deep).unwrap_err(), exceeded(Limit::Depth));
     let two = "<reputation><reputon/><reputon/></reputation>";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use repute_proto::client::{Config, ExchangeFailure, ExchangeRequest, Received};
+use repute_proto::client::{ClientConfig, ExchangeFailure, ExchangeRequest, Received};
 use repute_proto::panel::{ConsultationId, Standing, combine};
 use repute_proto::{
     Application, Client, List, LocalLists, Panel, PanelEvent, Rater, Reputon, Score, Verdict, Weighing,
@@ -18,7 +18,7 @@ struct World {
 
 impl World {
     fn new(raters: &[(&str, f64)]) -> Self {
-        let client = Client::new(Config::default().into(), [1; 32], Instant::ZERO);
+        let client = Client::new(ClientConfig::default().into(), [1; 32], Instant::ZERO);
         let raters = raters.iter().map(|(at, trust)| Rater::new(service(at), *trust)).collect();
         let mut lists = LocalLists::new();
         lists.add(&Application::email_id(), "Good.example", List::Allow).unwrap();

@@ -16,7 +16,7 @@ use crate::support::EPOCH;
 const NOW: UnixTime = UnixTime::from_secs(EPOCH);
 
 fn server(change: impl FnOnce(&mut ServerConfig)) -> Server {
-    let mut config = ServerConfig::new("rep.example.net");
+    let mut config = ServerConfig::builder("rep.example.net").build().unwrap();
     change(&mut config);
     Server::new(Arc::new(config))
 }
@@ -242,7 +242,7 @@ fn opendkim_finds_all_it_reads_and_dkim_last() {
     }
     let plain = answer(false);
     assert!(plain.reputons.iter().all(|reputon| reputon.rate().is_none() && reputon.confidence.is_none()));
-    let mut config = ServerConfig::new("x");
+    let mut config = ServerConfig::builder("x").build().unwrap();
     assert_eq!(config.opendkim_faults().len(), 0);
     config.templates.push("https://{service}/{application}/{subject}".parse().unwrap());
     config.templates.push(format!("http://{{service}}/{}", "x".repeat(1024)).parse().unwrap());

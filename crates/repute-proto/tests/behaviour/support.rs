@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use repute_proto::client::{Config, ExchangeFailure, ExchangeRequest, QueryId, Received};
+use repute_proto::client::{ClientConfig, ExchangeFailure, ExchangeRequest, QueryId, Received};
 use repute_proto::{Applications, Client, ClientEvent, Query, Service};
 use watchfire_core::{ExchangeMachine as _, Instant, Machine as _, Output, UnixTime};
 
@@ -41,8 +41,8 @@ pub(crate) fn about(subject: &str, members: &str) -> String {
 }
 
 impl World {
-    pub(crate) fn new(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
+    pub(crate) fn new(change: impl FnOnce(&mut ClientConfig)) -> Self {
+        let mut config = ClientConfig::default();
         change(&mut config);
         let now = Instant::from_secs(100);
         Self { client: Client::new(Arc::new(config), [7; 32], now), now, events: Vec::new() }

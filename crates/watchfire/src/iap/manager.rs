@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use iap_proto::{Config, Dialect};
+use iap_proto::{Config, Dialect, Limits, Party, Timeouts};
 use iap_tokio::Endpoint;
 use iap_tokio::manager::{Manager, ManagerLimits};
 use tokio_util::sync::CancellationToken;
@@ -75,7 +75,7 @@ impl ManagerService {
         }
         let keeper = Keeper::new(store.clone(), outputs.clone(), only_idmef, context);
 
-        let mut builder = Manager::builder(tls.clone(), keeper).config(config(args)?).limits(limits(args));
+        let mut builder = Manager::builder(tls.clone(), keeper).with_config(config(args)?).with_limits(limits(args));
         let mut listeners = Vec::new();
         for address in &args.listen {
             listeners.push(metrics::bind(address).await?);
@@ -141,16 +141,18 @@ fn config(args: &ManagerArgs) -> Result<Config, Failure> {
     let served = args.served_name.iter().map(|name| host(name)).collect::<Result<Vec<_>, _>>()?;
     // The later drafts share the port, unless only the strict grammar of 0.3 is wanted.
     let later = (args.compat != Compat::Strict).then_some([Dialect::V0_4, Dialect::V0_5]);
-    Ok(Config::manager()
-        .with_dialects([Dialect::V0_3].into_iter().chain(later.into_iter().flatten()))
+    let timeouts = Timeouts::default()
+        .with_setup(args.setup_timeout.0)
+        .with_tls_handshake(args.tls.tls_timeout.0)
+        .with_idle(args.idle_timeout.0);
+    Config::builder(Party::Manager)
+        .with_dialects([Dialect::V0_3].into_iter().chain(later.into_iter().flatten()).collect())
         .with_compat(args.compat.into())
         .with_served_names(served)
-        .with_limits(|limits| limits.body = args.body_limit.0)
-        .with_timeouts(|timeouts| {
-            timeouts.setup = args.setup_timeout.0;
-            timeouts.tls_handshake = args.tls.tls_timeout.0;
-            timeouts.idle = args.idle_timeout.0;
-        }))
+        .with_limits(Limits::default().with_body(args.body_limit.0))
+        .with_timeouts(timeouts)
+        .build()
+        .map_err(|error| Failure::usage(error.to_string()))
 }
 
 fn limits(args: &ManagerArgs) -> ManagerLimits {

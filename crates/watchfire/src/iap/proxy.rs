@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use iap_proto::Config;
+use iap_proto::{Config, Party, Timeouts};
 use iap_tokio::proxy::{Proxy, ProxyConfig, ProxyCounters};
 
 use super::host;
@@ -73,10 +73,9 @@ fn config(args: &ProxyArgs) -> Result<ProxyConfig, Failure> {
     config.max_connections = args.max_connections as usize;
     config.max_per_address = args.max_per_address as usize;
     config.idle = args.idle_timeout.0;
-    config.iap = Arc::new(Config::manager().with_compat(args.compat.into()).with_timeouts(|timeouts| {
-        timeouts.setup = args.setup_timeout.0;
-        timeouts.next_hop = args.connect_timeout.0;
-    }));
+    let timeouts = Timeouts::default().with_setup(args.setup_timeout.0).with_next_hop(args.connect_timeout.0);
+    let machine = Config::builder(Party::Manager).with_compat(args.compat.into()).with_timeouts(timeouts).build();
+    config.iap = Arc::new(machine.map_err(|error| Failure::usage(error.to_string()))?);
     Ok(config)
 }
 

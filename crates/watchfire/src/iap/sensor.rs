@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use iap_proto::{Config, MediaType};
+use iap_proto::{Config, Limits, MediaType, Party, Timeouts};
 use iap_tokio::Endpoint;
 use iap_tokio::sensor::{MakeHeartbeat, Sensor, SensorCounters};
 use iap_tokio::spool::{Spool, SpoolConfig};
@@ -51,9 +51,9 @@ impl SensorService {
         let manager = host(&args.manager_name)?;
         let mut builder = Sensor::builder(tls.clone(), &args.manager_name, spool.clone())
             .map_err(|error| Failure::usage(error.to_string()).at("--manager-name"))?
-            .config(config(args))
-            .retry(args.retry_min.0, args.retry_max.0)
-            .heartbeat(args.heartbeat.0, heartbeat(analyzer_id, args.heartbeat.0));
+            .with_config(config(args)?)
+            .with_retry(args.retry_min.0, args.retry_max.0)
+            .with_heartbeat(args.heartbeat.0, heartbeat(analyzer_id, args.heartbeat.0));
         for address in &args.connect {
             builder = builder.connect(Endpoint::new(address.to_string(), manager.clone()));
         }
@@ -231,14 +231,18 @@ fn body_limit(args: &SensorArgs) -> usize {
     usize::try_from(args.line_limit.0).unwrap_or(usize::MAX).max(1 << 20)
 }
 
-fn config(args: &SensorArgs) -> Config {
-    let window = NonZeroUsize::new(args.window as usize).unwrap_or(NonZeroUsize::MIN);
-    let config = Config::analyzer().with_limits(|limits| limits.body = body_limit(args) as u64);
-    config.with_compat(args.compat.into()).with_window(window).with_timeouts(|timeouts| {
-        timeouts.setup = args.setup_timeout.0;
-        timeouts.tls_handshake = args.tls.tls_timeout.0;
-        timeouts.ack = args.ack_timeout.0;
-    })
+fn config(args: &SensorArgs) -> Result<Config, Failure> {
+    let timeouts = Timeouts::default()
+        .with_setup(args.setup_timeout.0)
+        .with_tls_handshake(args.tls.tls_timeout.0)
+        .with_ack(args.ack_timeout.0);
+    Config::builder(Party::Analyzer)
+        .with_limits(Limits::default().with_body(body_limit(args) as u64))
+        .with_compat(args.compat.into())
+        .with_window(NonZeroUsize::new(args.window as usize).unwrap_or(NonZeroUsize::MIN))
+        .with_timeouts(timeouts)
+        .build()
+        .map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// RFC 4765 section 4.2.3: who is alive, and when it will say so again.

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use acme_lurk::acme::server::{Ca, CaConfig, CaLimits};
@@ -58,11 +57,12 @@ impl CaService {
         if accounts > 0 {
             tracing::info!(accounts, orders, "the CA goes on");
         }
-        let site = CaSite::builder(ca, issuer, validator(args)?).keeper(records).on_notice(told).start();
+        let site = CaSite::builder(ca, issuer, validator(args)?).with_keeper(records).on_notice(told).start();
         let mut limits = ServerLimits::default();
         limits.connection.connections = args.max_connections as usize;
         let origin = front::origin_of(&base);
-        let server = Server::builder(origin, site.clone()).limits(limits).on_event(|event| tracing::debug!("{event}"));
+        let server =
+            Server::builder(origin, site.clone()).with_limits(limits).on_event(|event| tracing::debug!("{event}"));
         let server = server.start();
         let served = server.serve(listener, Some(front::tls(&root, &args.listen, &base)?));
         served.map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
@@ -140,20 +140,30 @@ fn told(notice: CaNotice<'_>) {
 fn count(server: &Server, site: &CaSite, registry: &Registry) {
     let (http, site) = (Arc::clone(server.counters()), site.clone());
     registry.at_each_look(move |registry| {
-        let set = |name, help, value: &AtomicU64| registry.counter(name, help, &[]).set(value.load(Relaxed));
-        set("watchfire_lurk_ca_connections_total", "Connections that were taken.", &http.connections);
-        set("watchfire_lurk_ca_requests_total", "Requests.", &http.requests);
-        set("watchfire_lurk_ca_refused_total", "Requests that were refused.", &http.refused);
-        set("watchfire_lurk_ca_not_modified_total", "Answers that the client had already (304).", &http.not_modified);
+        registry.total("watchfire_lurk_ca_connections_total", "Connections that were taken.", &http.connections);
+        registry.total("watchfire_lurk_ca_requests_total", "Requests.", &http.requests);
+        registry.total("watchfire_lurk_ca_refused_total", "Requests that were refused.", &http.refused);
+        registry.total(
+            "watchfire_lurk_ca_not_modified_total",
+            "Answers that the client had already (304).",
+            &http.not_modified,
+        );
         let ca = site.counters();
-        set("watchfire_lurk_ca_challenges_met_total", "Challenges that were met.", &ca.validated);
-        set("watchfire_lurk_ca_challenges_failed_total", "Challenges that were not met.", &ca.validations_failed);
-        set("watchfire_lurk_ca_certificates_total", "Certificates, those of renewals too.", &ca.issued);
-        set("watchfire_lurk_ca_certificates_failed_total", "Certificates that could not be made.", &ca.issues_failed);
-        set("watchfire_lurk_ca_gaps_total", "Orders that were without a valid certificate.", &ca.gaps);
+        registry.total("watchfire_lurk_ca_challenges_met_total", "Challenges that were met.", &ca.validated);
+        registry.total(
+            "watchfire_lurk_ca_challenges_failed_total",
+            "Challenges that were not met.",
+            &ca.validations_failed,
+        );
+        registry.total("watchfire_lurk_ca_certificates_total", "Certificates, those of renewals too.", &ca.issued);
+        registry.total(
+            "watchfire_lurk_ca_certificates_failed_total",
+            "Certificates that could not be made.",
+            &ca.issues_failed,
+        );
+        registry.total("watchfire_lurk_ca_gaps_total", "Orders that were without a valid certificate.", &ca.gaps);
         let (accounts, orders) = site.len();
-        let level = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        registry.gauge("watchfire_lurk_ca_accounts", "Accounts.", &[]).set(level(accounts));
-        registry.gauge("watchfire_lurk_ca_orders", "Orders that are kept.", &[]).set(level(orders));
+        registry.level("watchfire_lurk_ca_accounts", "Accounts.", accounts);
+        registry.level("watchfire_lurk_ca_orders", "Orders that are kept.", orders);
     });
 }

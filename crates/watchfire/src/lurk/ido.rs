@@ -72,11 +72,11 @@ impl IdoService {
         let config = Arc::new(config(args, &base, rules, &responder)?);
         let site = OwnerSite::builder(pool);
         let (site, known, lost, state) = match shared {
-            Some((records, known, lost, name)) => (site.keeper(records), known, lost, name),
+            Some((records, known, lost, name)) => (site.with_keeper(records), known, lost, name),
             None => {
                 let state = args.dir.join("state.db");
                 let (records, known) = Records::open(&state)?;
-                (site.keeper(records), known, CancellationToken::new(), state.display().to_string())
+                (site.with_keeper(records), known, CancellationToken::new(), state.display().to_string())
             }
         };
         let audit = AuditLog::open(&args.dir.join("audit.ndjson"))?;
@@ -84,7 +84,7 @@ impl IdoService {
         let seed = watchfire_hyper::seed().map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
         let shown = OwnerOrders::new(&context.hub);
         let heard = shown.clone();
-        let site = site.responder(Arc::new(responder)).on_notice(move |notice| {
+        let site = site.with_responder(Arc::new(responder)).on_notice(move |notice| {
             told(&notice);
             heard.heard(&notice);
             meters.count(&notice);
@@ -101,7 +101,7 @@ impl IdoService {
         reached(&site, args, context).await;
         let mut limits = ServerLimits::default();
         limits.connection.connections = args.max_connections as usize;
-        let server = Server::builder(front::origin_of(&base), site.clone()).limits(limits);
+        let server = Server::builder(front::origin_of(&base), site.clone()).with_limits(limits);
         let server = server.on_event(|event| tracing::debug!("{event}")).start();
         let served = server.serve(listener, Some(tls));
         served.map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
@@ -386,15 +386,13 @@ impl Meters {
 fn count(server: &Server, site: &OwnerSite, registry: &Registry) {
     let (http, site) = (Arc::clone(server.counters()), site.clone());
     registry.at_each_look(move |registry| {
-        let set = |name, help, value: &AtomicU64| registry.counter(name, help, &[]).set(value.load(Relaxed));
-        set("watchfire_lurk_ido_connections_total", "Connections that were taken.", &http.connections);
-        set("watchfire_lurk_ido_requests_total", "Requests.", &http.requests);
-        set("watchfire_lurk_ido_refused_total", "Requests that were refused.", &http.refused);
+        registry.total("watchfire_lurk_ido_connections_total", "Connections that were taken.", &http.connections);
+        registry.total("watchfire_lurk_ido_requests_total", "Requests.", &http.requests);
+        registry.total("watchfire_lurk_ido_refused_total", "Requests that were refused.", &http.refused);
         let ((accounts, orders), valid) =
             site.with(|ido| (ido.len(), ido.orders().filter(|order| order.status == OrderStatus::Valid).count()));
-        let level = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        registry.gauge("watchfire_lurk_ido_accounts", "Accounts.", &[]).set(level(accounts));
-        registry.gauge("watchfire_lurk_ido_orders", "Orders that are kept.", &[]).set(level(orders));
-        registry.gauge("watchfire_lurk_ido_orders_valid", "Orders with a certificate.", &[]).set(level(valid));
+        registry.level("watchfire_lurk_ido_accounts", "Accounts.", accounts);
+        registry.level("watchfire_lurk_ido_orders", "Orders that are kept.", orders);
+        registry.level("watchfire_lurk_ido_orders_valid", "Orders with a certificate.", valid);
     });
 }

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use acme_lurk_hyper::relay::{BasicCredentials, RelayEvent, RelayServer, RelayServerLimits};
@@ -11,8 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::cli::RelayArgs;
 use crate::exit::{Failure, file_failure};
-use crate::https::ServerCertificate;
-use crate::metrics::{self, Registry};
+use crate::https::Entrance;
+use crate::metrics::Registry;
 use crate::service::Context;
 
 /// How long requests that are under way may take when the relay ends.
@@ -37,33 +36,22 @@ impl RelayService {
     /// # Errors
     /// A file that cannot be read or is wrong, an address that cannot be listened at.
     pub async fn start(args: &RelayArgs, context: &Context) -> Result<Self, Failure> {
-        let certificate = match (&args.cert, &args.key) {
-            (Some(cert), Some(key)) => Some(ServerCertificate::load(cert, key)?),
-            _ => None,
-        };
-        let mut builder =
-            RelayServer::builder().limits(limits(args)?).auth_in_clear_text(args.auth_in_clear_text).on_event(told);
+        let entrance = Entrance::load(args.cert.as_deref(), args.key.as_deref())?;
+        let mut builder = RelayServer::builder()
+            .with_limits(limits(args)?)
+            .with_auth_in_clear_text(args.auth_in_clear_text)
+            .on_event(told);
         if let Some(path) = &args.post_auth {
-            builder = builder.users(read_users(path)?);
+            builder = builder.with_users(read_users(path)?);
         }
         let server = builder.start();
-        let tls = certificate.as_ref().map(ServerCertificate::server_config).transpose()?;
-        let mut addresses = Vec::new();
-        for address in &args.listen {
-            let listener = metrics::bind(address).await?;
-            let local = server.serve(listener, tls.clone());
-            let local = local.map_err(|error| Failure::usage(error.to_string()).at(address))?;
-            if args.post_auth.is_none() && !local.ip().is_loopback() {
-                tracing::warn!(addr = %local, "everybody who reaches this relay may put chunks there; see --post-auth");
-            }
-            context.announce("lurk-relay", local)?;
-            addresses.push(local);
+        let serve = |listener, tls| server.serve(listener, tls);
+        let addresses = entrance.open(&args.listen, "lurk-relay", context, serve).await?;
+        for local in addresses.iter().filter(|local| args.post_auth.is_none() && !local.ip().is_loopback()) {
+            tracing::warn!(addr = %local, "everybody who reaches this relay may put chunks there; see --post-auth");
         }
         if let Some(address) = &args.metrics {
             context.serve_metrics(address).await?;
-        }
-        if let Some(certificate) = &certificate {
-            certificate.keep_fresh(context);
         }
         count(&server, &context.metrics);
         Ok(Self { server, addresses })
@@ -140,30 +128,36 @@ fn told(event: RelayEvent<'_>) {
 fn count(server: &RelayServer, registry: &Registry) {
     let (counters, usage) = (Arc::clone(server.counters()), server.usage_probe());
     registry.at_each_look(move |registry| {
-        let set = |name, help, value: &AtomicU64| registry.counter(name, help, &[]).set(value.load(Relaxed));
-        set("watchfire_lurk_relay_connections_total", "Connections that were taken.", &counters.connections);
+        registry.total("watchfire_lurk_relay_connections_total", "Connections that were taken.", &counters.connections);
         let refused = &counters.connections_refused;
-        set(
+        registry.total(
             "watchfire_lurk_relay_connections_refused_total",
             "Connections beyond the limit of their address.",
             refused,
         );
-        set("watchfire_lurk_relay_handshakes_failed_total", "TLS handshakes that failed.", &counters.handshakes_failed);
-        set("watchfire_lurk_relay_requests_total", "Requests.", &counters.requests);
-        set("watchfire_lurk_relay_stored_total", "Chunks that were put there.", &counters.stored);
-        set("watchfire_lurk_relay_fetched_total", "Chunks that were got.", &counters.fetched);
-        set("watchfire_lurk_relay_missing_total", "Requests for chunks that are not there (404).", &counters.missing);
-        set(
+        registry.total(
+            "watchfire_lurk_relay_handshakes_failed_total",
+            "TLS handshakes that failed.",
+            &counters.handshakes_failed,
+        );
+        registry.total("watchfire_lurk_relay_requests_total", "Requests.", &counters.requests);
+        registry.total("watchfire_lurk_relay_stored_total", "Chunks that were put there.", &counters.stored);
+        registry.total("watchfire_lurk_relay_fetched_total", "Chunks that were got.", &counters.fetched);
+        registry.total(
+            "watchfire_lurk_relay_missing_total",
+            "Requests for chunks that are not there (404).",
+            &counters.missing,
+        );
+        registry.total(
             "watchfire_lurk_relay_unauthorized_total",
             "Requests without a good password (401).",
             &counters.unauthorized,
         );
-        set("watchfire_lurk_relay_full_total", "Chunks without room (413, 503).", &counters.full);
-        set("watchfire_lurk_relay_refused_total", "Other requests that were refused.", &counters.refused);
+        registry.total("watchfire_lurk_relay_full_total", "Chunks without room (413, 503).", &counters.full);
+        registry.total("watchfire_lurk_relay_refused_total", "Other requests that were refused.", &counters.refused);
         let (chunks, octets) = usage();
-        let level = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        registry.gauge("watchfire_lurk_relay_chunks", "Chunks that are there.", &[]).set(level(chunks));
-        registry.gauge("watchfire_lurk_relay_octets", "Octets of them, with 128 for each.", &[]).set(level(octets));
+        registry.level("watchfire_lurk_relay_chunks", "Chunks that are there.", chunks);
+        registry.level("watchfire_lurk_relay_octets", "Octets of them, with 128 for each.", octets);
     });
 }
 

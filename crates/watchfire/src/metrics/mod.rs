@@ -200,6 +200,16 @@ impl Registry {
         family.series.entry(written(labels)).or_insert_with(make).clone()
     }
 
+    /// Sets a counter without labels to what is counted elsewhere.
+    pub fn total(&self, name: &'static str, help: &'static str, value: &AtomicU64) {
+        self.counter(name, help, &[]).set(value.load(Ordering::Relaxed));
+    }
+
+    /// Sets a gauge without labels to how many there are.
+    pub fn level(&self, name: &'static str, help: &'static str, number: usize) {
+        self.gauge(name, help, &[]).set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+
     /// Calls this before each look, to take over what is counted elsewhere.
     pub fn at_each_look(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
         lock(&self.1).push(Arc::new(refresh));

@@ -313,10 +313,9 @@ impl Asker {
         let ca = args.ca.clone().or_else(|| text_of(&binding, "CA").map(PathBuf::from));
         let http = binding.service.iter().any(|one| matches!(one.transport, None | Some(InstanceTransport::Http)));
         let tls = tls(ca.as_deref(), over_tls && http)?;
-        let mut config = ClientConfig::new(Arc::new(RustCrypto));
-        config.tls = over_tls;
-        config.total_timeout = args.timeout.0;
-        let client = Client::builder(binding).config(config).tls(tls).start().await;
+        let config = ClientConfig::builder(Arc::new(RustCrypto)).with_tls(over_tls).with_total_timeout(args.timeout.0);
+        let config = config.build().map_err(|error| Failure::usage(error.to_string()))?;
+        let client = Client::builder(binding).with_config(config).with_tls(tls).start().await;
         let client = client.map_err(|error| Failure::usage(error.to_string()).at(path.display()))?;
         Ok(Self { path: path.clone(), partial: args.transport.is_some(), client })
     }

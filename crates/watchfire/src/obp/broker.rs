@@ -14,7 +14,7 @@ use obp_broker::sources::{DnsSource, ResolverConfig, Validation};
 use obp_broker::validate::{CrlStore, HttpFetcher, Roots, Validator, ValidatorConfig};
 use obp_broker::{Clock, SystemClock};
 use obp_hyper::server::{Accounts as Enrolling, Admission, Knowledge, Server, ServerLimits};
-use obp_proto::broker::{BrokerConfig, Identity, RateLimit};
+use obp_proto::broker::{BrokerConfig, BrokerLimits, Identity, RateLimit, Replacement};
 use obp_proto::crypto::{Authentication, Encryption, RustCrypto};
 use obp_proto::message::{ErrorResponse, InstanceConnection, InstanceTransport, Name, Port, QueryConnectResponse};
 use obp_proto::service_connect::{ConnectBrokerConfig, Device, Pin};
@@ -31,7 +31,7 @@ use super::remember::{Ending, Memory};
 use crate::cli::{BrokerArgs, Dialect, Dnssec};
 use crate::console::{Happened, Hub};
 use crate::exit::{Failure, file_failure};
-use crate::https::{self, ServerCertificate};
+use crate::https::{self, Entrance};
 use crate::metrics::{self, Registry};
 use crate::service::Context;
 
@@ -63,10 +63,7 @@ impl BrokerService {
         let directory = Directory::open(&args.accounts, args.accounts_password_file.as_deref()).await?;
         let members = Members::load(directory.clone(), &args.accounts, args.anonymous).await?;
         let (memory, ring, ended) = Memory::load(args, &directory, now).await?;
-        let certificate = match (&args.cert, &args.key) {
-            (Some(cert), Some(key)) => Some(ServerCertificate::load(cert, key)?),
-            _ => None,
-        };
+        let entrance = Entrance::load(args.cert.as_deref(), args.key.as_deref())?;
 
         let mut listeners = Vec::new();
         for address in &args.listen {
@@ -95,23 +92,29 @@ impl BrokerService {
         }
 
         let provider = Arc::new(RustCrypto);
-        let mut config = BrokerConfig::new(provider.clone(), ring);
-        config.seed_profile = args.dialect == Dialect::Seed;
-        // What is stale is only found to be all there is when the sources have had their time.
-        config.application_timeout = args.query_timeout.0 + Duration::from_secs(1);
-        config.replacement.lifetime = args.ticket_lifetime.0;
-        config.limits.body = usize::try_from(args.body_limit.0).unwrap_or(usize::MAX);
-        if args.rate_ticket > 0 {
-            config = config.with_rate(RateLimit { per_second: args.rate_ticket, burst: args.rate_ticket });
-        }
-        let mut connect = ConnectBrokerConfig::new(provider, instances);
-        connect.ticket_lifetime = args.ticket_lifetime.0;
-        connect.management_lifetime = args.ticket_lifetime.0;
+        let mut replacement = Replacement::default();
+        replacement.lifetime = args.ticket_lifetime.0;
+        let body = usize::try_from(args.body_limit.0).unwrap_or(usize::MAX);
+        let rate = RateLimit { per_second: args.rate_ticket, burst: args.rate_ticket };
+        let config = BrokerConfig::builder(provider.clone(), ring)
+            .with_seed_profile(args.dialect == Dialect::Seed)
+            // What is stale is only found to be all there is when the sources have had their time.
+            .with_application_timeout(args.query_timeout.0 + Duration::from_secs(1))
+            .with_replacement(replacement)
+            .with_limits(BrokerLimits::default().with_body(body))
+            .with_rate((args.rate_ticket > 0).then_some(rate))
+            .build()
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        let mut connect = ConnectBrokerConfig::builder(provider, instances)
+            .with_ticket_lifetime(args.ticket_lifetime.0)
+            .with_management_lifetime(args.ticket_lifetime.0);
         if args.dialect == Dialect::Seed {
             // What every device of 2014 knows; those that know more bind to a strict broker.
-            connect.authentication = vec![Authentication::Hs256T128, Authentication::Hs256];
-            connect.encryption = vec![Encryption::A128Cbc];
+            connect = connect
+                .with_authentication(vec![Authentication::Hs256T128, Authentication::Hs256])
+                .with_encryption(vec![Encryption::A128Cbc]);
         }
+        let connect = connect.build().map_err(|error| Failure::usage(error.to_string()))?;
         let audit = args.audit.as_deref().map(|path| Audit::open(path, args.audit_redact)).transpose()?;
         let known = Arc::new(Known {
             broker: broker.clone(),
@@ -126,13 +129,13 @@ impl BrokerService {
         limits.connections = args.max_connections as usize;
         limits.per_address = args.rate_address;
         let server = Server::builder(config, known)
-            .service_connect(connect, enrolling)
-            .ended(ended)
-            .limits(limits)
+            .with_service_connect(connect, enrolling)
+            .with_ended(ended)
+            .with_limits(limits)
             .start()
             .map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
 
-        let tls = certificate.as_ref().map(ServerCertificate::server_config).transpose()?;
+        let tls = entrance.tls()?;
         let mut http = Vec::new();
         for (listener, _) in listeners {
             let address = local(server.serve_http(listener, tls.clone()))?;
@@ -146,9 +149,7 @@ impl BrokerService {
         if let Some(address) = &args.metrics {
             context.serve_metrics(address).await?;
         }
-        if let Some(certificate) = &certificate {
-            certificate.keep_fresh(context);
-        }
+        entrance.keep_fresh(context);
         count(&server, &broker, audit, &context.metrics);
         Ok(Self { server, memory, http, policy, crls, members })
     }

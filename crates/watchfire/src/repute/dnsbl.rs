@@ -316,13 +316,10 @@ impl List {
                 let counter = registry.counter("watchfire_repute_dnsbl_queries_total", help, &[("outcome", name)]);
                 counter.set(count.load(Ordering::Relaxed));
             }
-            let set = |name, help, count: &AtomicU64| {
-                registry.counter(name, help, &[]).set(count.load(Ordering::Relaxed));
-            };
             let help = "Queries beyond the rate of their network.";
-            set("watchfire_repute_dnsbl_limited_total", help, &counts.limited);
-            set("watchfire_repute_dnsbl_unsent_total", "Responses that could not be sent.", &counts.unsent);
-            set("watchfire_repute_dnsbl_connections_total", "Connections over TCP.", &counts.connections);
+            registry.total("watchfire_repute_dnsbl_limited_total", help, &counts.limited);
+            registry.total("watchfire_repute_dnsbl_unsent_total", "Responses that could not be sent.", &counts.unsent);
+            registry.total("watchfire_repute_dnsbl_connections_total", "Connections over TCP.", &counts.connections);
         });
     }
 }

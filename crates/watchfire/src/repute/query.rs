@@ -5,12 +5,12 @@ use std::path::Path;
 
 use futures_util::StreamExt as _;
 use repute_hyper::client::{Access, Address, Client, ClientError, Panel};
-use repute_proto::client::{Config, ExchangeFailure, NoData, QueryError, TemplateProblem};
+use repute_proto::client::{ClientConfig, ExchangeFailure, NoData, QueryError, TemplateProblem};
 use repute_proto::panel::{Standing, combine};
 use repute_proto::wire::Digits;
 use repute_proto::{
-    Application, Applications, List, LocalLists, Query, Rater, Reputon, Scheme, Service, SubjectSyntax, Verdict,
-    Weighing,
+    Application, Applications, List, LocalLists, Policy, Query, Rater, Reputon, Scheme, Service, SubjectSyntax,
+    Verdict, Weighing,
 };
 use zeroize::Zeroizing;
 
@@ -484,13 +484,17 @@ fn panel(args: &ReputeQueryArgs, sources: &[Source], lists: &LocalLists) -> Resu
     if addresses.is_empty() {
         return Ok(None);
     }
-    let mut config = Config::default();
-    config.dialect = args.dialect;
-    config.exchange_timeout = args.timeout.0;
-    config.policy.clear_text_credentials = args.credentials_in_clear_text;
-    let mut builder = Client::builder().config(config);
+    let mut policy = Policy::default();
+    policy.clear_text_credentials = args.credentials_in_clear_text;
+    let config = ClientConfig::builder()
+        .with_dialect(args.dialect)
+        .with_exchange_timeout(args.timeout.0)
+        .with_policy(policy)
+        .build()
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let mut builder = Client::builder().with_config(config);
     if addresses.iter().any(|address| address.service().scheme() == Scheme::Https) || args.ca.is_some() {
-        builder = builder.tls(https::client_config(https::roots(args.ca.as_deref())?)?);
+        builder = builder.with_tls(https::client_config(https::roots(args.ca.as_deref())?)?);
     }
     let names: Vec<String> = addresses.iter().map(|address| address.service().to_string()).collect();
     let twice =
@@ -506,7 +510,7 @@ fn panel(args: &ReputeQueryArgs, sources: &[Source], lists: &LocalLists) -> Resu
         if let Some((_, key)) = keys.iter().find(|(service, _)| service == name) {
             access = access.with_bearer(key).map_err(|error| Failure::usage(error.to_string()).at("--key-file"))?;
         }
-        builder = builder.access(service, access);
+        builder = builder.with_access(service, access);
         raters.push(Rater::new(service.clone(), trust(args, name)));
     }
     let panel = builder.start_panel(raters, lists.clone(), Weighing::default());

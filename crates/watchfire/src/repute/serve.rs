@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use repute_hyper::server::{Finding, Keys, Server, ServerEvent, ServerLimits, Store};
@@ -18,8 +17,8 @@ use super::snapshot::Hit;
 use crate::cli::ReputeServeArgs;
 use crate::console::{self, Happened, Hub, Opinion, Rater, ReputationAnswer};
 use crate::exit::{Failure, file_failure};
-use crate::https::ServerCertificate;
-use crate::metrics::{self, Registry};
+use crate::https::Entrance;
+use crate::metrics::Registry;
 use crate::service::Context;
 
 /// How long requests that are under way may take when the rater ends.
@@ -43,10 +42,7 @@ impl ServeService {
     /// # Errors
     /// A file that cannot be read or is wrong, an address that cannot be listened at.
     pub async fn start(args: &ReputeServeArgs, context: &Context) -> Result<Self, Failure> {
-        let certificate = match (&args.cert, &args.key) {
-            (Some(cert), Some(key)) => Some(ServerCertificate::load(cert, key)?),
-            _ => None,
-        };
+        let entrance = Entrance::load(args.cert.as_deref(), args.key.as_deref())?;
         let data = Data::open(&args.data, args.data_password_file.as_deref()).await?;
         let config = config(args, &data)?;
         let mut limits = ServerLimits::default();
@@ -54,26 +50,18 @@ impl ServeService {
         limits.rate = (args.rate > 0).then(|| RateLimit::per_second(args.rate));
         let store = Entries { data: Arc::clone(&data), rater: config.rater.clone(), hub: context.hub.clone() };
         context.hub.has_rater(store.for_console());
-        let mut builder =
-            Server::builder(config, store).limits(limits).keys_in_clear_text(args.keys_in_clear_text).on_event(told);
+        let mut builder = Server::builder(config, store)
+            .with_limits(limits)
+            .with_keys_in_clear_text(args.keys_in_clear_text)
+            .on_event(told);
         if let Some(path) = &args.keys {
-            builder = builder.keys(read_keys(path)?);
+            builder = builder.with_keys(read_keys(path)?);
         }
         let server = builder.start();
-        let tls = certificate.as_ref().map(ServerCertificate::server_config).transpose()?;
-        let mut addresses = Vec::new();
-        for address in &args.listen {
-            let listener = metrics::bind(address).await?;
-            let local = server.serve(listener, tls.clone());
-            let local = local.map_err(|error| Failure::usage(error.to_string()).at(address))?;
-            context.announce("repute-serve", local)?;
-            addresses.push(local);
-        }
+        let serve = |listener, tls| server.serve(listener, tls);
+        let addresses = entrance.open(&args.listen, "repute-serve", context, serve).await?;
         if let Some(address) = &args.metrics {
             context.serve_metrics(address).await?;
-        }
-        if let Some(certificate) = &certificate {
-            certificate.keep_fresh(context);
         }
         count(&server, &context.metrics);
         data.count(&context.metrics);
@@ -130,19 +118,19 @@ fn config(args: &ReputeServeArgs, data: &Data) -> Result<ServerConfig, Failure> 
     if rater.is_empty() || rater.chars().any(char::is_control) {
         return Err(Failure::usage("not a name").at("--rater"));
     }
-    let mut config = ServerConfig::new(rater);
-    config.dialect = args.dialect;
-    config.opendkim = !args.no_opendkim;
-    config.batch = args.batch;
+    let mut config =
+        ServerConfig::builder(rater).with_dialect(args.dialect).with_opendkim(!args.no_opendkim).with_batch(args.batch);
     let parse = |text: &String| {
         let parsed = Template::parse(text, &Limits::default());
         parsed.map_err(|error| Failure::usage(format!("{text}: {error}")).at("--template"))
     };
     if !args.template.is_empty() {
-        config.templates = args.template.iter().map(parse).collect::<Result<_, _>>()?;
+        config = config.with_templates(args.template.iter().map(parse).collect::<Result<_, _>>()?);
     } else if args.cert.is_some() {
-        config.templates = vec![parse(&"https://{service}/{application}/{subject}/{assertion}".to_owned())?];
+        let template = "https://{service}/{application}/{subject}/{assertion}".to_owned();
+        config = config.with_templates(vec![parse(&template)?]);
     }
+    let config = config.build().map_err(|error| Failure::usage(error.to_string()))?;
     for template in &config.templates {
         for lint in template.lint() {
             tracing::warn!(%template, "{lint}");
@@ -153,16 +141,18 @@ fn config(args: &ReputeServeArgs, data: &Data) -> Result<ServerConfig, Failure> 
             tracing::warn!("{fault}");
         }
     }
+    let mut applications = config.applications.clone();
     for head in data.snapshot().heads() {
-        if config.applications.find(&head.application).is_none() {
+        if applications.find(&head.application).is_none() {
             let wrong =
                 |error: repute_proto::vocabulary::InvalidApplication| Failure::usage(error.to_string()).at(&args.data);
             let application =
                 Application::new(head.application.clone(), SubjectSyntax::Free, Vec::new()).map_err(wrong)?;
-            config.applications.add(application).map_err(wrong)?;
+            applications.add(application).map_err(wrong)?;
         }
     }
-    Ok(config)
+    let config = config.into_builder().with_applications(applications);
+    config.build().map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// Keys of a file: a line has a name and a key (`gateway 7f3a..`), or a user and a password (`alice:secret`).
@@ -265,22 +255,37 @@ fn told(event: ServerEvent<'_>) {
 fn count(server: &Server, registry: &Registry) {
     let counters = Arc::clone(server.counters());
     registry.at_each_look(move |registry| {
-        let set = |name, help, value: &AtomicU64| registry.counter(name, help, &[]).set(value.load(Relaxed));
-        set("watchfire_repute_connections_total", "Connections that were taken.", &counters.connections);
+        registry.total("watchfire_repute_connections_total", "Connections that were taken.", &counters.connections);
         let refused = &counters.connections_refused;
-        set("watchfire_repute_connections_refused_total", "Connections beyond the limit of their address.", refused);
-        set("watchfire_repute_handshakes_failed_total", "TLS handshakes that failed.", &counters.handshakes_failed);
-        set("watchfire_repute_requests_total", "Requests.", &counters.requests);
-        set("watchfire_repute_lookups_total", "Look-ups that were answered.", &counters.lookups);
-        set("watchfire_repute_batches_total", "Batches that were answered.", &counters.batches);
-        set(
+        registry.total(
+            "watchfire_repute_connections_refused_total",
+            "Connections beyond the limit of their address.",
+            refused,
+        );
+        registry.total(
+            "watchfire_repute_handshakes_failed_total",
+            "TLS handshakes that failed.",
+            &counters.handshakes_failed,
+        );
+        registry.total("watchfire_repute_requests_total", "Requests.", &counters.requests);
+        registry.total("watchfire_repute_lookups_total", "Look-ups that were answered.", &counters.lookups);
+        registry.total("watchfire_repute_batches_total", "Batches that were answered.", &counters.batches);
+        registry.total(
             "watchfire_repute_not_modified_total",
             "Answers that the client had already (304).",
             &counters.not_modified,
         );
-        set("watchfire_repute_refused_total", "Requests that were refused.", &counters.refused);
-        set("watchfire_repute_rate_limited_total", "Requests beyond the rate (429).", &counters.rate_limited);
-        set("watchfire_repute_unauthorized_total", "Requests without a good key (401).", &counters.unauthorized);
+        registry.total("watchfire_repute_refused_total", "Requests that were refused.", &counters.refused);
+        registry.total(
+            "watchfire_repute_rate_limited_total",
+            "Requests beyond the rate (429).",
+            &counters.rate_limited,
+        );
+        registry.total(
+            "watchfire_repute_unauthorized_total",
+            "Requests without a good key (401).",
+            &counters.unauthorized,
+        );
     });
 }
 

@@ -14,7 +14,7 @@ use watchfire_core::{Backoff, ExchangeMachine, Instant, Machine, Output, UnixTim
 
 use super::answer::{Answer, Dropped, NoData, filter};
 use super::cache::Cache;
-use super::config::Config;
+use super::config::ClientConfig;
 use super::failure::{ExchangeFailure, QueryError, TemplateProblem};
 use super::query::Query;
 use super::service::{ServiceState, Stored, TemplateState};
@@ -141,7 +141,7 @@ enum Timer {
 /// answered by one call of [`ExchangeMachine`].
 #[derive(Debug)]
 pub struct Client {
-    config: Arc<Config>,
+    config: Arc<ClientConfig>,
     seed: [u8; 32],
     now: Instant,
     counter: u64,
@@ -158,7 +158,7 @@ pub struct Client {
 
 impl Client {
     /// A client that has asked nobody yet. The same seed gives the same waits after failures.
-    pub fn new(config: Arc<Config>, seed: [u8; 32], now: Instant) -> Self {
+    pub fn new(config: Arc<ClientConfig>, seed: [u8; 32], now: Instant) -> Self {
         let cache = Cache::new(config.cache_entries, config.cache_reputons);
         Self {
             config,
@@ -516,7 +516,7 @@ impl Machine for Client {
                 Timer::Exchange(id) => {
                     if let Some(purpose) = self.finish_exchange(id) {
                         self.events.push_back(ClientEvent::Abandon(id));
-                        self.failed(purpose, ExchangeFailure::Timeout);
+                        self.failed(purpose, ExchangeFailure::TimedOut);
                     }
                 }
                 Timer::Retry(id) => {

@@ -148,7 +148,7 @@ impl Client {
     pub(super) fn read_answer(&mut self, id: FlightId, response: &Received) -> Result<Arc<Answer>, QueryError> {
         let flight = self.flights.get(&id).ok_or(QueryError::TimedOut)?;
         let media = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let decoder = Decoder::new().with_limits(self.config.limits.clone());
+        let decoder = Decoder::new().with_limits(self.config.limits);
         let document = decoder.decode(media, &response.body).map_err(QueryError::InvalidMessage)?;
         let mut answer = filter(document, &flight.query, &flight.service, response.at, &self.config)?;
         let by_headers = lifetime(&response.headers, response.at, self.config.answer_lifetime);
@@ -205,7 +205,7 @@ fn later(at: UnixTime, by: Duration) -> UnixTime {
 }
 
 /// The templates in a response.
-fn templates(response: &Received, config: &Config) -> Result<Vec<Template>, TemplateProblem> {
+fn templates(response: &Received, config: &ClientConfig) -> Result<Vec<Template>, TemplateProblem> {
     let media = response.headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
     let is_text = match media {
         Some(Ok(media)) => media.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("text/plain"),
@@ -221,7 +221,7 @@ fn templates(response: &Received, config: &Config) -> Result<Vec<Template>, Temp
 }
 
 /// Where a redirect leads: to the same host by the same or a better scheme, or nowhere.
-fn redirected(flight: &Flight, location: &str, config: &Config) -> Result<Target, Refusal> {
+fn redirected(flight: &Flight, location: &str, config: &ClientConfig) -> Result<Target, Refusal> {
     let from = flight.target.as_ref().ok_or(Refusal::Authority)?;
     let absolute = if location.starts_with('/') && !location.starts_with("//") {
         format!("{}{location}", from.service)

@@ -215,7 +215,7 @@ impl<'a> Cursor<'a> {
                 Some(bracket @ (b'{' | b'[')) => {
                     self.skip(1);
                     if self.open.len() >= self.depth {
-                        return Err(DecodeErrorKind::LimitExceeded(Limit::Depth).at(self.offset()));
+                        return Err(DecodeErrorKind::Limit(Limit::Depth).at(self.offset()));
                     }
                     let is_object = bracket == b'{';
                     self.open.push(is_object.then_some(self.names.len()));

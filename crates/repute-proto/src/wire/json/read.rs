@@ -109,7 +109,7 @@ pub(crate) fn string_objects(
     while more {
         let at = reader.cursor.offset();
         if objects.len() >= most {
-            return Err(DecodeErrorKind::LimitExceeded(Limit::Queries).at(at));
+            return Err(DecodeErrorKind::Limit(Limit::Queries).at(at));
         }
         objects.push(reader.strings()?);
         more = reader.goes_on(b']')?;
@@ -160,7 +160,7 @@ impl<'a> Reader<'a, '_> {
                     return Err(DecodeErrorKind::Repeated(name.into_owned()).at(at));
                 }
                 Limits::check(Limit::Members, names.len().saturating_add(1), self.limits.members)
-                    .map_err(|limit| DecodeErrorKind::LimitExceeded(limit).at(at))?;
+                    .map_err(|limit| DecodeErrorKind::Limit(limit).at(at))?;
                 names.push(name);
             }
             more = self.goes_on(b'}')?;
@@ -201,7 +201,7 @@ impl<'a> Reader<'a, '_> {
                 return Err(DecodeErrorKind::Repeated(name).at(at));
             }
             if strings.len() >= self.limits.members {
-                return Err(DecodeErrorKind::LimitExceeded(Limit::Members).at(at));
+                return Err(DecodeErrorKind::Limit(Limit::Members).at(at));
             }
             match self.cursor.peek() {
                 Some(b'"') => strings.push((name, self.cursor.string()?.into_owned())),
@@ -241,7 +241,7 @@ impl<'a> Reader<'a, '_> {
     fn one(&mut self, document: &mut Reputation<'a>) -> Result<(), DecodeError> {
         let index = document.count();
         if index >= self.limits.reputons {
-            return Err(DecodeErrorKind::LimitExceeded(Limit::Reputons).at(self.cursor.offset()));
+            return Err(DecodeErrorKind::Limit(Limit::Reputons).at(self.cursor.offset()));
         }
         if let Err(error) = self.reputon(document)? {
             document.rejected.push((index, error));
@@ -306,7 +306,7 @@ impl<'a> Reader<'a, '_> {
             if count > self.limits.members {
                 // From here on nothing of it is kept.
                 self.pass()?;
-                bad.get_or_insert_with(|| DecodeErrorKind::LimitExceeded(Limit::Members).at(at));
+                bad.get_or_insert_with(|| DecodeErrorKind::Limit(Limit::Members).at(at));
             } else if let Err(kind) = self.member(&mut draft, name)? {
                 bad.get_or_insert_with(|| kind.at(at));
             }
@@ -314,7 +314,7 @@ impl<'a> Reader<'a, '_> {
         }
         let size = self.cursor.offset().wrapping_sub(start);
         if size > self.limits.reputon {
-            return Ok(Err(DecodeErrorKind::LimitExceeded(Limit::Reputon).at(start)));
+            return Ok(Err(DecodeErrorKind::Limit(Limit::Reputon).at(start)));
         }
         if let Some(error) = bad {
             return Ok(Err(error));

@@ -100,7 +100,7 @@ fn document<'a>(text: &'a str, limits: &Limits, strictness: Strictness) -> Resul
             Event::Start(tag) => {
                 depth = depth.saturating_add(1);
                 if depth > limits.depth {
-                    return Err(DecodeErrorKind::LimitExceeded(Limit::Depth).at(at));
+                    return Err(DecodeErrorKind::Limit(Limit::Depth).at(at));
                 }
                 let name = local(text, at, &tag)?;
                 match (depth, &mut open, &mut leaf) {
@@ -109,14 +109,14 @@ fn document<'a>(text: &'a str, limits: &Limits, strictness: Strictness) -> Resul
                     (2, ..) if name.eq_ignore_ascii_case("reputon") => {
                         let index = document.count();
                         if index >= limits.reputons {
-                            return Err(DecodeErrorKind::LimitExceeded(Limit::Reputons).at(at));
+                            return Err(DecodeErrorKind::Limit(Limit::Reputons).at(at));
                         }
                         open = Some(Open { draft: Draft::default(), start: at, members: 0, bad: None });
                     }
                     (3, Some(reputon), _) => {
                         reputon.members = reputon.members.saturating_add(1);
                         if reputon.members > limits.members {
-                            let error = DecodeErrorKind::LimitExceeded(Limit::Members).at(at);
+                            let error = DecodeErrorKind::Limit(Limit::Members).at(at);
                             reputon.bad.get_or_insert(error);
                         } else {
                             let name = folded(name);
@@ -309,7 +309,7 @@ pub(super) fn close<'a>(
     let index = document.count();
     let start = open.start;
     let result = if end.saturating_sub(start) > limits.reputon {
-        Err(DecodeErrorKind::LimitExceeded(Limit::Reputon).at(start))
+        Err(DecodeErrorKind::Limit(Limit::Reputon).at(start))
     } else if let Some(error) = open.bad {
         Err(error)
     } else if open.draft.is_empty() {
