@@ -5,13 +5,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use thirtyfour::extensions::cdp::ChromeDevTools;
 use thirtyfour::{ChromiumLikeCapabilities as _, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver};
 use watchfire_tests::{PATIENCE, skip};
 
 /// A browser of its own, which ends with the test.
 #[derive(Debug)]
-pub struct Browser {
+pub(crate) struct Browser {
     driver: WebDriver,
     process: Child,
     origin: String,
@@ -19,7 +18,7 @@ pub struct Browser {
 
 impl Browser {
     /// Starts one for the console at this address; none, said loudly, where there is no Chromium.
-    pub async fn start(test: &str, address: &str) -> Option<Self> {
+    pub(crate) async fn start(test: &str, address: &str) -> Option<Self> {
         let is_there = |program: &str| {
             let asked = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
             asked.is_ok_and(|status| status.success())
@@ -53,17 +52,17 @@ impl Browser {
     }
 
     /// Opens a path of the console.
-    pub async fn open(&self, path: &str) {
+    pub(crate) async fn open(&self, path: &str) {
         self.driver.goto(format!("{}{path}", self.origin)).await.unwrap();
     }
 
     /// What JavaScript in the page gives.
-    pub async fn js(&self, script: &str) -> Value {
+    pub(crate) async fn js(&self, script: &str) -> Value {
         self.driver.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
     }
 
     /// Waits until an expression is true.
-    pub async fn until(&self, expression: &str) {
+    pub(crate) async fn until(&self, expression: &str) {
         let began = Instant::now();
         while self.js(&format!("return Boolean({expression})")).await != true {
             if began.elapsed() > PATIENCE {
@@ -75,25 +74,25 @@ impl Browser {
     }
 
     /// All text that a selector finds.
-    pub async fn text(&self, selector: &str) -> String {
+    pub(crate) async fn text(&self, selector: &str) -> String {
         let script =
             format!("return [...document.querySelectorAll({selector:?})].map(one => one.innerText).join('\\n')");
         self.js(&script).await.as_str().unwrap().to_owned()
     }
 
     /// Presses keys, as a person would, wherever the focus is.
-    pub async fn press(&self, keys: &str) {
+    pub(crate) async fn press(&self, keys: &str) {
         self.driver.action_chain().send_keys(keys).perform().await.unwrap();
     }
 
     /// Types into a field, in place of what it holds.
-    pub async fn fill(&self, selector: &str, text: &str) {
+    pub(crate) async fn fill(&self, selector: &str, text: &str) {
         self.js(&format!("const field = document.querySelector({selector:?}); field.focus(); field.select()")).await;
         self.press(if text.is_empty() { "\u{e017}" } else { text }).await;
     }
 
     /// Chooses an entry of a list.
-    pub async fn choose(&self, selector: &str, value: &str) {
+    pub(crate) async fn choose(&self, selector: &str, value: &str) {
         let script = format!(
             "const list = document.querySelector({selector:?}); list.value = {value:?}; \
              list.dispatchEvent(new Event('change', {{ bubbles: true }})); return list.value"
@@ -102,29 +101,28 @@ impl Browser {
     }
 
     /// Clicks what a selector finds first.
-    pub async fn click(&self, selector: &str) {
+    pub(crate) async fn click(&self, selector: &str) {
         self.js(&format!("document.querySelector({selector:?}).click()")).await;
     }
 
     /// Makes the window so large, also narrower than windows of a desktop can be.
-    pub async fn size(&self, width: u32, height: u32) {
+    pub(crate) async fn size(&self, width: u32, height: u32) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
     }
 
     /// Makes the system prefer a scheme: `light` or `dark`.
-    pub async fn prefer(&self, scheme: &str) {
+    pub(crate) async fn prefer(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
     async fn devtools(&self, command: &str, parameters: Value) {
-        let tools = ChromeDevTools::new(self.driver.handle.clone());
-        tools.execute_cdp_with_params(command, parameters).await.unwrap();
+        self.driver.cdp().send_raw(command, parameters).await.unwrap();
     }
 
     /// Ends it, after a look at what it wrote to its console: that must be nothing.
-    pub async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         let log = self.driver.browser_log().await.unwrap();
         let log: Vec<String> = log.iter().map(|entry| format!("{}: {}", entry.level, entry.message)).collect();
         let _ = self.driver.clone().quit().await;

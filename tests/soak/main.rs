@@ -57,7 +57,7 @@ fn all_services_hold_out() {
     // The level at rest, in the processes that stay from now on.
     load.pause();
     place.settle();
-    let processes = |place: &Place| [&place.hub, &place.edge, &place.ca].map(|process| Sample::of(process));
+    let processes = |place: &Place| [&place.hub, &place.edge, &place.ca].map(Sample::of);
     let rest = processes(&place);
     load.resume_counting_failures();
     let (calm, began, mut samples) = (Duration::from_secs(seconds - seconds / 2), Instant::now(), Vec::new());

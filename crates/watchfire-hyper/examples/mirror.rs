@@ -14,6 +14,8 @@ use watchfire_hyper::{ConnectionLimits, Peer, Server, Site};
 struct Mirror;
 
 impl Site for Mirror {
+    type Body = Full<Bytes>;
+
     async fn respond(&self, _request: Request<Incoming>, peer: Peer) -> Response<Full<Bytes>> {
         Response::new(Full::from(peer.address.to_string()))
     }
