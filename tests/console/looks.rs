@@ -98,7 +98,8 @@ async fn the_keyboard_is_enough() {
     let focused = "return (document.activeElement.innerText || document.activeElement.id || document.activeElement.tagName).trim()";
     browser.press(TAB).await;
     assert_eq!(browser.js(focused).await, "Skip to the content");
-    assert_eq!(browser.js("return document.activeElement.getBoundingClientRect().top >= 0").await, true, "it is seen");
+    // It slides in.
+    browser.until("document.activeElement.getBoundingClientRect().top >= 0").await;
     browser.press(ENTER).await;
     assert_eq!(browser.js("return document.activeElement.id").await, "main");
     // Back to the top, and along the navigation.

@@ -258,7 +258,8 @@ fn protect(answer: &mut Answer) {
         (HeaderName::from_static("content-security-policy"), POLICY),
         (HeaderName::from_static("x-content-type-options"), "nosniff"),
         (HeaderName::from_static("x-frame-options"), "DENY"),
-        (HeaderName::from_static("referrer-policy"), "no-referrer"),
+        // With `no-referrer` browsers do not say either where a form comes from, and the login would look like somebody else's.
+        (HeaderName::from_static("referrer-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (CACHE_CONTROL, "no-store"),

@@ -72,7 +72,7 @@ async fn everything_is_answered_with_what_protects_it() {
             "content-security-policy: default-src 'none'; script-src 'self';",
             "frame-ancestors 'none'",
             "x-content-type-options: nosniff",
-            "referrer-policy: no-referrer",
+            "referrer-policy: same-origin",
             "cache-control: no-store",
         ] {
             assert!(answer.contains(field), "{path}: {field}");
