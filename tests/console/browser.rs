@@ -122,13 +122,23 @@ impl Browser {
     }
 
     /// Ends it, after a look at what it wrote to its console: that must be nothing.
-    pub(crate) async fn end(mut self) {
+    pub(crate) async fn end(self) {
+        self.is_quiet().await;
+        self.quit().await;
+    }
+
+    /// Looks at what it wrote to its console since the last look: that must be nothing.
+    pub(crate) async fn is_quiet(&self) {
         let log = self.driver.browser_log().await.unwrap();
         let log: Vec<String> = log.iter().map(|entry| format!("{}: {}", entry.level, entry.message)).collect();
+        assert!(log.is_empty(), "the browser's console is not empty: {log:#?}");
+    }
+
+    /// Ends it.
+    pub(crate) async fn quit(mut self) {
         let _ = self.driver.clone().quit().await;
         let _ = self.process.kill();
         let _ = self.process.wait();
-        assert!(log.is_empty(), "the browser's console is not empty: {log:#?}");
     }
 }
 

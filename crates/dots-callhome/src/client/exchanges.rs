@@ -2,6 +2,17 @@
 
 use super::*;
 
+/// A request whose place a later one took here, and at the server when that has arrived there.
+#[derive(Debug)]
+pub(super) struct Superseded {
+    mid: u32,
+    by: u32,
+    /// `by` took the place of what took this one's place: that it arrives says nothing of this one.
+    indirect: bool,
+    /// The server granted the later one, and so gave up this one; or its withdrawal is under way.
+    settled: bool,
+}
+
 impl<P: ClientPolicy> Client<P> {
     pub(super) fn mitigate_path(&self, mid: Option<u32>) -> Resource<'_> {
         Resource::Mitigate(MitigatePath { cdid: None, cuid: &self.cuid, mid })
@@ -341,6 +352,14 @@ impl<P: ClientPolicy> Client<P> {
             Some(row) if row.state == State::Withdrawing => row.overtaken = true,
             Some(_) => self.orphan(mid),
             None => {}
+        }
+    }
+
+    /// What was sent in a session that ends may have arrived.
+    pub(super) fn remember_sent(&mut self) {
+        let Some(session) = &self.session else { return };
+        for (mid, row) in &mut self.rows {
+            row.known |= session.endpoint.was_sent(Ask::Put { mid: *mid });
         }
     }
 

@@ -197,17 +197,6 @@ impl Row {
     }
 }
 
-/// A request whose place a later one took here, and at the server when that has arrived there.
-#[derive(Debug)]
-struct Superseded {
-    mid: u32,
-    by: u32,
-    /// `by` took the place of what took this one's place: that it arrives says nothing of this one.
-    indirect: bool,
-    /// The server granted the later one, and so gave up this one; or its withdrawal is under way.
-    settled: bool,
-}
-
 /// The machine. [`Client::session_up`] and [`Client::session_down`] tell it of sessions, whoever dialled;
 /// [`StreamMachine::handle_input`] takes the content of one datagram, or any part of a stream.
 #[derive(Debug)]
@@ -232,7 +221,7 @@ pub struct Client<P> {
     /// And under another name than before.
     reobserve: bool,
     /// Requests whose place a later one of ours took; the newest of them.
-    superseded: VecDeque<Superseded>,
+    superseded: VecDeque<exchanges::Superseded>,
     /// Mids that the server may have and nobody wants, to be withdrawn.
     orphans: Vec<u32>,
     events: VecDeque<ClientEvent>,
@@ -324,14 +313,6 @@ impl<P: ClientPolicy> Client<P> {
         self.session = None;
         self.config_due = None;
         self.resync = None;
-    }
-
-    /// What was sent in a session that ends may have arrived.
-    fn remember_sent(&mut self) {
-        let Some(session) = &self.session else { return };
-        for (mid, row) in &mut self.rows {
-            row.known |= session.endpoint.was_sent(Ask::Put { mid: *mid });
-        }
     }
 
     fn advance(&mut self, now: Instant) -> Instant {
