@@ -147,6 +147,7 @@ impl<'a> Arbitrary<'a> for Script {
             operations.push(u.arbitrary()?);
         }
         let start = Start::ALL[usize::from(start) % Start::ALL.len()];
+        let config = config.build().expect("every script has a configuration that can be");
         Ok(Self { start, config, dialect, role, twice: limits >= 192, operations })
     }
 }

@@ -190,7 +190,7 @@ pub(super) fn channel(script: &Script, role: DataRole, now: Instant) -> Channel 
         machine.handle_input(now, &octets)
     }
     let dialect = script.dialect;
-    let config = script.config.clone().with_tls(true).with_served_names(vec![]);
+    let config = script.config.clone().into_builder().with_tls(true).with_served_names(vec![]).build().expect("a configuration");
     let mut machine = Responder::new(Arc::new(config), now);
     let channel = (|| {
         tell(&mut machine, now, |out| Connect::new(dialect, host("M.DOM.ORG")).encode(out))?;
