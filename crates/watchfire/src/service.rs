@@ -141,9 +141,10 @@ async fn serve(args: ServiceArgs, part: String, context: Context) -> Result<(), 
     macro_rules! serve {
         ($service:ty, $args:expr) => {{
             let service = tokio::select! {
-                started = <$service>::start(&$args, &context) => started?,
-                // As one that stands by.
+                // First: who is told to end while it starts ends well, whatever its start makes of that.
+                biased;
                 () = context.shutdown.cancelled() => return Ok(()),
+                started = <$service>::start(&$args, &context) => started?,
             };
             context.health.set(part, Ok(()));
             service.run(context).await

@@ -212,10 +212,7 @@ impl Located {
                 Err(failure) => failure,
             };
             tracing::warn!("{failure}; asked again in {} s", ASK_AGAIN.as_secs());
-            tokio::select! {
-                () = context.shutdown.cancelled() => return Err(failure),
-                () = tokio::time::sleep(ASK_AGAIN) => {}
-            }
+            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 
