@@ -59,5 +59,8 @@ mod tests {
         assert_eq!(Block::decode(&[0, 0, 0, 0]), None);
         assert_eq!(Block::decode(&[0xff, 0xff, 0xff]).unwrap().size(), 1024);
         assert_eq!((Block::exponent_for(1100), Block::exponent_for(1023), Block::exponent_for(3)), (6, 5, 0));
+        for exponent in 0..=6 {
+            assert_eq!(Block::exponent_for(16 << exponent), exponent, "a part of just that size fits");
+        }
     }
 }

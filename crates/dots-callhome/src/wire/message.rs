@@ -191,3 +191,56 @@ impl MessageBuf {
         self.body.len().saturating_add(usize::from(self.token.len())).saturating_add(4)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_have_at_most_eight_octets() {
+        let token = Token::new(&[0x4a, 0x01]).unwrap();
+        assert_eq!((token.as_octets(), token.len(), token.is_empty()), (&[0x4a, 0x01][..], 2, false));
+        assert_eq!((Token::default().len(), Token::default().is_empty()), (0, true));
+        assert_eq!(format!("{token:?}"), "Token(4a01)");
+        assert!(Token::new(&[0; 8]).is_some());
+        assert!([9, 255, 256, 264].iter().all(|&len| Token::new(&vec![0; len]).is_none()));
+    }
+
+    #[test]
+    fn the_first_option_of_a_number_is_found_and_numbers_are_as_short_as_can_be() {
+        let mut message = MessageBuf::new(Code::PUT, Token::default());
+        for (number, value) in [(11, "a"), (11, "b"), (60, "z"), (6, "o")] {
+            message.push_option(OptionNumber(number), value.as_bytes());
+        }
+        let read = message.as_message();
+        assert_eq!(read.option(OptionNumber::URI_PATH), Some(&b"a"[..]));
+        assert_eq!(read.option(OptionNumber::SIZE1), Some(&b"z"[..]));
+        assert_eq!(read.option(OptionNumber::CONTENT_FORMAT), None);
+        for (value, octets) in
+            [(0u64, &[][..]), (1, &[1]), (255, &[255]), (256, &[1, 0]), (0x1_0000, &[1, 0, 0]), (u64::MAX, &[255; 8])]
+        {
+            let mut message = MessageBuf::new(Code::GET, Token::default());
+            message.push_uint(OptionNumber::SIZE1, value);
+            assert_eq!(message.as_message().option(OptionNumber::SIZE1), Some(octets));
+            assert_eq!(message.as_message().option_uint(OptionNumber::SIZE1), Some(value));
+        }
+        assert_eq!(option::read_uint(&[0; 9]), None, "more than a number has room for");
+    }
+
+    #[test]
+    fn a_payload_is_that_of_dots_when_its_format_says_so() {
+        let mut message = MessageBuf::new(Code::PUT, Token::default());
+        message.set_payload(&[0xa0]);
+        assert!(!message.as_message().is_dots());
+        let mut other = message.clone();
+        other.push_uint(OptionNumber::CONTENT_FORMAT, 60);
+        assert!(!other.as_message().is_dots());
+        message.set_dots_payload(&[0xa1]);
+        assert!(message.as_message().is_dots());
+        assert_eq!(message.as_message().payload, [0xa1]);
+        message.set_payload(&[]);
+        assert_eq!((message.as_message().payload, message.udp_len()), (&[][..], 7), "no marker without a payload");
+        let token = Token::new(&[1]).unwrap();
+        assert_eq!(MessageBuf::copy_of(&message.clone().with_token(token).as_message()).token(), token);
+    }
+}

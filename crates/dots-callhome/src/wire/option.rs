@@ -225,3 +225,17 @@ pub(super) fn put(out: &mut Vec<u8>, delta: u16, value: &[u8]) {
     }
     out.extend_from_slice(value);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_numbers_are_critical_and_known_ones_have_names() {
+        let critical = [OptionNumber::IF_MATCH, OptionNumber::URI_HOST, OptionNumber::URI_PATH, OptionNumber(65001)];
+        let elective = [OptionNumber(0), OptionNumber::OBSERVE, OptionNumber::SIZE1, OptionNumber(65000)];
+        assert!(critical.iter().all(|number| number.is_critical()));
+        assert!(!elective.iter().any(|number| number.is_critical()));
+        assert_eq!(format!("{:?} {:?}", OptionNumber::URI_PATH, OptionNumber(65001)), "Uri-Path option 65001");
+    }
+}

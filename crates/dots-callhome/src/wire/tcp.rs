@@ -102,4 +102,19 @@ mod tests {
         assert_eq!(decode(&[0xf0, 0xff, 0xff, 0xff], 8192).unwrap(), None);
         assert_eq!(decode(&[0x09, 0x01], 8192).unwrap_err().kind, DecodeErrorKind::TokenLength);
     }
+
+    #[test]
+    fn tokens_of_every_length_stand_behind_the_code() {
+        for len in 0..=8u8 {
+            let token = Token::new(&[9, 8, 7, 6, 5, 4, 3, 2][..usize::from(len)]).unwrap();
+            for payload in [0usize, 20, 300, 66_000] {
+                let mut message = MessageBuf::new(Code::GET, token);
+                message.set_payload(&vec![1; payload]);
+                let mut out = Vec::new();
+                message.encode_tcp(&mut out);
+                assert_eq!((out[0] & 15, out.len()), (len, message.tcp_len()));
+                assert_eq!(decode(&out, 100_000).unwrap(), Some((message.as_message(), out.len())));
+            }
+        }
+    }
 }

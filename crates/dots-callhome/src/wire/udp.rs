@@ -129,6 +129,39 @@ mod tests {
     }
 
     #[test]
+    fn every_type_and_length_of_token_is_read_as_it_was_written() {
+        for (kind, first) in [(Type::Con, 0x40), (Type::Non, 0x50), (Type::Ack, 0x60), (Type::Rst, 0x70)] {
+            assert_eq!(empty(kind, 0x1234), [first, 0, 0x12, 0x34]);
+            let octets = empty(kind, 0x1234);
+            let read = decode(&octets).unwrap();
+            assert_eq!((read.kind, read.message_id, read.message.code), (kind, 0x1234, Code::EMPTY));
+            for len in 0..=8u8 {
+                let token = Token::new(&[9, 8, 7, 6, 5, 4, 3, 2][..usize::from(len)]).unwrap();
+                let (mut out, message) = (Vec::new(), MessageBuf::new(Code::GET, token));
+                message.encode_udp(kind, 7, &mut out);
+                assert_eq!((out[0], out.len()), (first | len, message.udp_len()));
+                let read = decode(&out).unwrap();
+                assert_eq!((read.kind, read.message_id, read.message), (kind, 7, message.as_message()));
+            }
+        }
+        // The empty message has neither token nor anything else, however little of it is there.
+        for octets in [&[0x41, 0, 0, 0][..], &[0x41, 0, 0, 0, 1], &[0x40, 0, 0, 0, 0xff, 1]] {
+            assert_eq!(kind_of(octets), DecodeErrorKind::NotEmpty);
+        }
+        assert_eq!(kind_of(&[0x00, 1, 0, 0]), DecodeErrorKind::Version);
+        assert_eq!(kind_of(&[0xc0, 1, 0, 0]), DecodeErrorKind::Version);
+    }
+
+    #[test]
+    fn sixty_four_options_are_taken() {
+        let mut most = vec![0x40, 1, 0, 0];
+        most.extend([0x10; 64]);
+        let read = decode(&most).unwrap();
+        assert_eq!(read.message.options.count(), 64);
+        assert_eq!(read.message.options.as_octets(), &most[4..]);
+    }
+
+    #[test]
     fn options_pushed_in_any_order_stand_in_order() {
         let mut message = MessageBuf::new(Code::GET, Token::default());
         for (number, value) in [(14, "m"), (11, "a"), (15, "q"), (11, "b"), (6, ""), (60, "s"), (12, "f")] {
