@@ -38,6 +38,29 @@ fn every_width_of_length_is_read() {
 }
 
 #[test]
+fn lengths_are_written_as_short_as_they_can_be() {
+    for (len, head) in [
+        (0, &[0xf0, 0][..]),
+        (0xff, &[0xf0, 0xff]),
+        (0x100, &[0xf1, 1, 0]),
+        (0xffff, &[0xf1, 0xff, 0xff]),
+        (0x1_0000, &[0xf2, 0, 1, 0, 0]),
+    ] {
+        let content = vec![7; len];
+        let mut written = Vec::new();
+        frame::write(&mut written, Kind::OneWay, &content).unwrap();
+        assert_eq!(&written[..head.len()], head);
+        assert_eq!(written.len(), head.len() + len);
+        let mut both = Vec::new();
+        frame::write(&mut both, Kind::TwoWay, &content).unwrap();
+        let (frame, whole) = frame::read_back(&both).unwrap();
+        assert_eq!((frame.content, whole, both.len()), (&content[..], both.len(), written.len() + head.len()));
+        // One octet less is one octet missing.
+        assert_eq!(frame::read(&both[..both.len() - 1]).unwrap_err().needed(), Some(1));
+    }
+}
+
+#[test]
 fn lies_about_lengths_are_errors_and_cost_nothing() {
     let lie = frame::read(b"\xf3\xff\xff\xff\xff\xff\xff\xff\xffa").unwrap_err();
     assert!(matches!(lie.kind(), ErrorKind::Incomplete { .. }));

@@ -236,6 +236,26 @@ fn keys_that_are_no_names_are_refused() {
     assert!(jsonbcd::from_slice::<BTreeMap<u8, u8>>(b"{\x80\x01a\xa0\x01}").is_err());
 }
 
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Credential {
+    #[serde(with = "jsonbcd::octets")]
+    data: Vec<u8>,
+}
+
+#[test]
+fn octets_are_read_from_whatever_a_format_has_for_them() {
+    let credential = Credential { data: vec![0xca, 0xfe] };
+    // Formats without octets have arrays of numbers, or strings.
+    let array = serde_json::to_string(&credential).unwrap();
+    assert_eq!(array, r#"{"data":[202,254]}"#);
+    assert_eq!(serde_json::from_str::<Credential>(&array).unwrap(), credential);
+    assert_eq!(serde_json::from_str::<Credential>(r#"{"data":"yv4"}"#).unwrap().data, b"yv4");
+    let value = text::from_str::<Value>(r#"{"data":"yv4"}"#).unwrap();
+    assert_eq!(value["data"].as_str(), Some("yv4"));
+    let error = jsonbcd::from_slice::<Credential>(b"{\x80\x04data\xa0\x07}").unwrap_err();
+    assert!(error.to_string().contains("octets"), "{error}");
+}
+
 #[test]
 fn values_are_looked_into() {
     let mut value: Value = text::from_str(r#"{"a":[true,-5,"b",2.5],"c":null}"#).unwrap();
