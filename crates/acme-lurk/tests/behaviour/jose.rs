@@ -128,6 +128,15 @@ fn with_header(header: &str) -> Vec<u8> {
 }
 
 #[test]
+fn headers_of_every_length_are_read_whole() {
+    for len in (0..3).chain(400..460).chain([1500]) {
+        let url = format!("https://a/{}", "x".repeat(len));
+        let header = format!(r#"{{"alg":"ES256","kid":"https://a/1","nonce":"AAAA","url":"{url}"}}"#);
+        assert_eq!(decode(&with_header(&header)).unwrap().header().url(), url, "a header of {} octets", header.len());
+    }
+}
+
+#[test]
 fn headers_that_acme_forbids_are_refused() {
     let jwk = signer().public_key().to_jwk();
     let good = r#"{"alg":"ES256","kid":"https://a/1","nonce":"AAAA","url":"https://a/2"}"#;

@@ -137,6 +137,27 @@ fn literals_are_those_of_the_grammar() {
 }
 
 #[test]
+fn every_character_of_a_literal_is_one_that_the_grammar_has() {
+    let is_literal = |character: char| character.to_string().parse::<Template>().is_ok();
+    for octet in 0..0x80u8 {
+        let due = octet.is_ascii_alphanumeric() || b"!#$&'()*+,-./:;=?@[]_~".contains(&octet);
+        assert_eq!(is_literal(char::from(octet)), due, "{octet:#x}");
+    }
+    // The first and the last of each range of ucschar and iprivate, and what stands before and behind them.
+    for (first, last) in [(0xa0, 0xd7ff), (0xe000, 0xfdcf), (0xfdf0, 0xffef), (0xe_1000, 0xe_fffd)] {
+        assert!([first, last].iter().all(|&code| is_literal(char::from_u32(code).unwrap())), "{first:#x}");
+        let mut beside = [first - 1, last + 1].into_iter().filter_map(char::from_u32);
+        assert!(beside.all(|character| !is_literal(character)), "{first:#x}");
+    }
+    for plane in (1..=0xd).chain(0xf..=0x10) {
+        let codes = [0, 0xfffd, 0xfffe, 0xffff].map(|low| is_literal(char::from_u32(plane << 16 | low).unwrap()));
+        assert_eq!(codes, [true, true, false, false], "{plane:#x}");
+    }
+    assert!(!is_literal('\u{e0000}'));
+    assert_eq!(expand("\u{a0}\u{10fffd}"), "%C2%A0%F4%8F%BF%BD");
+}
+
+#[test]
 fn what_is_no_template_is_refused_where_it_goes_wrong() {
     use TemplateErrorKind as K;
     for (template, kind, offset) in [
