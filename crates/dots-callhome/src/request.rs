@@ -216,18 +216,7 @@ impl MitigationRequest {
     /// Whether their scopes have something in common. Only targets count (RFC 9132 section 4.4.1), and with
     /// `sources` both must overlap.
     pub fn overlaps(&self, other: &Self, sources: bool) -> bool {
-        let (a, b) = (self.scope(), other.scope());
-        let prefixes = |a: &[Prefix], b: &[Prefix]| a.iter().any(|ours| b.iter().any(|theirs| ours.overlaps(theirs)));
-        let names = |a: &[String], b: &[String]| a.iter().any(|ours| b.iter().any(|b| b.eq_ignore_ascii_case(ours)));
-        let either_any = |a: usize, b: usize| a == 0 || b == 0;
-        let places = prefixes(&a.target_prefix, &b.target_prefix)
-            || names(&a.target_fqdn, &b.target_fqdn) && a.target_prefix.is_empty()
-            || a.target_uri.iter().any(|uri| b.target_uri.contains(uri)) && a.target_prefix.is_empty();
-        let protocols = either_any(a.target_protocol.len(), b.target_protocol.len())
-            || a.target_protocol.iter().any(|protocol| b.target_protocol.contains(protocol));
-        let ports = either_any(a.target_port_range.len(), b.target_port_range.len())
-            || a.target_port_range.iter().any(|ours| b.target_port_range.iter().any(|b| ours.overlaps(*b)));
-        places && protocols && ports && (!sources || prefixes(&a.source_prefix, &b.source_prefix))
+        overlap(self.scope(), other.scope(), sources)
     }
 
     const fn only([scope]: &[Scope; 1]) -> &Scope {
@@ -239,6 +228,21 @@ impl MitigationRequest {
         let [scope] = &mut *self.scope;
         scope.lifetime = Some(lifetime);
     }
+}
+
+/// See [`MitigationRequest::overlaps`].
+pub(crate) fn overlap(a: &Scope, b: &Scope, sources: bool) -> bool {
+    let prefixes = |a: &[Prefix], b: &[Prefix]| a.iter().any(|ours| b.iter().any(|theirs| ours.overlaps(theirs)));
+    let names = |a: &[String], b: &[String]| a.iter().any(|ours| b.iter().any(|b| b.eq_ignore_ascii_case(ours)));
+    let either_any = |a: usize, b: usize| a == 0 || b == 0;
+    let places = prefixes(&a.target_prefix, &b.target_prefix)
+        || names(&a.target_fqdn, &b.target_fqdn) && a.target_prefix.is_empty()
+        || a.target_uri.iter().any(|uri| b.target_uri.contains(uri)) && a.target_prefix.is_empty();
+    let protocols = either_any(a.target_protocol.len(), b.target_protocol.len())
+        || a.target_protocol.iter().any(|protocol| b.target_protocol.contains(protocol));
+    let ports = either_any(a.target_port_range.len(), b.target_port_range.len())
+        || a.target_port_range.iter().any(|ours| b.target_port_range.iter().any(|b| ours.overlaps(*b)));
+    places && protocols && ports && (!sources || prefixes(&a.source_prefix, &b.source_prefix))
 }
 
 #[cfg(test)]

@@ -2,17 +2,6 @@
 
 use super::*;
 
-/// A request whose place a later one took here, and at the server when that has arrived there.
-#[derive(Debug)]
-pub(super) struct Superseded {
-    mid: u32,
-    by: u32,
-    /// `by` took the place of what took this one's place: that it arrives says nothing of this one.
-    indirect: bool,
-    /// The server granted the later one, and so gave up this one; or its withdrawal is under way.
-    settled: bool,
-}
-
 impl<P: ClientPolicy> Client<P> {
     pub(super) fn mitigate_path(&self, mid: Option<u32>) -> Resource<'_> {
         Resource::Mitigate(MitigatePath { cdid: None, cuid: &self.cuid, mid })
@@ -46,11 +35,21 @@ impl<P: ClientPolicy> Client<P> {
         }
     }
 
+    pub(super) fn is_pending(&self, ask: Ask) -> bool {
+        self.session.as_ref().is_some_and(|session| session.endpoint.is_pending(ask))
+    }
+
+    /// Asks for all mitigations, and for notifications where they do not come yet.
     pub(super) fn ask_status(&mut self, now: Instant) {
         let mut message = request(Code::GET, self.mitigate_path(None));
-        message.push_option(OptionNumber::OBSERVE, &[]);
-        if let Some(session) = &mut self.session {
-            session.endpoint.request(now, Ask::Status, Mode::Repeat, message);
+        let Some(session) = &mut self.session else { return };
+        if !session.endpoint.is_observing(Ask::Status) {
+            message.push_option(OptionNumber::OBSERVE, &[]);
+        }
+        if session.endpoint.request(now, Ask::Status, Mode::Repeat, message) {
+            self.doubt.asked(now);
+        } else {
+            self.doubt.unanswered(now);
         }
     }
 
@@ -74,14 +73,89 @@ impl<P: ClientPolicy> Client<P> {
         }
     }
 
+    /// Has under way what the mitigations ask for, and nothing else; asks for reports that are due.
+    pub(super) fn tidy(&mut self, now: Instant) {
+        let Some(session) = &mut self.session else { return };
+        let endpoint = &mut session.endpoint;
+        if core::mem::take(&mut self.renamed) {
+            let named = |ask| matches!(ask, Ask::Put { .. } | Ask::Efficacy { .. } | Ask::Delete { .. } | Ask::Status);
+            endpoint.retain(|ask| !named(ask));
+            endpoint.stop_observing(Ask::Status);
+            self.status_due = true;
+        }
+        endpoint.retain(|ask| match ask {
+            Ask::Put { mid } | Ask::Efficacy { mid } => {
+                self.rows.get(&mid).is_some_and(|row| matches!(row.state, State::Requesting | State::Active))
+            }
+            // Of what is no row any more, or was withdrawn once, only while there is hope.
+            Ask::Delete { mid } => {
+                self.rows.get(&mid).is_some_and(|row| row.state == State::Withdrawing) || self.doubt.goes_on()
+            }
+            _ => true,
+        });
+        let wanted = self.rows.iter().filter_map(|(mid, row)| match row.state {
+            State::Requesting => Some(Ask::Put { mid: *mid }),
+            State::Withdrawing => Some(Ask::Delete { mid: *mid }),
+            _ => None,
+        });
+        let missing: Vec<Ask> = wanted.filter(|ask| !endpoint.is_pending(*ask)).take(endpoint.room()).collect();
+        for ask in missing {
+            match ask {
+                Ask::Put { mid } => self.send_put(now, mid, None),
+                Ask::Delete { mid } => self.send_delete(now, mid),
+                _ => {}
+            }
+        }
+        if self.is_pending(Ask::Status) {
+            return;
+        }
+        let observing = self.session.as_ref().is_some_and(|session| session.endpoint.is_observing(Ask::Status));
+        let status_due = core::mem::take(&mut self.status_due) && !observing;
+        if self.doubt.take_due(now) || status_due {
+            self.ask_status(now);
+        }
+    }
+
     // --- answers ------------------------------------------------------------------------------------------------------
 
+    /// What arrived of a stream. `Some` when the server said goodbye.
+    ///
+    /// # Errors
+    /// The session is gone, and its farewell is queued.
+    pub(super) fn take_stream(&mut self, now: Instant, octets: &[u8]) -> Result<Option<Option<u32>>, Error> {
+        let Some(session) = &mut self.session else { return Ok(None) };
+        let buffer = session.endpoint.take_stream(octets);
+        let mut at = 0usize;
+        while let Some(session) = &mut self.session {
+            match session.endpoint.frame(now, buffer.get(at..).unwrap_or_default()) {
+                Ok(Some((input, used))) => {
+                    at = at.saturating_add(used);
+                    let goodbye = self.take(now, input);
+                    if goodbye.is_some() {
+                        return Ok(goodbye);
+                    }
+                }
+                Ok(None) => {
+                    session.endpoint.keep_stream(buffer.get(at..).unwrap_or_default().to_vec());
+                    break;
+                }
+                Err(error) => {
+                    self.farewells.extend(core::iter::from_fn(|| session.endpoint.poll()));
+                    self.session_down(now);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// `Some` when the server said goodbye.
-    pub(super) fn take(&mut self, now: Instant, session: &mut Session, input: Input<'_>) -> Option<Option<u32>> {
+    pub(super) fn take(&mut self, now: Instant, input: Input<'_>) -> Option<Option<u32>> {
         if self.silent && !matches!(input, Input::Goodbye { .. }) {
             self.silent = false;
             self.events.push_back(ClientEvent::SessionRevived);
         }
+        let session = self.session.as_mut()?;
         match input {
             Input::Nothing => {}
             Input::Request(to, message) => {
@@ -97,25 +171,24 @@ impl<P: ClientPolicy> Client<P> {
             }
             Input::Answer(answer) => {
                 session.liveness.heard(now);
-                if answer.ask == Ask::Heartbeat {
-                    if answer.code.is_success() {
-                        session.liveness.answered(now);
-                    }
-                    return None;
+                if answer.ask != Ask::Heartbeat {
+                    self.answered(now, answer);
+                } else if answer.code.is_success() {
+                    session.liveness.answered(now);
                 }
-                // The session is put back before requests are made.
-                return self.answered(now, session, answer);
             }
-            Input::Rejected(Some(Ask::Put { mid }), _) if self.rows.get(&mid).is_none_or(Row::is_live) => {
-                self.refused(mid, Refused::Reset);
-            }
+            // It may be that of a request that was taken back, and arrived.
+            Input::Unexpected => self.doubt.hint(now),
+            Input::Rejected(Some(Ask::Put { mid }), _) => self.refused(mid, Refused::Reset),
+            Input::Rejected(Some(Ask::Delete { mid }), _) => self.not_withdrawn(mid, Refused::Reset),
+            Input::Rejected(Some(Ask::Status), _) => self.doubt.unanswered(now),
             Input::Rejected(..) => {}
             Input::Goodbye { hold_off } => return Some(hold_off),
         }
         None
     }
 
-    pub(super) fn answered(&mut self, now: Instant, session: &mut Session, answer: Answer<'_>) -> Option<Option<u32>> {
+    pub(super) fn answered(&mut self, now: Instant, answer: Answer<'_>) {
         let text = || {
             String::from_utf8_lossy(answer.payload.get(..answer.payload.len().min(512)).unwrap_or_default())
                 .into_owned()
@@ -126,59 +199,37 @@ impl<P: ClientPolicy> Client<P> {
                 let efficacy = matches!(answer.ask, Ask::Efficacy { .. });
                 self.put_answered(now, mid, efficacy, &answer, text());
             }
-            Ask::Delete { mid } => {
-                if code.is_success() || code == Code::NOT_FOUND {
-                    if let Some(row) = self.rows.get_mut(&mid) {
-                        if row.state == State::Withdrawing {
-                            row.state = State::Terminating(now + Duration::from_secs(300));
-                            self.events.push_back(ClientEvent::Withdrawn { mid });
-                        }
-                        if core::mem::take(&mut row.overtaken) {
-                            self.orphans.push(mid);
-                        }
-                    }
-                } else {
-                    let why = Refused::Code(code, text());
-                    self.events.push_back(ClientEvent::Refused { mid, why });
-                    self.rows.remove(&mid);
+            Ask::Delete { mid } if code.is_success() || code == Code::NOT_FOUND => {
+                if let Some(row) = self.rows.get_mut(&mid).filter(|row| row.state == State::Withdrawing) {
+                    row.state = State::Terminating(now + Duration::from_secs(300));
+                    self.events.push_back(ClientEvent::Withdrawn { mid });
                 }
             }
-            Ask::Status => {
-                if answer.truncated {
-                    // The rest is fetched by a request of its own.
-                    self.session_request(session, now, Ask::Status, Mode::Repeat);
-                } else if code.is_success() {
-                    if let Ok(Body::Mitigation(scopes)) = Body::decode(&answer.payload, Direction::Response) {
-                        let known: Vec<u32> = scopes.iter().filter_map(|scope| scope.mid).collect();
-                        scopes.into_iter().for_each(|scope| self.status(now, scope));
-                        if !answer.notification {
-                            self.resynchronise(now, session, &known);
-                        }
-                    }
-                } else if code == Code::NOT_FOUND {
-                    self.resynchronise(now, session, &[]);
-                }
-            }
+            Ask::Delete { mid } => self.not_withdrawn(mid, Refused::Code(code, text())),
+            Ask::Status => self.status_answered(now, &answer),
             Ask::Config => {
                 if let Ok(Body::Config(config)) = Body::decode(&answer.payload, Direction::Response)
                     && code.is_success()
+                    && let Some(session) = &mut self.session
                 {
                     let age = Duration::from_secs(answer.max_age.unwrap_or(60).clamp(1, u64::from(u32::MAX)));
                     let for_ever = answer.max_age == Some(u64::from(u32::MAX));
                     self.config_due = (!for_ever).then(|| now + age.mul_f64(0.9));
-                    session.config = SessionConfig::from_signal(&config);
-                    session.apply(self.is_mitigating());
-                    self.events.push_back(ClientEvent::Configured { config: session.config });
+                    let config = SessionConfig::from_signal(&config);
+                    session.config = config;
+                    self.apply();
+                    self.events.push_back(ClientEvent::Configured { config });
                     if self.wanted.is_some() && self.sid == 0 && !answer.notification {
-                        self.put_config(now, session);
+                        self.send_config(now);
                     }
                 }
             }
             Ask::ConfigPut { .. } if code.is_success() => {
-                if let Some(config) = &self.wanted {
-                    session.config = SessionConfig::from_signal(config);
-                    session.apply(self.is_mitigating());
-                    self.events.push_back(ClientEvent::Configured { config: session.config });
+                if let (Some(config), Some(session)) = (&self.wanted, &mut self.session) {
+                    let config = SessionConfig::from_signal(config);
+                    session.config = config;
+                    self.apply();
+                    self.events.push_back(ClientEvent::Configured { config });
                 }
             }
             Ask::ConfigPut { .. } => self.events.push_back(ClientEvent::ConfigRefused { code, text: text() }),
@@ -190,19 +241,28 @@ impl<P: ClientPolicy> Client<P> {
             Ask::Redirect => self.events.push_back(ClientEvent::Redirected { accepted: code.is_success() }),
             Ask::Heartbeat => {}
         }
-        None
     }
 
-    pub(super) fn session_request(&self, session: &mut Session, now: Instant, ask: Ask, mode: Mode) {
-        session.endpoint.request(now, ask, mode, request(Code::GET, self.mitigate_path(None)));
-    }
-
-    pub(super) fn put_config(&mut self, now: Instant, session: &mut Session) {
-        let Some(config) = self.wanted.clone() else { return };
-        self.sid = self.sid.saturating_add(1);
-        let mut message = request(Code::PUT, Resource::Config { sid: Some(self.sid) });
-        message.set_dots_payload(&Body::from(config).to_vec());
-        session.endpoint.request(now, Ask::ConfigPut { sid: self.sid }, Mode::Con, message);
+    /// What the server has, all of it or what changed.
+    fn status_answered(&mut self, now: Instant, answer: &Answer<'_>) {
+        if answer.truncated {
+            // The rest is fetched by a request of its own.
+            return self.ask_status(now);
+        }
+        let scopes = match Body::decode(&answer.payload, Direction::Response) {
+            Ok(Body::Mitigation(scopes)) if answer.code.is_success() => scopes,
+            _ if answer.code == Code::NOT_FOUND => Vec::new(),
+            _ => return self.doubt.unanswered(now),
+        };
+        let known: Vec<u32> = scopes.iter().filter_map(|scope| scope.mid).collect();
+        let too_much = self.too_much(&scopes);
+        scopes.into_iter().for_each(|scope| self.status(now, scope));
+        if !answer.notification {
+            self.resynchronise(&known);
+            self.reported(now, &too_much);
+        } else if too_much.iter().any(|(_, held)| !held || !self.doubt.is_open()) {
+            self.doubt.suspect(now);
+        }
     }
 
     pub(super) fn put_answered(&mut self, now: Instant, mid: u32, efficacy: bool, answer: &Answer<'_>, text: String) {
@@ -211,29 +271,23 @@ impl<P: ClientPolicy> Client<P> {
             _ => None,
         });
         let conflict = first.as_ref().and_then(|scope| scope.conflict.as_deref().cloned());
-        let Some(row) = self.rows.get_mut(&mid).filter(|row| row.is_live()) else {
-            // Taken back, and answered late.
-            if answer.code.is_success() {
-                self.unanswered(mid);
-            }
-            return;
-        };
+        let in_the_way = conflict.as_ref().and_then(|conflict| conflict.scope.as_ref()?.mid);
+        if in_the_way.is_some_and(|mid| self.is_unwanted(mid)) {
+            self.doubt.suspect(now);
+        }
+        let Some(row) = self.rows.get_mut(&mid).filter(|row| row.is_live()) else { return };
         match answer.code {
             code if code.is_success() => {
                 let granted = first.as_ref().and_then(|scope| scope.lifetime);
                 let lifetime = granted.or(row.scope.lifetime).unwrap_or(Lifetime::DEFAULT);
                 let renewed = row.state == State::Active;
-                row.state = State::Active;
-                row.known = true;
+                (row.state, row.granted) = (State::Active, true);
                 Self::schedule(&mut self.rng, row, now, lifetime);
                 self.status_due = true;
-                for earlier in self.superseded.iter_mut().filter(|earlier| earlier.by == mid && !earlier.indirect) {
-                    earlier.settled = true;
-                }
+                self.doubt.hint(now);
                 if !renewed || !efficacy {
                     self.events.push_back(ClientEvent::Granted { mid, lifetime, conflict });
                 }
-                self.disown(mid);
                 if let Some(scope) = first.filter(|scope| scope.status.is_some()) {
                     self.status(now, scope);
                 }
@@ -242,8 +296,9 @@ impl<P: ClientPolicy> Client<P> {
                 // Everything is asked again under another name.
                 self.cuid = random_cuid(self.rng.random());
                 self.events.push_back(ClientEvent::CuidChanged { cuid: self.cuid.clone() });
-                self.rows.values_mut().filter(|row| row.is_live()).for_each(|row| row.state = State::Waiting(now));
-                self.reobserve = true;
+                // What may stand under the old one is another client's, as far as anybody can tell.
+                self.rows.values_mut().filter(|row| row.is_live()).for_each(|row| row.state = State::Requesting);
+                self.renamed = true;
             }
             Code::CONFLICT => {
                 let information = conflict.unwrap_or_default();
@@ -282,9 +337,23 @@ impl<P: ClientPolicy> Client<P> {
     }
 
     pub(super) fn refused(&mut self, mid: u32, why: Refused) {
-        self.rows.remove(&mid);
-        self.disown(mid);
+        let Some(row) = self.rows.remove(&mid) else { return };
         self.events.push_back(ClientEvent::Refused { mid, why });
+        // What was never granted is not there, or is somebody else's.
+        if row.granted {
+            self.leave(mid, false);
+        } else {
+            self.doubt_unless_settled();
+        }
+    }
+
+    /// The server does not let us withdraw it.
+    fn not_withdrawn(&mut self, mid: u32, why: Refused) {
+        if self.rows.get(&mid).is_some_and(|row| row.state == State::Withdrawing) {
+            self.rows.remove(&mid);
+            self.events.push_back(ClientEvent::Refused { mid, why });
+            self.leave(mid, false);
+        }
     }
 
     /// When a mitigation ends, and when to ask again before: at a quarter of its lifetime, 300 s at most, by chance a
@@ -303,18 +372,11 @@ impl<P: ClientPolicy> Client<P> {
 
     pub(super) fn status(&mut self, now: Instant, scope: Scope) {
         let Some(mid) = scope.mid else { return };
-        let Some(row) = self.rows.get_mut(&mid) else {
-            // The request that took its place may have been withdrawn before it was ever sent.
-            if in_force(&scope) && self.superseded.iter().any(|earlier| earlier.mid == mid) {
-                self.orphan(mid);
-            }
-            return;
-        };
-        row.status = scope.status;
-        if !row.is_live() && in_force(&scope) {
-            self.overtaken(mid);
-        }
         let Some(row) = self.rows.get_mut(&mid) else { return };
+        row.status = scope.status;
+        // Its answer may have been lost. Or it is another one of that number.
+        row.granted |= scope.target_prefix == row.scope.target_prefix && scope.source_prefix == row.scope.source_prefix;
+        let live = row.is_live();
         let over = matches!(scope.status, Some(Status::Terminated | Status::Withdrawn));
         let conflict = scope.conflict.as_deref().cloned();
         if let (State::Active, Some(lifetime), false) = (row.state, scope.lifetime, over)
@@ -337,144 +399,28 @@ impl<P: ClientPolicy> Client<P> {
         }
         let conflict = conflict.unwrap_or_default();
         match conflict.retry_timer {
-            Some(seconds) if conflict.cause != Some(ConflictCause::LegitimateTraffic) => {
+            Some(seconds) if live && conflict.cause != Some(ConflictCause::LegitimateTraffic) => {
                 self.send_later(now, mid, seconds);
                 self.events.push_back(ClientEvent::Waiting { mid, seconds });
             }
-            _ => self.end(mid),
+            _ => self.end(mid, true),
         }
     }
 
-    /// The server mitigates what was withdrawn: a datagram with the request came behind the one with the withdrawal, or
-    /// it is not there yet. Withdraws once more as soon as it has been answered.
-    fn overtaken(&mut self, mid: u32) {
-        match self.rows.get_mut(&mid) {
-            Some(row) if row.state == State::Withdrawing => row.overtaken = true,
-            Some(_) => self.orphan(mid),
-            None => {}
-        }
-    }
-
-    /// What was sent in a session that ends may have arrived.
-    pub(super) fn remember_sent(&mut self) {
-        let Some(session) = &self.session else { return };
-        for (mid, row) in &mut self.rows {
-            row.known |= session.endpoint.was_sent(Ask::Put { mid: *mid });
-        }
-    }
-
-    /// A request that was taken back, or superseded, arrived in spite of that; or it may have, and its answer was lost.
-    pub(super) fn unanswered(&mut self, mid: u32) {
-        match self.rows.get(&mid) {
-            Some(row) if row.is_live() => {}
-            Some(_) => self.overtaken(mid),
-            None => {
-                // Whoever took its place replaces it at the server, unless it is gone itself.
-                let earlier = self.superseded.iter().find(|earlier| earlier.mid == mid);
-                if earlier.is_some_and(|it| it.indirect || !self.rows.get(&it.by).is_some_and(Row::is_live)) {
-                    self.orphan(mid);
-                }
-            }
-        }
-    }
-
-    /// Withdraws what the server may have as soon as there is a session.
-    fn orphan(&mut self, mid: u32) {
-        if !self.orphans.contains(&mid) && self.orphans.len() < self.config.limits.mitigations {
-            self.orphans.push(mid);
-        }
-    }
-
-    /// The request `by` takes the place of `mid`, here at once, at the server when it arrives there.
-    pub(super) fn supersede(&mut self, now: Instant, mid: u32, by: u32) {
-        for earlier in self.superseded.iter_mut().filter(|earlier| earlier.by == mid) {
-            (earlier.by, earlier.indirect) = (by, true);
-        }
-        let was_sent = self.session.as_ref().is_some_and(|session| session.endpoint.was_sent(Ask::Put { mid }));
-        if was_sent || self.rows.get(&mid).is_some_and(|row| row.known) {
-            if self.superseded.len() >= self.config.limits.mitigations
-                && let Some(oldest) = self.superseded.pop_front()
-                && !oldest.settled
-            {
-                self.orphan(oldest.mid);
-            }
-            self.superseded.push_back(Superseded { mid, by, indirect: false, settled: false });
-        }
-        if let Some(session) = &mut self.session {
-            session.endpoint.recall(now, Ask::Put { mid });
-            session.endpoint.recall(now, Ask::Efficacy { mid });
-        }
+    /// `known`: the server says so, or said that it will be.
+    pub(super) fn end(&mut self, mid: u32, known: bool) {
         if self.rows.remove(&mid).is_some() {
             self.events.push_back(ClientEvent::Ended { mid });
-        }
-    }
-
-    /// What `by` took the place of and the server did not replace by it may still be there.
-    pub(super) fn disown(&mut self, by: u32) {
-        let mut left = Vec::new();
-        for earlier in self.superseded.iter_mut().filter(|earlier| earlier.by == by && !earlier.settled) {
-            earlier.settled = true;
-            left.push(earlier.mid);
-        }
-        left.into_iter().for_each(|mid| self.orphan(mid));
-    }
-
-    pub(super) fn end(&mut self, mid: u32) {
-        self.disown(mid);
-        if self.rows.remove(&mid).is_some() {
-            self.events.push_back(ClientEvent::Ended { mid });
-        }
-        if let Some(session) = &mut self.session {
-            session.endpoint.forget(Ask::Put { mid });
-            session.endpoint.forget(Ask::Efficacy { mid });
+            self.leave(mid, known);
         }
     }
 
     /// Asks again for what the server has forgotten.
-    pub(super) fn resynchronise(&mut self, now: Instant, session: &mut Session, known: &[u32]) {
+    pub(super) fn resynchronise(&mut self, known: &[u32]) {
         if self.resync.take().is_none() {
             return;
         }
-        let missing: Vec<u32> = self
-            .rows
-            .iter()
-            .filter(|(mid, row)| row.state == State::Active && !known.contains(mid))
-            .map(|(mid, _)| *mid)
-            .collect();
-        for mid in missing {
-            if let Some(scope) = self.rows.get(&mid).map(|row| row.scope.clone()) {
-                let message = self.put_message(mid, &scope, None);
-                session.endpoint.request(now, Ask::Put { mid }, Mode::Repeat, message);
-            }
-        }
+        let forgotten = self.rows.iter_mut().filter(|(mid, row)| row.state == State::Active && !known.contains(mid));
+        forgotten.for_each(|(_, row)| row.state = State::Requesting);
     }
-
-    /// Takes back requests for what ended meanwhile, and registers for notifications where that is due.
-    pub(super) fn tidy(&mut self, now: Instant) {
-        let Some(session) = &mut self.session else { return };
-        let (rows, superseded) = (&self.rows, &self.superseded);
-        session.endpoint.retain(|ask| match ask {
-            Ask::Put { mid } | Ask::Efficacy { mid } => {
-                rows.contains_key(&mid) || superseded.iter().any(|earlier| earlier.mid == mid)
-            }
-            _ => true,
-        });
-        for mid in core::mem::take(&mut self.orphans) {
-            if !self.session.as_ref().is_some_and(|session| session.endpoint.is_pending(Ask::Delete { mid })) {
-                self.send_delete(now, mid);
-            }
-        }
-        let Some(session) = &mut self.session else { return };
-        if core::mem::take(&mut self.status_due)
-            && !session.endpoint.is_pending(Ask::Status)
-            && !session.endpoint.is_observing(Ask::Status)
-        {
-            self.ask_status(now);
-        }
-    }
-}
-
-/// Whether the server mitigates, and has not heard that it need not.
-fn in_force(scope: &Scope) -> bool {
-    scope.status.is_none_or(|status| status.code() < Status::ClientWithdrawn.code())
 }

@@ -1,6 +1,9 @@
 //! The DOTS client: it sees the attack and asks. One machine for each server it asks, which outlives sessions.
 //! RFC 9132 sections 4.4 to 4.7, RFC 9066 section 5.
 
+mod config;
+mod doubt;
+mod event;
 mod exchanges;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,163 +12,29 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use watchfire_core::{ConfigError, Duration, Eof, Instant, Machine, Output, StreamMachine, config_builder};
+use watchfire_core::{Duration, Eof, Instant, Machine, Output, StreamMachine};
+
+pub use config::{ClientConfig, ClientConfigBuilder};
+pub use event::{ClientEvent, Refused};
 
 use crate::body::{
-    AttackStatus, Body, ConflictCause, ConflictInformation, Direction, Lifetime, List, PortRange, RedirectedSignal,
-    Scope, SignalConfig, Status,
+    AttackStatus, Body, ConflictCause, Direction, Lifetime, List, PortRange, RedirectedSignal, Scope, SignalConfig,
+    Status,
 };
 use crate::cuid::random_cuid;
 use crate::endpoint::{Answer, Ask, Input, Mode, Stats, Transport};
 use crate::error::{ApiMisuse, Error};
-use crate::limits::Limits;
 use crate::liveness::Side;
 use crate::params::SessionConfig;
 use crate::path::{MitigatePath, Resource, resource};
 use crate::policy::{ClientPolicy, nat64};
-use crate::request::{MitigationRequest, Profile};
+use crate::request::{MitigationRequest, Profile, overlap};
 use crate::session::{Session, diagnostic, request};
 use crate::wire::{Code, MessageBuf, OptionNumber};
+use doubt::Doubt;
 
 /// From here on mids begin again at 0, when nothing is active: three quarters of 2^32 - 1 (RFC 9132 section 4.4.1).
 const MID_WRAP: u32 = 3_221_225_471;
-
-/// How a client behaves.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ClientConfig {
-    /// Which document. Default RFC 9066.
-    pub profile: Profile,
-    /// Who we are: see [`cuid`](crate::cuid()).
-    pub cuid: String,
-    /// The server, by the name that (D)TLS proves; policies are asked about it.
-    pub server: String,
-    /// Whether a heartbeat follows each one of the server at once (RFC 9066 section 5.2.1 allows it). Default no.
-    pub echo_heartbeats: bool,
-    /// How far things may grow.
-    pub limits: Limits,
-}
-
-impl ClientConfig {
-    /// The defaults, for this client and that server.
-    pub fn builder(cuid: impl Into<String>, server: impl Into<String>) -> ClientConfigBuilder {
-        ClientConfigBuilder(Self {
-            profile: Profile::Rfc9066,
-            cuid: cuid.into(),
-            server: server.into(),
-            echo_heartbeats: false,
-            limits: Limits::default(),
-        })
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        // It is a part of a path: an option of CoAP (RFC 9132 section 4.4.1, RFC 7252 section 5.10).
-        ConfigError::unless((1..=255).contains(&self.cuid.len()), "cuid", "must have 1 to 255 octets")?;
-        self.limits.check()
-    }
-}
-
-config_builder! {
-    /// What becomes a [`ClientConfig`].
-    pub struct ClientConfigBuilder for ClientConfig {
-        with_profile => profile: Profile,
-        with_cuid => cuid: String,
-        with_server => server: String,
-        with_echo_heartbeats => echo_heartbeats: bool,
-        with_limits => limits: Limits,
-    }
-}
-
-/// Why a mitigation came to nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "answers are few")]
-pub enum Refused {
-    /// 4.09: the traffic is legitimate. Do not ask again.
-    LegitimateTraffic,
-    /// 4.09 for another reason; it says with what.
-    Conflict(ConflictInformation),
-    /// Another code, with the diagnostic text of the server.
-    Code(Code, String),
-    /// The server rejected the message itself.
-    Reset,
-}
-
-/// What a client reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "events are few")]
-pub enum ClientEvent {
-    /// The server's settings are known, and in force.
-    Configured {
-        /// Which.
-        config: SessionConfig,
-    },
-    /// A configuration of ours was refused: 4.22 and others.
-    ConfigRefused {
-        /// By which code.
-        code: Code,
-        /// The server's words.
-        text: String,
-    },
-    /// The server mitigates, or will.
-    Granted {
-        /// What.
-        mid: u32,
-        /// How long.
-        lifetime: Lifetime,
-        /// In spite of a conflict with another client.
-        conflict: Option<ConflictInformation>,
-    },
-    /// It will not.
-    Refused {
-        /// What.
-        mid: u32,
-        /// Why.
-        why: Refused,
-    },
-    /// It will be asked again in so many seconds: the server is busy, or another client comes first.
-    Waiting {
-        /// What.
-        mid: u32,
-        /// Seconds.
-        seconds: u32,
-    },
-    /// What the server says about a mitigation.
-    Status {
-        /// All of it; `mid` is there.
-        scope: Box<Scope>,
-    },
-    /// The withdrawal arrived.
-    Withdrawn {
-        /// What.
-        mid: u32,
-    },
-    /// It is over, by lifetime, withdrawal, or the server's decision.
-    Ended {
-        /// What.
-        mid: u32,
-    },
-    /// Our cuid is another client's; this is the new one (RFC 9132 section 4.4.1). Keep it.
-    CuidChanged {
-        /// The new one.
-        cuid: String,
-    },
-    /// The server follows the redirection, or does not.
-    Redirected {
-        /// Whether it does.
-        accepted: bool,
-    },
-    /// Heartbeats stay unanswered, and no attack explains it. The session stays usable: only a server reconnects.
-    SessionSilent,
-    /// It answers again.
-    SessionRevived,
-    /// The server said goodbye.
-    SessionEnded {
-        /// Seconds to stay away.
-        hold_off: Option<u32>,
-    },
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -185,15 +54,18 @@ struct Row {
     expires: Option<Instant>,
     refresh: Option<Instant>,
     status: Option<Status>,
-    /// The server said that it mitigates while the withdrawal was under way: a request may have arrived behind it.
-    overtaken: bool,
-    /// A session before this one may have brought it to the server, or it was granted.
-    known: bool,
+    /// The server has, or had it.
+    granted: bool,
 }
 
 impl Row {
     fn is_live(&self) -> bool {
-        matches!(self.state, State::Requesting | State::Active | State::Waiting(_))
+        self.is_undecided() || self.state == State::Active
+    }
+
+    /// Asked for, and not granted yet.
+    fn is_undecided(&self) -> bool {
+        matches!(self.state, State::Requesting | State::Waiting(_))
     }
 }
 
@@ -218,12 +90,9 @@ pub struct Client<P> {
     silent: bool,
     /// Notifications about our mitigations must be asked for.
     status_due: bool,
-    /// And under another name than before.
-    reobserve: bool,
-    /// Requests whose place a later one of ours took; the newest of them.
-    superseded: VecDeque<exchanges::Superseded>,
-    /// Mids that the server may have and nobody wants, to be withdrawn.
-    orphans: Vec<u32>,
+    /// Our name is another than that of what is under way.
+    renamed: bool,
+    doubt: Doubt,
     events: VecDeque<ClientEvent>,
     now: Instant,
 }
@@ -247,9 +116,8 @@ impl<P: ClientPolicy> Client<P> {
             resync: None,
             silent: false,
             status_due: false,
-            reobserve: false,
-            superseded: VecDeque::new(),
-            orphans: Vec::new(),
+            renamed: false,
+            doubt: Doubt::new(now),
             events: VecDeque::new(),
             now,
         }
@@ -286,30 +154,24 @@ impl<P: ClientPolicy> Client<P> {
     /// the one before. Asks for the settings, for all mitigations, and again for what the server has forgotten.
     pub fn session_up(&mut self, now: Instant, transport: Transport) {
         let now = self.advance(now);
-        self.remember_sent();
         let mut session = Session::new(Side::Client, transport, self.config.limits, self.rng.random(), now);
         session.echo = self.config.echo_heartbeats;
         self.session = Some(session);
         self.silent = false;
         self.apply();
         self.ask_config(now);
-        // Requests that are on their way already go first; what may be known to the server waits for its report.
-        let requesting: Vec<u32> =
-            self.rows.iter().filter(|(_, row)| row.state == State::Requesting).map(|(mid, _)| *mid).collect();
-        requesting.into_iter().for_each(|mid| self.send_put(now, mid, None));
-        let withdrawing: Vec<u32> =
-            self.rows.iter().filter(|(_, row)| row.state == State::Withdrawing).map(|(mid, _)| *mid).collect();
-        withdrawing.into_iter().for_each(|mid| self.send_delete(now, mid));
+        // What may be known to the server waits for its report; what is on its way already goes first.
         if self.rows.values().any(|row| row.state == State::Active) {
             self.resync = Some(now + Duration::from_secs(10));
         }
-        self.ask_status(now);
+        self.doubt.session_up(now);
+        self.status_due = true;
+        self.tidy(now);
     }
 
     /// The session ended. Mitigations stay, here and at the server.
     pub fn session_down(&mut self, now: Instant) {
         self.advance(now);
-        self.remember_sent();
         self.session = None;
         self.config_due = None;
         self.resync = None;
@@ -376,26 +238,18 @@ impl<P: ClientPolicy> Client<P> {
         }
         self.next_mid = mid.saturating_add(1);
         // The server deletes what this overrides; so do we.
-        let overridden: Vec<u32> = self
-            .rows
-            .iter()
-            .filter(|(_, row)| row.is_live())
-            .filter(|(_, row)| {
-                MitigationRequest::check(row.scope.clone(), self.config.profile, false)
-                    .is_ok_and(|old| old.overlaps(&request, false))
-            })
-            .map(|(mid, _)| *mid)
-            .collect();
-        for earlier in overridden {
-            self.supersede(now, earlier, mid);
+        let overridden = self.rows.iter().filter(|(_, row)| row.is_live() && overlap(&row.scope, &scope, false));
+        for earlier in overridden.map(|(mid, _)| *mid).collect::<Vec<_>>() {
+            self.rows.remove(&earlier);
+            self.leave(earlier, false);
+            self.events.push_back(ClientEvent::Ended { mid: earlier });
         }
-        let state = State::Requesting;
         self.rows.insert(
             mid,
-            Row { scope, state, expires: None, refresh: None, status: None, overtaken: false, known: false },
+            Row { scope, state: State::Requesting, expires: None, refresh: None, status: None, granted: false },
         );
         self.apply();
-        self.send_put(now, mid, None);
+        self.tidy(now);
         Ok(())
     }
 
@@ -466,12 +320,8 @@ impl<P: ClientPolicy> Client<P> {
         let now = self.advance(now);
         let row = self.rows.get_mut(&mid).filter(|row| row.is_live()).ok_or(ApiMisuse::UnknownMitigation)?;
         (row.state, row.refresh) = (State::Withdrawing, None);
-        if let Some(session) = &mut self.session {
-            session.endpoint.recall(now, Ask::Put { mid });
-            session.endpoint.recall(now, Ask::Efficacy { mid });
-        }
-        self.send_delete(now, mid);
-        self.disown(mid);
+        self.doubt_unless_settled();
+        self.tidy(now);
         Ok(())
     }
 
@@ -524,31 +374,30 @@ impl<P: ClientPolicy> Client<P> {
     /// Another name to ask under: only while nothing is active (RFC 9132 section 4.4.1).
     ///
     /// # Errors
-    /// While something is.
+    /// While something is, or may be.
     pub fn change_cuid(&mut self, cuid: impl Into<String>) -> Result<(), Error> {
-        if !self.rows.is_empty() {
+        if !self.rows.is_empty() || self.doubt.is_open() {
             return Err(ApiMisuse::Active.into());
         }
         self.cuid = cuid.into();
+        self.renamed = true;
         Ok(())
     }
 
     // --- time ---------------------------------------------------------------------------------------------------------
 
     fn time(&mut self, now: Instant) {
-        if let Some(mut session) = self.session.take() {
+        if let Some(session) = &mut self.session {
             let failed = session.handle_timeout(now);
             if session.liveness.is_lost(now) && !self.silent {
                 self.silent = true;
                 self.events.push_back(ClientEvent::SessionSilent);
             }
-            self.session = Some(session);
-            if failed.contains(&Ask::Config) {
-                self.config_due = Some(now + Duration::from_secs(60));
-            }
             for ask in failed {
-                if let Ask::Put { mid } = ask {
-                    self.unanswered(mid);
+                match ask {
+                    Ask::Config => self.config_due = Some(now + Duration::from_secs(60)),
+                    Ask::Status => self.doubt.unanswered(now),
+                    _ => {}
                 }
             }
         }
@@ -561,12 +410,9 @@ impl<P: ClientPolicy> Client<P> {
         for mid in due {
             let Some(row) = self.rows.get_mut(&mid) else { continue };
             match row.state {
-                State::Waiting(_) => {
-                    row.state = State::Requesting;
-                    self.send_put(now, mid, None);
-                }
-                State::Terminating(_) => self.end(mid),
-                State::Active if row.expires.is_some_and(|at| at <= now) => self.end(mid),
+                State::Waiting(_) => row.state = State::Requesting,
+                State::Terminating(_) => self.end(mid, true),
+                State::Active if row.expires.is_some_and(|at| at <= now) => self.end(mid, false),
                 State::Active => {
                     row.refresh = None;
                     self.send_put(now, mid, None);
@@ -574,19 +420,13 @@ impl<P: ClientPolicy> Client<P> {
                 State::Requesting | State::Withdrawing => {}
             }
         }
-        if self.resync.is_some_and(|at| at <= now)
-            && let Some(mut session) = self.session.take()
-        {
+        if self.resync.is_some_and(|at| at <= now) {
             // The report does not come; a server that has them merely refreshes them.
-            self.resynchronise(now, &mut session, &[]);
-            self.session = Some(session);
+            self.resynchronise(&[]);
         }
         // RFC 9132 section 4.5.3: settings are fetched again in time, but not during an attack.
         if self.config_due.is_some_and(|at| at <= now) && !self.is_mitigating() && self.session.is_some() {
             self.ask_config(now);
-        }
-        if core::mem::take(&mut self.reobserve) {
-            self.ask_status(now);
         }
         self.tidy(now);
         self.apply();
@@ -595,7 +435,8 @@ impl<P: ClientPolicy> Client<P> {
     fn deadline(&self) -> Option<Instant> {
         let config = self.config_due.filter(|_| !self.is_mitigating() && self.session.is_some());
         let session = self.session.as_ref().and_then(Session::deadline);
-        self.rows.values().filter_map(row_deadline).chain(config).chain(session).chain(self.resync).min()
+        let doubt = self.doubt.due().filter(|_| self.session.is_some() && !self.is_pending(Ask::Status));
+        self.rows.values().filter_map(row_deadline).chain(config).chain(session).chain(self.resync).chain(doubt).min()
     }
 }
 
@@ -645,41 +486,17 @@ impl<P: ClientPolicy> StreamMachine for Client<P> {
     /// not the machine.
     fn handle_input(&mut self, now: Instant, octets: &[u8]) -> Result<(), Error> {
         let now = self.advance(now);
-        let mut session = self.session.take().ok_or(ApiMisuse::NoSession)?;
+        let session = self.session.as_mut().ok_or(ApiMisuse::NoSession)?;
         session.liveness.heard(now);
-        let mut goodbye = None;
-        if session.endpoint.transport() == Transport::Datagram {
+        let goodbye = if session.endpoint.transport() == Transport::Datagram {
             let input = session.endpoint.datagram(now, octets);
-            goodbye = self.take(now, &mut session, input);
+            self.take(now, input)
         } else {
-            let buffer = session.endpoint.take_stream(octets);
-            let mut at = 0usize;
-            loop {
-                match session.endpoint.frame(now, buffer.get(at..).unwrap_or_default()) {
-                    Ok(Some((input, used))) => {
-                        at = at.saturating_add(used);
-                        goodbye = self.take(now, &mut session, input);
-                        if goodbye.is_some() {
-                            break;
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        while let Some(octets) = session.endpoint.poll() {
-                            self.farewells.push_back(octets);
-                        }
-                        return Err(error);
-                    }
-                }
-            }
-            session.endpoint.keep_stream(buffer.get(at..).unwrap_or_default().to_vec());
-        }
-        match goodbye {
-            Some(hold_off) => {
-                self.session_down(now);
-                self.events.push_back(ClientEvent::SessionEnded { hold_off });
-            }
-            None => self.session = Some(session),
+            self.take_stream(now, octets)?
+        };
+        if let Some(hold_off) = goodbye {
+            self.session_down(now);
+            self.events.push_back(ClientEvent::SessionEnded { hold_off });
         }
         self.tidy(now);
         self.apply();

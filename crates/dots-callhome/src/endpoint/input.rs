@@ -158,7 +158,7 @@ impl Endpoint {
             let observing = self.observing.iter_mut().find(|observing| observing.token == message.token);
             let Some(observing) = observing else {
                 self.stats.unexpected = self.stats.unexpected.saturating_add(1);
-                return Input::Nothing;
+                return Input::Unexpected;
             };
             if self.transport == Transport::Datagram
                 && let Some(seq) = observe
@@ -194,9 +194,8 @@ impl Endpoint {
             }
         }
         let Some(pending) = at.and_then(|at| self.pending.get_mut(at)) else { return Input::Nothing };
-        // Of what was taken back only the code counts: its blocks are not fetched.
         let in_blocks = |block: &Block| message.code.is_success() && (block.more || block.number > 0);
-        let Some(block) = block.filter(|block| in_blocks(block) && pending.mode != Mode::Late) else {
+        let Some(block) = block.filter(in_blocks) else {
             self.pending.retain(|pending| pending.message.token() != token);
             return whole(ask, false, false);
         };

@@ -49,8 +49,6 @@ pub(crate) enum Mode {
     Repeat,
     /// Non-confirmable, once.
     Once,
-    /// Never again: it was taken back, and may still arrive. Its answer says whether it did.
-    Late,
 }
 
 #[derive(Debug)]
@@ -113,6 +111,8 @@ pub(crate) enum Input<'a> {
     Nothing,
     Request(ReplyTo, Message<'a>),
     Answer(Answer<'a>),
+    /// An answer that nobody waits for, or not any more.
+    Unexpected,
     /// The peer rejected a notification or a request.
     Rejected(Option<Ask>, u16),
     /// The peer leaves, or wants us to leave.
@@ -154,6 +154,8 @@ pub(crate) struct Endpoint {
     peer: Option<Csm>,
     rtt: Option<Duration>,
     last_paced: Option<Instant>,
+    /// When a request for mitigation went out last as a datagram.
+    last_put: Option<Instant>,
     snapshots: VecDeque<(Vec<u8>, u32, Vec<u8>)>,
     pub(crate) stats: Stats,
     overflow: bool,
@@ -186,6 +188,7 @@ impl Endpoint {
             peer: None,
             rtt: None,
             last_paced: None,
+            last_put: None,
             snapshots: VecDeque::new(),
             stats: Stats::default(),
             overflow: false,
@@ -249,9 +252,8 @@ impl Endpoint {
     /// Queues a request; one for the same purpose that still waits is replaced. False when there are too many.
     pub(crate) fn request(&mut self, now: Instant, ask: Ask, mode: Mode, message: MessageBuf) -> bool {
         self.pending.retain(|pending| pending.ask != ask);
-        if self.pending.len() >= self.limits.requests {
-            let Some(late) = self.pending.iter().position(|pending| pending.mode == Mode::Late) else { return false };
-            self.pending.remove(late);
+        if self.room() == 0 {
+            return false;
         }
         let token = self.token();
         let pending = Pending {
@@ -290,22 +292,15 @@ impl Endpoint {
         self.pending.iter().any(|pending| pending.ask == ask)
     }
 
-    /// Whether a request that is not answered yet went out.
-    pub(crate) fn was_sent(&self, ask: Ask) -> bool {
-        self.pending.iter().any(|pending| pending.ask == ask && pending.sent.is_some())
+    /// How many more requests may wait.
+    pub(crate) fn room(&self) -> usize {
+        self.limits.requests.saturating_sub(self.pending.len())
     }
 
-    pub(crate) fn forget(&mut self, ask: Ask) {
-        self.pending.retain(|pending| pending.ask != ask);
-    }
-
-    /// Takes a request back that may be on its way. A stream keeps the order: what follows arrives behind it.
-    pub(crate) fn recall(&mut self, now: Instant, ask: Ask) {
-        let stream = self.transport == Transport::Stream;
-        self.pending.retain(|pending| pending.ask != ask || !stream && pending.sent.is_some());
-        for pending in self.pending.iter_mut().filter(|pending| pending.ask == ask) {
-            (pending.mode, pending.due) = (Mode::Late, now + NON_LIFETIME);
-        }
+    /// From when on no request for mitigation arrives that went out until now. A stream keeps the order: there what
+    /// follows arrives behind it.
+    pub(crate) fn puts_settle(&self) -> Instant {
+        self.last_put.map_or(Instant::ZERO, |last| last + NON_LIFETIME)
     }
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(Ask) -> bool) {
@@ -314,6 +309,10 @@ impl Endpoint {
 
     pub(crate) fn is_observing(&self, ask: Ask) -> bool {
         self.observing.iter().any(|observing| observing.ask == ask)
+    }
+
+    pub(crate) fn stop_observing(&mut self, ask: Ask) {
+        self.observing.retain(|observing| observing.ask != ask);
     }
 
     fn gap(&self) -> Duration {
@@ -339,7 +338,6 @@ impl Endpoint {
                     && match pending.mode {
                         _ if self.transport == Transport::Stream => pending.sent.is_none(),
                         Mode::Con => pending.sent.is_some() || !con_on_the_way,
-                        Mode::Late => false,
                         Mode::Repeat | Mode::Once => {
                             slot <= now && (pending.mode == Mode::Repeat || pending.sent.is_none())
                         }
@@ -382,12 +380,15 @@ impl Endpoint {
                 }
                 Mode::Con => pending.wait.saturating_mul(2),
                 Mode::Repeat => gap.max(BLIND_GAP),
-                Mode::Once | Mode::Late => params.interval().unwrap_or(Duration::from_secs(30)),
+                Mode::Once => params.interval().unwrap_or(Duration::from_secs(30)),
             };
             pending.due = now + pending.wait;
             pending.message.encode_udp(kind, pending.mid, &mut octets);
             if pending.mode != Mode::Con {
                 self.last_paced = Some(now);
+            }
+            if matches!(pending.ask, Ask::Put { .. } | Ask::Efficacy { .. }) {
+                self.last_put = Some(now);
             }
         }
         self.put_out(octets);
@@ -408,7 +409,7 @@ impl Endpoint {
                     _ if stream => true,
                     Mode::Con => pending.acked || pending.attempts > most,
                     Mode::Repeat => false,
-                    Mode::Once | Mode::Late => true,
+                    Mode::Once => true,
                 };
             if over {
                 failed.push(pending.ask);

@@ -12,6 +12,7 @@ mod bounds;
 mod codec;
 mod dialer;
 mod dissector;
+mod left;
 mod lifecycle;
 mod loss;
 mod oracle;
