@@ -51,8 +51,9 @@ impl Accounts for Alice {
         self.0.lock().ok()?.filter(|_| name == ACCOUNT).and_then(|pin| pin.parse().ok())
     }
 
-    fn take_pin(&self, _account: &str) -> bool {
-        self.0.lock().is_ok_and(|mut pin| pin.take().is_some())
+    fn take_pin(&self, _account: &str, proven: &Pin) -> bool {
+        let is_it = |pin: &mut &str| pin.parse().as_ref() == Ok(proven);
+        self.0.lock().is_ok_and(|mut pin| pin.take_if(is_it).is_some())
     }
 
     fn bind(&self, _services: &[String]) -> Admission {

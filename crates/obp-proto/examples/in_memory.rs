@@ -92,9 +92,9 @@ impl InMemory {
                         None => self.connect.refuse(NOW, id, Status::REFUSED)?,
                     }
                 }
-                Output::Event(ConnectBrokerEvent::Proven { id, account, .. }) => {
+                Output::Event(ConnectBrokerEvent::Proven { id, account, pin, .. }) => {
                     println!("broker: the PIN of {account} was proved; it is void from now on");
-                    match self.pin.take() {
+                    match self.pin.take_if(|mine| *mine == pin) {
                         Some(_) => self.connect.grant(NOW, WALL, id)?,
                         None => self.connect.refuse(NOW, id, Status::REFUSED)?,
                     }

@@ -17,13 +17,14 @@ pub trait Accounts: Send + Sync + 'static {
     /// The PIN that a new device of this account has to prove; none when there is no such account, or it has none.
     fn pin(&self, account: &str, domain: Option<&Name>, device: &Device) -> Option<Pin>;
 
-    /// The device has proved the PIN: takes it back, so that nobody can use it again. False when it was taken back
-    /// before; then the device is refused.
-    fn take_pin(&self, account: &str) -> bool;
+    /// The device has proved this PIN of the account, which is the one that [`pin`](Self::pin) gave when the device
+    /// began: takes it back, so that nobody can use it again. False when it was taken back before, or its time has
+    /// passed; then the device is refused.
+    fn take_pin(&self, account: &str, pin: &Pin) -> bool;
 
     /// The PIN was guessed at too often: takes it back.
-    fn pin_used_up(&self, account: &str) {
-        let _ = self.take_pin(account);
+    fn pin_used_up(&self, account: &str, pin: &Pin) {
+        let _ = self.take_pin(account, pin);
     }
 
     /// Whether a device may bind without PIN. Nobody may, unless this says otherwise.
@@ -113,7 +114,7 @@ impl Enrolment {
                     None => machine.refuse(now, id, Status::REFUSED).map_err(Into::into),
                 }
             }
-            ConnectBrokerEvent::Proven { id, account, .. } => match self.accounts.take_pin(&account) {
+            ConnectBrokerEvent::Proven { id, account, pin, .. } => match self.accounts.take_pin(&account, &pin) {
                 true => {
                     tracing::info!(%account, "a device was bound");
                     machine.grant(now, unix, id).map_err(Into::into)
@@ -124,9 +125,9 @@ impl Enrolment {
                 tracing::warn!(%account, left, "a wrong PIN");
                 Ok(())
             }
-            ConnectBrokerEvent::PinUsedUp { account } => {
+            ConnectBrokerEvent::PinUsedUp { account, pin } => {
                 tracing::warn!(%account, "too many wrong PINs: the PIN is taken back");
-                self.accounts.pin_used_up(&account);
+                self.accounts.pin_used_up(&account, &pin);
                 Ok(())
             }
             ConnectBrokerEvent::Bind { id, services, .. } => match self.accounts.bind(&services) {

@@ -87,9 +87,9 @@ impl Accounts for Alice {
         (*self.pin.lock().unwrap()).filter(|_| name == ACCOUNT).map(|pin| pin.parse().unwrap())
     }
 
-    fn take_pin(&self, account: &str) -> bool {
+    fn take_pin(&self, account: &str, proven: &Pin) -> bool {
         assert_eq!(account, ACCOUNT);
-        self.pin.lock().unwrap().take().is_some()
+        self.pin.lock().unwrap().take_if(|pin| pin.parse().as_ref() == Ok(proven)).is_some()
     }
 
     fn bind(&self, _services: &[String]) -> Admission {

@@ -9,7 +9,7 @@ use obp_proto::message::{
     QueryConnectRequest, TicketRequest, TicketResponse, UnbindRequest,
 };
 use obp_proto::service_connect::{
-    ConnectBroker, ConnectBrokerConfig, ConnectBrokerEvent, ConnectReply, ConnectRequestId, TransactionId,
+    ConnectBroker, ConnectBrokerConfig, ConnectBrokerEvent, ConnectReply, ConnectRequestId, Pin, TransactionId,
 };
 use obp_proto::ticket::TicketContent;
 use obp_proto::{Encoding, Limits, Message, Status};
@@ -77,13 +77,18 @@ impl Bench {
 
     /// Opens with the right PIN: the ticket of the transaction, and the proof that completes it.
     fn open(&mut self) -> (TicketContent, Binary) {
+        self.open_by(&pin())
+    }
+
+    /// The same while the account has another PIN.
+    fn open_by(&mut self, pin: &Pin) -> (TicketContent, Binary) {
         let id = self.ask(None, open());
         let _ = self.event();
-        self.machine.offer_pin(self.now, unix(self.now), id, &pin()).unwrap();
+        self.machine.offer_pin(self.now, unix(self.now), id, pin).unwrap();
         let (replies, _, _) = self.drain();
         let (status, Message::OpenPinResponse(response)) = decoded(&replies[0]) else { panic!() };
         assert_eq!(status, Status::PIN_REQUIRED);
-        (self.ticket(response.cryptographic.as_ref().unwrap()), proof(&response, &replies[0].body))
+        (self.ticket(response.cryptographic.as_ref().unwrap()), proof(pin, &response, &replies[0].body))
     }
 
     fn ticket(&self, key: &Cryptographic) -> TicketContent {
@@ -123,9 +128,8 @@ fn open() -> OpenPinRequest {
     request
 }
 
-fn proof(response: &OpenPinResponse, body: &[u8]) -> Binary {
+fn proof(pin: &Pin, response: &OpenPinResponse, body: &[u8]) -> Binary {
     let provider = RustCrypto::shared();
-    let pin = pin();
     let key = provider.hmac(HashAlgorithm::Sha256, response.challenge.as_ref().unwrap().as_bytes(), &[pin.expose()]);
     provider.hmac(HashAlgorithm::Sha256, key.as_bytes(), &[body]).as_bytes().into()
 }
@@ -274,6 +278,36 @@ fn a_proof_is_checked_once() {
     assert_eq!(bench.status(), Status::SUCCESS);
     bench.ask(Some(&ticket), answer(right));
     assert_eq!(bench.status(), Status::TICKET_NOT_RECOGNIZED, "played again");
+}
+
+#[test]
+fn the_pin_that_was_proved_is_the_one_of_the_challenge() {
+    let mut bench = Bench::new(|_| {});
+    let newer: Pin = "98765-43210".parse().unwrap();
+    // By the time that the first is proved another PIN is offered.
+    let (first, second, third) = (bench.open(), bench.open_by(&newer), bench.open());
+    let id = bench.ask(Some(&first.0), answer(first.1));
+    let ConnectBrokerEvent::Proven { pin: proven, .. } = bench.event() else { panic!() };
+    assert_eq!(proven, pin());
+    bench.machine.refuse(NOW, id, Status::REFUSED).unwrap();
+    assert_eq!(bench.status(), Status::REFUSED);
+    bench.ask(Some(&third.0), answer(third.1));
+    assert_eq!(bench.status(), Status::TICKET_NOT_RECOGNIZED, "the same PIN");
+    // Who was challenged for the other PIN goes on.
+    bench.ask(Some(&second.0), answer(second.1));
+    let ConnectBrokerEvent::Proven { pin: proven, .. } = bench.event() else { panic!() };
+    assert_eq!(proven, newer);
+}
+
+#[test]
+fn the_pin_that_is_taken_back_is_the_one_that_was_guessed_at() {
+    let mut bench = Bench::new(|config| config.pin_attempts = 2);
+    let newer: Pin = "98765-43210".parse().unwrap();
+    let ((guessed, _), _) = (bench.open(), bench.open_by(&newer));
+    bench.ask(Some(&guessed), answer(Binary::from([0; 32])));
+    let (_, events, _) = bench.drain();
+    let [_, ConnectBrokerEvent::PinUsedUp { pin: taken, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(*taken, pin());
 }
 
 #[test]

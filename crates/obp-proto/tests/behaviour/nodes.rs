@@ -254,11 +254,11 @@ impl BrokerNode {
                     None => machine.refuse(now, *id, Status::REFUSED).unwrap(),
                 }
             }
-            ConnectBrokerEvent::Proven { id, account, .. } => match self.pins.remove(account) {
-                Some(_) => machine.grant(now, unix(now), *id).unwrap(),
-                None => machine.refuse(now, *id, Status::REFUSED).unwrap(),
+            ConnectBrokerEvent::Proven { id, account, pin, .. } => match self.pins.remove(account) {
+                Some(mine) if mine == *pin => machine.grant(now, unix(now), *id).unwrap(),
+                _ => machine.refuse(now, *id, Status::REFUSED).unwrap(),
             },
-            ConnectBrokerEvent::PinUsedUp { account } => drop(self.pins.remove(account)),
+            ConnectBrokerEvent::PinUsedUp { account, .. } => drop(self.pins.remove(account)),
             ConnectBrokerEvent::Bind { id, .. } => match self.door {
                 Door::Open => machine.grant(now, unix(now), *id).unwrap(),
                 Door::Ask(after) | Door::Deny(after) => {

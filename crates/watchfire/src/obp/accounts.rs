@@ -18,7 +18,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use obp_proto::service_connect::Pin as Pin_;
+use obp_proto::service_connect;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
@@ -140,16 +140,17 @@ impl Accounts {
         })
     }
 
-    /// Takes a PIN away for good. False when it was not there any more.
+    /// Takes a PIN away for good, however it is grouped. False when it was not there any more.
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub fn use_pin(&self, name: &str, pin: &str, now: jiff::Timestamp) -> Result<bool, Failure> {
+    pub fn use_pin(&self, name: &str, pin: &service_connect::Pin, now: jiff::Timestamp) -> Result<bool, Failure> {
         self.change(|content| {
             let account = content.accounts.iter_mut().find(|account| same(&account.name, name));
             let Some(account) = account else { return Ok(false) };
-            let found = account.pins.iter().position(|one| one.good(now) && one.pin.as_str() == pin);
-            Ok(found.map(|at| account.pins.remove(at)).is_some())
+            let before = account.pins.len();
+            account.pins.retain(|one| !(one.good(now) && is_pin(&one.pin, pin)));
+            Ok(account.pins.len() < before)
         })
     }
 
@@ -238,6 +239,11 @@ pub(super) fn unknown(name: &str, place: impl std::fmt::Display) -> Failure {
     Failure::refused(format!("there is no account {name}")).at(place).remedy("see `watchfire obp account list`")
 }
 
+/// Whether this text is that PIN: people write one in groups, or not.
+pub(super) fn is_pin(text: &str, pin: &service_connect::Pin) -> bool {
+    text.parse().as_ref() == Ok(pin)
+}
+
 /// A name as accounts are compared.
 pub(super) fn folded(name: &str) -> String {
     name.to_ascii_lowercase()
@@ -256,7 +262,7 @@ fn same(one: &str, other: &str) -> bool {
 pub fn new_pin() -> Result<Zeroizing<String>, Failure> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut seed[..]).map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
-    Ok(Pin_::random(&mut StdRng::from_seed(*seed)))
+    Ok(service_connect::Pin::random(&mut StdRng::from_seed(*seed)))
 }
 
 #[cfg(test)]
@@ -280,12 +286,16 @@ mod tests {
         accounts.add("alice@example.com", Some(("1111-2222", at("2026-01-31T13:00:00Z"))), noon()).unwrap();
         accounts.add("Alice@Example.com", Some(("3333-4444", at("2026-01-31T14:00:00Z"))), noon()).unwrap();
         assert_eq!(accounts.names().unwrap(), ["alice@example.com"]);
+        let pin = |text: &str| text.parse().unwrap();
         let pins = |now| accounts.pins("ALICE@example.com", now).unwrap().unwrap().len();
         assert_eq!((pins(noon()), pins(at("2026-01-31T13:30:00Z"))), (2, 1));
-        assert!(!accounts.use_pin("alice@example.com", "1111-2222", at("2026-01-31T13:30:00Z")).unwrap(), "too late");
-        assert!(accounts.use_pin("alice@example.com", "1111-2222", noon()).unwrap());
-        assert!(!accounts.use_pin("alice@example.com", "1111-2222", noon()).unwrap(), "twice");
-        assert!(!accounts.use_pin("bob@example.com", "3333-4444", noon()).unwrap(), "somebody else's");
+        assert!(
+            !accounts.use_pin("alice@example.com", &pin("11112222"), at("2026-01-31T13:30:00Z")).unwrap(),
+            "too late"
+        );
+        assert!(accounts.use_pin("alice@example.com", &pin("11112222"), noon()).unwrap());
+        assert!(!accounts.use_pin("alice@example.com", &pin("11112222"), noon()).unwrap(), "twice");
+        assert!(!accounts.use_pin("bob@example.com", &pin("3333-4444"), noon()).unwrap(), "somebody else's");
         assert!(accounts.pins("bob@example.com", noon()).unwrap().is_none());
     }
 

@@ -1,10 +1,9 @@
 //! `obp broker`: the service.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use obp_broker::connect::{Broker, BrokerConfig as KnowledgeConfig, Question};
@@ -22,7 +21,6 @@ use obp_proto::{Message, Status};
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use watchfire_core::UnixTime;
-use zeroize::Zeroizing;
 
 use super::audit::{self, Audit};
 use super::directory::Directory;
@@ -123,8 +121,7 @@ impl BrokerService {
             hub: context.hub.clone(),
             misses: AtomicU64::new(0),
         });
-        let enrolling =
-            Enrolling_ { members: members.clone(), directory, ending: memory.ending(), offered: Mutex::default() };
+        let enrolling = Enrolling_ { members: members.clone(), directory, ending: memory.ending() };
         let mut limits = ServerLimits::default();
         limits.connections = args.max_connections as usize;
         limits.per_address = args.rate_address;
@@ -375,9 +372,6 @@ struct Enrolling_ {
     members: Members,
     directory: Directory,
     ending: Ending,
-    /// The PIN that was last asked of a device of each account: the one that it uses up. There are no more of these
-    /// than accounts.
-    offered: Mutex<BTreeMap<String, Zeroizing<String>>>,
 }
 
 impl Enrolling_ {
@@ -393,13 +387,7 @@ impl Enrolling for Enrolling_ {
     fn pin(&self, account: &str, domain: Option<&Name>, _device: &Device) -> Option<Pin> {
         let name = Self::full(account, domain);
         match Handle::current().block_on(self.directory.pins(&name, jiff::Timestamp::now())) {
-            Ok(pins) => {
-                let newest = pins?.pop()?;
-                let pin = newest.parse().ok();
-                let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
-                offered.insert(name.to_ascii_lowercase(), newest);
-                pin
-            }
+            Ok(pins) => pins?.pop()?.parse().ok(),
             Err(error) => {
                 tracing::error!("nobody can bind: {error}");
                 None
@@ -407,12 +395,9 @@ impl Enrolling for Enrolling_ {
         }
     }
 
-    fn take_pin(&self, account: &str) -> bool {
-        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(pin) = offered.remove(&account.to_ascii_lowercase()) else { return false };
-        drop(offered);
+    fn take_pin(&self, account: &str, pin: &Pin) -> bool {
         let taken = Handle::current().block_on(async {
-            let taken = self.directory.use_pin(account, &pin, jiff::Timestamp::now()).await?;
+            let taken = self.directory.use_pin(account, pin, jiff::Timestamp::now()).await?;
             // The account may be newer than the last look at all of them.
             let _ = self.members.refresh().await;
             Ok::<_, Failure>(taken)
@@ -474,4 +459,62 @@ fn count(server: &Server<Arc<Known>>, broker: &Broker, audit: Option<Audit>, reg
             total("watchfire_obp_audit_dropped_total", "Audit lines that were lost.", &[], audit.dropped());
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use watchfire_testkit::servers::Postgres;
+
+    use super::*;
+    use crate::obp::directory::AccountsUrl;
+    use crate::obp::keys::Ended;
+    use crate::testing::TempDir;
+
+    async fn enrolling(url: &AccountsUrl, folder: &TempDir) -> Arc<Enrolling_> {
+        let directory = Directory::open(url, None).await.unwrap();
+        let members = Members::load(directory.clone(), url, false).await.unwrap();
+        let ending = Ending::File(Arc::new(Ended::at(&folder.path().join("ended"))));
+        Arc::new(Enrolling_ { members, directory, ending })
+    }
+
+    /// Calls it as the server does.
+    async fn calls<T: Send + 'static>(at: &Arc<Enrolling_>, call: impl FnOnce(&Enrolling_) -> T + Send + 'static) -> T {
+        let at = Arc::clone(at);
+        tokio::task::spawn_blocking(move || call(&at)).await.unwrap()
+    }
+
+    async fn offered(at: &Arc<Enrolling_>) -> Option<Pin> {
+        let domain: Name = "example.com".parse().unwrap();
+        calls(at, move |at| at.pin("alice", Some(&domain), &Device::default())).await
+    }
+
+    async fn taken(at: &Arc<Enrolling_>, pin: &Pin) -> bool {
+        let pin = pin.clone();
+        calls(at, move |at| at.take_pin("alice@example.com", &pin)).await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_pin_that_is_proved_twice_binds_one_device_and_costs_no_other_pin() {
+        let folder = TempDir::new("enrolling");
+        let server = Postgres::start();
+        let file = folder.path().join("accounts.toml").display().to_string();
+        for place in [Some(file), server.as_ref().map(Postgres::url)].into_iter().flatten() {
+            let url: AccountsUrl = place.parse().unwrap();
+            let (one, two) = (enrolling(&url, &folder).await, enrolling(&url, &folder).await);
+            let now = jiff::Timestamp::now();
+            let later = now + Duration::from_secs(3600);
+            for pin in ["11111-11111", "22222-22222"] {
+                one.directory.add("alice@example.com", Some((pin, later)), now).await.unwrap();
+            }
+            // Devices begin at both brokers, and one of them ends where the other did not begin.
+            let (first, second) = (offered(&one).await.unwrap(), offered(&two).await.unwrap());
+            assert_eq!((&first, &second), (&"2222222222".parse().unwrap(), &"2222222222".parse().unwrap()));
+            assert!(taken(&two, &second).await, "{place}");
+            let third = offered(&one).await.unwrap();
+            assert_eq!(third, "1111111111".parse().unwrap());
+            assert!(!taken(&one, &first).await, "{place}: a used PIN binds another device");
+            assert!(taken(&one, &third).await, "{place}: the other PIN is gone");
+            assert_eq!(offered(&one).await, None);
+        }
+    }
 }

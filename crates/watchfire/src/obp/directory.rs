@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use obp_proto::service_connect::Pin;
 use zeroize::Zeroizing;
 
 use super::accounts::{Accounts, Summary};
@@ -124,11 +125,11 @@ impl Directory {
         }
     }
 
-    /// Takes a PIN away for good. False when it was not there any more.
+    /// Takes a PIN away for good, however it is grouped. False when it was not there any more.
     ///
     /// # Errors
     /// When the place cannot be read or written to.
-    pub async fn use_pin(&self, name: &str, pin: &str, now: jiff::Timestamp) -> Result<bool, Failure> {
+    pub async fn use_pin(&self, name: &str, pin: &Pin, now: jiff::Timestamp) -> Result<bool, Failure> {
         match self {
             Self::File(file) => file.use_pin(name, pin, now),
             Self::Shared(shared) => shared.use_pin(name, pin, now.as_second()).await,

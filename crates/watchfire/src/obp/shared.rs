@@ -8,12 +8,13 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use obp_proto::service_connect::Pin;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Transaction};
 use watchfire_core::UnixTime;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::accounts::{MOST_PINS, Summary, check_name, folded, too_many_pins, unknown};
+use super::accounts::{MOST_PINS, Summary, check_name, folded, is_pin, too_many_pins, unknown};
 use crate::exit::Failure;
 use crate::store::{PostgresServer, StoreError};
 
@@ -211,13 +212,17 @@ impl Shared {
         if added { Ok(()) } else { Err(too_many_pins(name)) }
     }
 
-    /// Takes a PIN away for good: at one of all the brokers this is true.
+    /// Takes a PIN away for good, however it is grouped: at one of all the brokers this is true.
     ///
     /// # Errors
     /// When the database cannot be asked. The PIN may be gone then: it is not good any more.
-    pub async fn use_pin(&self, name: &str, pin: &str, now: i64) -> Result<bool, Failure> {
-        let sql = "DELETE FROM obp_pin WHERE account = $1 AND pin = $2 AND expires > $3";
-        Ok(self.call(async |client| client.execute(sql, &[&folded(name), &pin, &now]).await).await? > 0)
+    pub async fn use_pin(&self, name: &str, pin: &Pin, now: i64) -> Result<bool, Failure> {
+        let Some(mut texts) = self.pins(name, now).await? else { return Ok(false) };
+        texts.retain(|text| is_pin(text, pin));
+        let texts: Vec<&str> = texts.iter().map(|text| text.as_str()).collect();
+        // Whoever deletes it has it; that it was read a moment ago says nothing.
+        let sql = "DELETE FROM obp_pin WHERE account = $1 AND pin = ANY($2) AND expires > $3";
+        Ok(self.call(async |client| client.execute(sql, &[&folded(name), &texts, &now]).await).await? > 0)
     }
 
     /// Removes an account.
@@ -379,6 +384,10 @@ mod tests {
 
     const DAY: i64 = 86_400;
 
+    fn pin(text: &str) -> Pin {
+        text.parse().unwrap()
+    }
+
     async fn open(server: &Postgres) -> Shared {
         Shared::open(server.url().parse().unwrap(), "postgres://test".into()).await.unwrap()
     }
@@ -421,15 +430,17 @@ mod tests {
         let mut brokers = Vec::new();
         for _ in 0..8 {
             let broker = open(&server).await;
-            brokers.push(tokio::spawn(async move { broker.use_pin("alice@example.com", "1111", 10).await.unwrap() }));
+            brokers.push(tokio::spawn(
+                async move { broker.use_pin("alice@example.com", &pin("11-11"), 10).await.unwrap() },
+            ));
         }
         let mut taken = 0;
         for broker in brokers {
             taken += usize::from(broker.await.unwrap());
         }
         assert_eq!(taken, 1);
-        assert!(!one.use_pin("bob@example.com", "2222", 10).await.unwrap(), "somebody else's");
-        assert!(!one.use_pin("alice@example.com", "2222", 50).await.unwrap(), "too late");
+        assert!(!one.use_pin("bob@example.com", &pin("2222"), 10).await.unwrap(), "somebody else's");
+        assert!(!one.use_pin("alice@example.com", &pin("2222"), 50).await.unwrap(), "too late");
 
         for n in 0..MOST_PINS {
             one.add("bob@example.com", Some((&format!("{n:04}"), 100)), 10).await.unwrap();

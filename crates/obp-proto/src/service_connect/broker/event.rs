@@ -6,6 +6,7 @@ use super::pending::TransactionId;
 use crate::codec::Encoding;
 use crate::message::Name;
 use crate::service_connect::config::Device;
+use crate::service_connect::pin::Pin;
 use crate::status::Status;
 
 /// Names a request of a client; never used twice.
@@ -47,7 +48,7 @@ pub enum ConnectBrokerEvent {
         /// What the client says of its device.
         device: Device,
     },
-    /// The client has proved that it knows the PIN. Take the PIN back, so that nobody can use it again, and then
+    /// The client has proved that it knows the PIN. Take this PIN back, so that nobody can use it again, and then
     /// answer by [`grant`](super::ConnectBroker::grant); or [`refuse`](super::ConnectBroker::refuse), when it was
     /// taken back before.
     Proven {
@@ -55,6 +56,8 @@ pub enum ConnectBrokerEvent {
         id: ConnectRequestId,
         /// The account, as `account@domain`.
         account: String,
+        /// The PIN that was offered for the challenge which the client has answered; by now the account may have another.
+        pin: Pin,
         /// Names the new binding.
         binding: [u8; 16],
     },
@@ -69,6 +72,8 @@ pub enum ConnectBrokerEvent {
     PinUsedUp {
         /// The account, as `account@domain`.
         account: String,
+        /// The PIN that the last attempt was about.
+        pin: Pin,
     },
     /// Somebody wants service without PIN. Answer by [`grant`](super::ConnectBroker::grant) to let it in without
     /// account, by [`hold`](super::ConnectBroker::hold) to have it confirmed, or by

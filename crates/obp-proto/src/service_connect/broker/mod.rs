@@ -89,6 +89,8 @@ enum What {
 #[derive(Debug)]
 struct Challenge {
     account: String,
+    /// What the proof is about: the account may have another PIN by the time that it is proved.
+    pin: Pin,
     proof: Mac,
     wanted: Wanted,
     deadline: Instant,
@@ -321,23 +323,23 @@ impl ConnectBroker {
                 if challenge.deadline <= self.now {
                     return Err(Status::TICKET_NOT_RECOGNIZED);
                 }
-                let account = challenge.account;
+                let (account, pin) = (challenge.account, challenge.pin);
                 if !prover.accepts(&challenge.proof, shown.as_bytes()) {
                     let left = self.attempts.left(self.now, &account);
                     self.events.push_back(ConnectBrokerEvent::PinFailed { account: account.clone(), left });
                     if left == 0 {
-                        self.events.push_back(ConnectBrokerEvent::PinUsedUp { account });
+                        self.events.push_back(ConnectBrokerEvent::PinUsedUp { account, pin });
                     }
                     return Err(Status::AUTHENTICATION);
                 }
                 // The PIN is used: nobody else who was challenged for it may use it again.
-                self.challenges.retain(|_, other| other.account != account);
+                self.challenges.retain(|_, other| other.account != account || other.pin != pin);
                 let mut wanted = challenge.wanted;
                 if !services.is_empty() {
                     wanted.services = services;
                 }
                 let binding = client.binding;
-                let event = ConnectBrokerEvent::Proven { id, account: account.clone(), binding };
+                let event = ConnectBrokerEvent::Proven { id, account: account.clone(), pin, binding };
                 self.wait(id, encoding, What::Proven { wanted, account, binding }, event)
             }
             TicketKind::Binding => {
@@ -435,7 +437,8 @@ impl ConnectBroker {
         ApiMisuse::NotNow
     }
 
-    /// Answers [`ConnectBrokerEvent::Open`]: the account has this PIN, which the machine does not keep.
+    /// Answers [`ConnectBrokerEvent::Open`]: the account has this PIN. The machine keeps it until the client has answered
+    /// the challenge, or came too late.
     ///
     /// # Errors
     /// [`ApiMisuse`] when nothing of the kind waits; [`Error::LimitExceeded`] when the client was told to come later.
@@ -450,7 +453,7 @@ impl ConnectBroker {
             return Err(Limit::Transactions.into());
         }
         if let Err(UsedUp) = self.attempts.count(self.now, &account) {
-            self.events.push_back(ConnectBrokerEvent::PinUsedUp { account });
+            self.events.push_back(ConnectBrokerEvent::PinUsedUp { account, pin: pin.clone() });
             self.reply(id, encoding, Kind::Open, Status::TOO_MANY);
             return Err(Limit::PinAttempts.into());
         }
@@ -503,7 +506,7 @@ impl ConnectBroker {
         self.wake_at(deadline);
         let proof = prover.client(pin, &ours, &body);
         let wanted = Wanted { suite: suite.clone(), services: request.service.to_vec() };
-        self.challenges.insert(binding, Challenge { account, proof, wanted, deadline });
+        self.challenges.insert(binding, Challenge { account, pin: pin.clone(), proof, wanted, deadline });
         Ok(ConnectReply { id: ConnectRequestId(0), status: Status::PIN_REQUIRED, encoding, body })
     }
 
