@@ -13,7 +13,8 @@ use obp_proto::client::{ClientConfig, Retransmission};
 use obp_proto::crypto::RustCrypto;
 use obp_proto::message::{Credential, Identifier, QueryConnectRequest, ValidateRequest};
 use obp_proto::service_connect::Binding;
-use support::{PIN, Setup, Site, Udp};
+use support::{Door, PATIENCE, PIN, Setup, Site, Udp};
+use watchfire_core::UnixTime;
 
 fn question(name: &str) -> QueryConnectRequest {
     QueryConnectRequest::new(Identifier::new(name.parse().unwrap()).with_service("_https".parse().unwrap()))
@@ -129,4 +130,43 @@ async fn what_was_asked_is_answered_before_the_end() {
     }
     site.server.shutdown(Duration::from_secs(5)).await;
     asked.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_ends_of_bindings_do_not_wait_for_the_accounts() {
+    let door = Arc::new(Door::default());
+    let site =
+        Arc::new(Site::start(Setup { door: Some(Arc::clone(&door)), late: Some(PATIENCE), ..Setup::default() }).await);
+    let binding = {
+        let site = Arc::clone(&site);
+        tokio::spawn(async move { site.bind(PIN).await })
+    };
+    tokio::time::timeout(PATIENCE, door.come.notified()).await.expect("the accounts are asked");
+    let changes = {
+        let site = Arc::clone(&site);
+        tokio::task::spawn_blocking(move || {
+            site.server.add_ticket_key(2, &[8; 32]).unwrap();
+            site.server.seal_with_ticket_key(2).unwrap();
+            site.server.end_binding([1; 16], UnixTime::from_secs(i64::MAX)).unwrap();
+        })
+    };
+    // The accounts are still thinking.
+    let changed = tokio::time::timeout(PATIENCE / 2, changes).await;
+    door.open();
+    changed.expect("it does not wait").unwrap();
+    binding.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_told_that_it_takes_too_long_is_not_served_later() {
+    let door = Arc::new(Door::default());
+    let late = Some(Duration::from_millis(100));
+    let site = Site::start(Setup { door: Some(Arc::clone(&door)), late, ..Setup::default() }).await;
+    for _ in 0..3 {
+        site.bind(PIN).await.unwrap_err();
+    }
+    door.open();
+    // Until all that was begun is over.
+    site.server.shutdown(PATIENCE).await;
+    assert_eq!(door.count.load(Ordering::Relaxed), 1);
 }

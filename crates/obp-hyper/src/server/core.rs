@@ -243,8 +243,9 @@ impl<K: Knowledge> Core<K> {
             let core = Arc::clone(self);
             self.tasks.spawn(async move {
                 let id = connect.id;
-                let reply = core.enrol(connect).await;
-                core.answer(id, |broker| broker.respond_octets(id, reply.0, reply.1).is_ok()).await;
+                if let Some(reply) = core.enrol(connect).await {
+                    core.answer(id, |broker| broker.respond_octets(id, reply.0, reply.1).is_ok()).await;
+                }
             });
         }
     }
@@ -272,13 +273,19 @@ impl<K: Knowledge> Core<K> {
         self.dispatch(todo);
     }
 
-    async fn enrol(self: &Arc<Self>, connect: Connect) -> (Status, Bytes) {
+    /// A request of service-connect, to its reply; none when nobody waits for one any more.
+    async fn enrol(self: &Arc<Self>, connect: Connect) -> Option<(Status, Bytes)> {
         let encoding = connect.encoding;
+        let turn = match &self.enrolment {
+            // While the accounts take their time those that wait are tasks, not threads; and who has gone asks nothing.
+            Some(enrolment) => Some(enrolment.turn().await.filter(|_| self.lock().waiting.contains_key(&connect.id))?),
+            None => None,
+        };
         let core = Arc::clone(self);
         // Accounts are in files or databases.
         let enrolled = tokio::task::spawn_blocking(move || {
-            let enrolment = core.enrolment.as_ref()?;
-            let (reply, ended) = enrolment.handle(core.clock.now(), &connect);
+            let (enrolment, turn) = core.enrolment.as_ref().zip(turn)?;
+            let (reply, ended) = enrolment.handle(turn, &core.clock, &connect);
             let now = core.clock.now();
             for (binding, until) in ended {
                 if let Err(error) = core.with_broker(|broker| broker.revoke(now, binding, until)) {
@@ -287,10 +294,10 @@ impl<K: Knowledge> Core<K> {
             }
             reply
         });
-        enrolled.await.ok().flatten().unwrap_or_else(|| {
+        Some(enrolled.await.ok().flatten().unwrap_or_else(|| {
             let refusal = Message::from(ErrorResponse::new(Status::NOT_IMPLEMENTED));
             (Status::NOT_IMPLEMENTED, refusal.encode(encoding).unwrap_or_default().into())
-        })
+        }))
     }
 }
 

@@ -1,18 +1,20 @@
 //! Service-connect: who may bind is asked of the application's [`Accounts`].
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use obp_proto::Status;
 use obp_proto::message::Name;
-use obp_proto::service_connect::{ConnectBroker, ConnectBrokerEvent, Device, Pin, TransactionId};
+use obp_proto::service_connect::{ConnectBroker, ConnectBrokerEvent, ConnectRequestId, Device, Pin, TransactionId};
+use tokio::sync::OwnedMutexGuard;
 use watchfire_core::{Duration, Instant, Machine as _, Output, UnixTime};
 use watchfire_hyper::Clock;
 
 use super::core::Connect;
 
-/// Who may bind to the broker. Calls may read files or ask a database: they are made where that may take its time, and
-/// one after the other.
+/// Who may bind to the broker. Calls may read files or ask a database: they are made on a thread where that may take its
+/// time, and one after the other. The server goes on meanwhile; no lock of it is held.
 pub trait Accounts: Send + Sync + 'static {
     /// The PIN that a new device of this account has to prove; none when there is no such account, or it has none.
     fn pin(&self, account: &str, domain: Option<&Name>, device: &Device) -> Option<Pin>;
@@ -60,8 +62,13 @@ pub enum Admission {
 
 /// The machine and whom it asks.
 pub(super) struct Enrolment {
+    /// Held for calls of the machine alone, which do not wait: tasks of the server call it too.
     machine: Mutex<ConnectBroker>,
     accounts: Box<dyn Accounts>,
+    /// Whoever has it is the one that asks the accounts.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// How long to wait for it. Who asked has been told by then that it took too long.
+    patience: Duration,
     /// The longest time for which a ticket is good.
     longest: Duration,
 }
@@ -69,9 +76,33 @@ pub(super) struct Enrolment {
 /// Bindings that have ended, and until when that has to be remembered.
 pub(super) type Ended = Vec<([u8; 16], UnixTime)>;
 
+/// A request that is the next one to be handled.
+pub(super) struct Turn(#[allow(dead_code, reason = "it is held")] OwnedMutexGuard<()>);
+
+/// What the machine said to one request.
+struct Said {
+    id: ConnectRequestId,
+    reply: Option<(Status, Bytes)>,
+    events: VecDeque<ConnectBrokerEvent>,
+}
+
+/// What the accounts say to an event.
+enum Verdict {
+    Offer(ConnectRequestId, Pin),
+    Grant(ConnectRequestId),
+    Hold(ConnectRequestId),
+    Refuse(ConnectRequestId),
+    Noted,
+}
+
 impl Enrolment {
-    pub(super) fn new(machine: ConnectBroker, accounts: Box<dyn Accounts>, longest: Duration) -> Self {
-        Self { machine: Mutex::new(machine), accounts, longest }
+    pub(super) fn new(
+        machine: ConnectBroker,
+        accounts: Box<dyn Accounts>,
+        patience: Duration,
+        longest: Duration,
+    ) -> Self {
+        Self { machine: Mutex::new(machine), accounts, turn: Arc::default(), patience, longest }
     }
 
     /// Calls the machine, for confirmations, keys and what was ended elsewhere.
@@ -79,71 +110,77 @@ impl Enrolment {
         change(&mut self.machine.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// One request, to its reply.
-    pub(super) fn handle(&self, now: Instant, connect: &Connect) -> (Option<(Status, Bytes)>, Ended) {
-        let unix = Clock::wall();
-        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = machine.handle_timeout(now);
-        let ticket = connect.client.as_ref().map(|client| client.content());
-        let id = machine.handle_request(now, unix, ticket, connect.encoding, &connect.body);
-        let (mut reply, mut ended) = (None, Ended::new());
-        loop {
-            match machine.poll_output(now) {
-                Output::Transmit(said) if said.id == id => reply = Some((said.status, said.body)),
-                // To a request that was given up.
-                Output::Transmit(_) => {}
-                Output::Event(event) => self.decide(&mut machine, now, unix, event, &mut ended),
-                Output::Timeout(_) => return (reply, ended),
-            }
-        }
+    /// Waits until no other request is being handled; none when that takes too long.
+    pub(super) async fn turn(&self) -> Option<Turn> {
+        let turn = Arc::clone(&self.turn).lock_owned();
+        tokio::time::timeout(self.patience, turn).await.ok().map(Turn)
     }
 
-    fn decide(
-        &self,
-        machine: &mut ConnectBroker,
-        now: Instant,
-        unix: UnixTime,
-        event: ConnectBrokerEvent,
-        ended: &mut Ended,
-    ) {
-        // Every request is answered in the turn in which it came, so that none of these calls comes too late.
-        let outcome: Result<(), obp_proto::Error> = match event {
+    /// One request, to its reply. This may take as long as the accounts take.
+    pub(super) fn handle(&self, _turn: Turn, clock: &Clock, connect: &Connect) -> (Option<(Status, Bytes)>, Ended) {
+        let unix = Clock::wall();
+        let mut said = self.with_machine(|machine| {
+            let now = clock.now();
+            let _ = machine.handle_timeout(now);
+            let ticket = connect.client.as_ref().map(|client| client.content());
+            let id = machine.handle_request(now, unix, ticket, connect.encoding, &connect.body);
+            let mut said = Said { id, reply: None, events: VecDeque::new() };
+            said.drain(machine, now);
+            said
+        });
+        let mut ended = Ended::new();
+        // Every request is answered in its turn, so that no verdict comes too late.
+        while let Some(event) = said.events.pop_front() {
+            let verdict = self.decide(unix, event, &mut ended);
+            let outcome = self.with_machine(|machine| {
+                let now = clock.now();
+                let outcome = verdict.tell(machine, now, unix);
+                said.drain(machine, now);
+                outcome
+            });
+            match outcome {
+                Ok(Some(transaction)) => self.accounts.held(transaction),
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "service-connect: an event could not be answered"),
+            }
+        }
+        (said.reply, ended)
+    }
+
+    /// Asks the accounts.
+    fn decide(&self, unix: UnixTime, event: ConnectBrokerEvent, ended: &mut Ended) -> Verdict {
+        match event {
             ConnectBrokerEvent::Open { id, account, domain, device, .. } => {
                 match self.accounts.pin(&account, domain.as_ref(), &device) {
-                    Some(pin) => machine.offer_pin(now, unix, id, &pin),
-                    None => machine.refuse(now, id, Status::REFUSED).map_err(Into::into),
+                    Some(pin) => Verdict::Offer(id, pin),
+                    None => Verdict::Refuse(id),
                 }
             }
             ConnectBrokerEvent::Proven { id, account, pin, .. } => match self.accounts.take_pin(&account, &pin) {
                 true => {
                     tracing::info!(%account, "a device was bound");
-                    machine.grant(now, unix, id).map_err(Into::into)
+                    Verdict::Grant(id)
                 }
-                false => machine.refuse(now, id, Status::REFUSED).map_err(Into::into),
+                false => Verdict::Refuse(id),
             },
             ConnectBrokerEvent::PinFailed { account, left } => {
                 tracing::warn!(%account, left, "a wrong PIN");
-                Ok(())
+                Verdict::Noted
             }
             ConnectBrokerEvent::PinUsedUp { account, pin } => {
                 tracing::warn!(%account, "too many wrong PINs: the PIN is taken back");
                 self.accounts.pin_used_up(&account, &pin);
-                Ok(())
+                Verdict::Noted
             }
             ConnectBrokerEvent::Bind { id, services, .. } => match self.accounts.bind(&services) {
-                Admission::Anonymous => machine.grant(now, unix, id).map_err(Into::into),
-                Admission::Hold => {
-                    if let Ok(transaction) = machine.hold(now, id) {
-                        self.accounts.held(transaction);
-                    }
-                    Ok(())
-                }
-                Admission::Refuse => machine.refuse(now, id, Status::REFUSED).map_err(Into::into),
+                Admission::Anonymous => Verdict::Grant(id),
+                Admission::Hold => Verdict::Hold(id),
+                Admission::Refuse => Verdict::Refuse(id),
             },
             ConnectBrokerEvent::Refresh { id, account, binding, .. } => {
                 match self.accounts.may_refresh(&account, &binding) {
-                    true => machine.grant(now, unix, id).map_err(Into::into),
-                    false => machine.refuse(now, id, Status::REFUSED).map_err(Into::into),
+                    true => Verdict::Grant(id),
+                    false => Verdict::Refuse(id),
                 }
             }
             ConnectBrokerEvent::Unbind { id, account, binding } => {
@@ -152,12 +189,44 @@ impl Enrolment {
                 self.accounts.ended(&account, binding, until);
                 ended.push((binding, until));
                 tracing::info!(%account, "a binding has ended");
-                machine.grant(now, unix, id).map_err(Into::into)
+                Verdict::Grant(id)
             }
-            _ => Ok(()),
-        };
-        if let Err(error) = outcome {
-            tracing::error!(%error, "service-connect: an event could not be answered");
+            _ => Verdict::Noted,
         }
+    }
+}
+
+impl Said {
+    /// Takes all that the machine has to say.
+    fn drain(&mut self, machine: &mut ConnectBroker, now: Instant) {
+        loop {
+            match machine.poll_output(now) {
+                Output::Transmit(said) if said.id == self.id => self.reply = Some((said.status, said.body)),
+                // To a request that was given up.
+                Output::Transmit(_) => {}
+                Output::Event(event) => self.events.push_back(event),
+                Output::Timeout(_) => return,
+            }
+        }
+    }
+}
+
+impl Verdict {
+    /// Tells the machine; what is held from now on has a number.
+    fn tell(
+        self,
+        machine: &mut ConnectBroker,
+        now: Instant,
+        unix: UnixTime,
+    ) -> Result<Option<TransactionId>, obp_proto::Error> {
+        match self {
+            Self::Offer(id, pin) => machine.offer_pin(now, unix, id, &pin)?,
+            Self::Grant(id) => machine.grant(now, unix, id)?,
+            // When too much is held the device was told to come later.
+            Self::Hold(id) => return Ok(machine.hold(now, id).ok()),
+            Self::Refuse(id) => machine.refuse(now, id, Status::REFUSED)?,
+            Self::Noted => {}
+        }
+        Ok(None)
     }
 }

@@ -191,6 +191,7 @@ impl<K: Knowledge> ServerBuilder<K> {
         let (clock, wall) = (Clock::start(), Clock::wall());
         let body_limit = self.config.limits.body;
         let keys = self.config.keys.clone();
+        let patience = self.config.application_timeout;
         let mut broker = Broker::new(self.config, seed()?, clock.now(), wall);
         for (binding, until) in &self.ended {
             let revoked = broker.revoke(clock.now(), *binding, *until);
@@ -203,7 +204,7 @@ impl<K: Knowledge> ServerBuilder<K> {
                 for (binding, _) in self.ended {
                     machine.remember_unbound(wall, binding);
                 }
-                Some(Enrolment::new(machine, accounts, longest))
+                Some(Enrolment::new(machine, accounts, patience, longest))
             }
             None => None,
         };

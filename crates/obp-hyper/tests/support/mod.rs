@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use obp_hyper::client::{BindError, BindOptions, BrokerUrl, bind};
@@ -17,10 +17,14 @@ use obp_proto::service_connect::{AccountName, Binding, ConnectBrokerConfig, Devi
 use obp_proto::ticket::KeyRing;
 use obp_proto::{Message, Status};
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::Notify;
 use watchfire_core::UnixTime;
 
 pub(crate) const PIN: &str = "1234-5678";
 pub(crate) const ACCOUNT: &str = "alice@localhost";
+
+/// For what has to come; machines are slow at times.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `www.example.com` is at 192.0.2.1; `slow.example.com` takes as long as one likes; `local.example.com` is at a port
 /// of this host; anything else does not exist.
@@ -75,14 +79,44 @@ impl Knowledge for Known {
     }
 }
 
+/// Where those wait who ask the accounts, until it is opened.
+#[derive(Default)]
+pub(crate) struct Door {
+    /// Somebody has come.
+    pub(crate) come: Notify,
+    /// How many have come.
+    pub(crate) count: AtomicUsize,
+    is_open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Door {
+    pub(crate) fn open(&self) {
+        *self.is_open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    fn pass(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.come.notify_one();
+        let is_open = self.is_open.lock().unwrap();
+        let waited = self.opened.wait_timeout_while(is_open, PATIENCE, |is_open| !*is_open);
+        assert!(*waited.unwrap().0, "the door was not opened");
+    }
+}
+
 /// One account with one PIN.
 pub(crate) struct Alice {
     pin: Mutex<Option<&'static str>>,
+    door: Option<Arc<Door>>,
     pub(crate) ended: Arc<AtomicUsize>,
 }
 
 impl Accounts for Alice {
     fn pin(&self, account: &str, domain: Option<&Name>, _device: &Device) -> Option<Pin> {
+        if let Some(door) = &self.door {
+            door.pass();
+        }
         let name = format!("{account}@{}", domain?);
         (*self.pin.lock().unwrap()).filter(|_| name == ACCOUNT).map(|pin| pin.parse().unwrap())
     }
@@ -121,6 +155,10 @@ pub(crate) struct Setup {
     pub(crate) slow: Duration,
     pub(crate) at_hand: bool,
     pub(crate) limits: ServerLimits,
+    /// Accounts are asked for PINs behind this door.
+    pub(crate) door: Option<Arc<Door>>,
+    /// When the broker says that it took too long; none is its default.
+    pub(crate) late: Option<Duration>,
 }
 
 #[derive(PartialEq)]
@@ -133,7 +171,7 @@ pub(crate) enum Udp {
 impl Default for Setup {
     fn default() -> Self {
         let limits = ServerLimits::default();
-        Self { tls: true, udp: Udp::Yes, slow: Duration::ZERO, at_hand: false, limits }
+        Self { tls: true, udp: Udp::Yes, slow: Duration::ZERO, at_hand: false, limits, door: None, late: None }
     }
 }
 
@@ -162,10 +200,14 @@ impl Site {
         let provider = Arc::new(RustCrypto);
         let keys = KeyRing::new(provider.clone(), 1, &[7; 32]).unwrap();
         let ended = Arc::new(AtomicUsize::new(0));
-        let alice = Alice { pin: Mutex::new(Some(PIN)), ended: Arc::clone(&ended) };
+        let alice = Alice { pin: Mutex::new(Some(PIN)), door: setup.door, ended: Arc::clone(&ended) };
         let known =
             Known { local: Mutex::default(), slow: setup.slow, asked: AtomicUsize::new(0), at_hand: setup.at_hand };
-        let server = Server::builder(BrokerConfig::builder(provider.clone(), keys).build().unwrap(), known)
+        let mut config = BrokerConfig::builder(provider.clone(), keys);
+        if let Some(late) = setup.late {
+            config = config.with_application_timeout(late);
+        }
+        let server = Server::builder(config.build().unwrap(), known)
             .with_service_connect(ConnectBrokerConfig::builder(provider, instances).build().unwrap(), alice)
             .with_limits(setup.limits)
             .start()
