@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use watchfire_tests::{PATIENCE, Service, Site, succeed};
 
 /// The answer to a GET: status line and body.
-fn get(address: &str, path: &str) -> (String, String) {
+pub(crate) fn get(address: &str, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
     let mut answer = String::new();
@@ -18,7 +18,7 @@ fn get(address: &str, path: &str) -> (String, String) {
 }
 
 /// A folder with everything, and one process that runs every service which needs no other one outside.
-fn everything() -> (Site, Service, String) {
+pub(crate) fn everything() -> (Site, Service, String) {
     let site = Site::new();
     let dir = site.file("");
     for (profile, name) in
@@ -119,7 +119,7 @@ state = "state"
 }
 
 /// Waits until `/readyz` says something of this form.
-fn wait_for_readiness(address: &str, what: impl Fn(&str, &str) -> bool) -> (String, String) {
+pub(crate) fn wait_for_readiness(address: &str, what: impl Fn(&str, &str) -> bool) -> (String, String) {
     let began = Instant::now();
     loop {
         let (status, body) = get(address, "/readyz");

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command, ConfigCommand, DotsCommand, IapCommand, LurkCommand, ObpCommand, ReputeCommand};
-use crate::config::{self, Service, ServiceArgs};
+use crate::config::{self, Config, Service, ServiceArgs};
 use crate::exit::{Failure, clap_exit};
-use crate::{alerts, dots, logging, lurk, manual, obp, out, pki, quickstart, repute, service};
+use crate::{alerts, dots, logging, lurk, manual, obp, out, pki, quickstart, repute, supervisor};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -32,7 +32,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => {
             let config = config::load_or_fail(&args.config)?;
             logging::init(config.log_format.filter(|_| log_format == Default::default()).unwrap_or(log_format))?;
-            wait(service::run(config.services, config.metrics.as_ref(), config.console.as_deref(), json))
+            wait(supervisor::run(config, Some(args.config), json))
         }
         Command::Iap(IapCommand::Alerts(args)) => {
             logging::init(log_format)?;
@@ -76,7 +76,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 fn one(args: ServiceArgs, log_format: crate::cli::LogFormat, json: bool) -> Result<(), Failure> {
     logging::init(log_format)?;
-    wait(service::run(vec![Service::from(args)], None, None, json))
+    wait(supervisor::run(Config::of(vec![Service::from(args)]), None, json))
 }
 
 fn wait(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

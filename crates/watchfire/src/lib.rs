@@ -31,6 +31,7 @@ pub mod repute;
 pub mod service;
 pub mod signals;
 pub mod store;
+pub mod supervisor;
 pub mod tail;
 #[cfg(test)]
 mod testing;

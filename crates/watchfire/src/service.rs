@@ -1,11 +1,11 @@
-//! Running services: what each is given, and how several share a process.
+//! Services: what each is given, and how it starts.
 
-use tokio::task::JoinSet;
+use std::pin::Pin;
+
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::ConsoleArgs;
-use crate::config::{Service, ServiceArgs};
-use crate::console::{self, Hub};
+use crate::config::ServiceArgs;
+use crate::console::Hub;
 use crate::dots;
 use crate::exit::Failure;
 use crate::iap::manager::ManagerService;
@@ -21,7 +21,7 @@ use crate::obp::broker::BrokerService;
 use crate::obp::stub::DnsService;
 use crate::repute::dnsbl::DnsblService;
 use crate::repute::serve::ServeService;
-use crate::signals::{self, Reload};
+use crate::signals::Reload;
 use crate::values::HostPort;
 
 /// What every service of a process shares. Cheap to clone.
@@ -47,6 +47,17 @@ impl Context {
     pub fn new(json: bool, shutdown: CancellationToken, reload: Reload) -> Self {
         let (metrics, health, hub) = Default::default();
         Self { json, shutdown, reload, metrics, health, hub }
+    }
+
+    /// For something that may end before the others: its shutdown is its own, and what it says and lets be looked at is
+    /// forgotten with the returned guard. It ends with this one.
+    pub(crate) fn part(&self) -> Part {
+        Part(Self {
+            shutdown: self.shutdown.child_token(),
+            metrics: self.metrics.service(),
+            health: self.health.service(self.health.label()),
+            ..self.clone()
+        })
     }
 
     /// Says that a service listens; see [`listening::announce`].
@@ -85,84 +96,47 @@ impl Context {
     }
 }
 
-/// Runs services until they end by themselves, one fails, or a signal comes; the others drain then.
-///
-/// # Errors
-/// The first failure.
-pub async fn run(
-    services: Vec<Service>,
-    metrics: Option<&HostPort>,
-    console: Option<&ConsoleArgs>,
-    json: bool,
-) -> Result<(), Failure> {
-    let (shutdown, reload) = signals::install()?;
-    let context = Context::new(json, shutdown.clone(), reload);
-    for service in &services {
-        context.health.set(service.part(), Err("is starting".to_owned()));
+/// The context of something that may end before the others.
+#[derive(Debug)]
+pub(crate) struct Part(pub(crate) Context);
+
+impl Drop for Part {
+    /// Also when its task is given up.
+    fn drop(&mut self) {
+        self.0.shutdown.cancel();
+        self.0.metrics.forget();
+        self.0.health.forget();
+        self.0.hub.forget_ended();
     }
-    metrics::process::watch(&context.metrics);
-    if let Some(addr) = metrics {
-        context.serve_metrics(addr).await?;
-    }
-    if let Some(args) = console {
-        // Before the services, so that nothing of them is missed.
-        console::start(args, &context).await?;
-    }
-    let mut tasks = JoinSet::new();
-    for service in services {
-        let context = context.clone();
-        tasks.spawn(async move {
-            let failed =
-                |failure: Failure| if service.place.is_empty() { failure } else { failure.within(&service.place) };
-            let part = service.part();
-            serve(service.args, part, context).await.map_err(failed)
-        });
-    }
-    let mut outcome = Ok(());
-    while let Some(ended) = tasks.join_next().await {
-        let ended = ended.unwrap_or_else(|error| Err(Failure::misbehaved(format!("a service broke down: {error}"))));
-        if let Err(failure) = ended {
-            shutdown.cancel();
-            match &outcome {
-                Ok(()) => outcome = Err(failure),
-                Err(_) => tracing::error!("{failure}"),
-            }
-        }
-    }
-    // The metrics' task watches this too.
-    shutdown.cancel();
-    outcome
 }
 
-/// Runs one service until it ends by itself or `context.shutdown` is cancelled and it has drained. `part` is what
-/// readiness calls it.
-async fn serve(args: ServiceArgs, part: String, context: Context) -> Result<(), Failure> {
-    /// Ready is who has started; what a service says of its parts comes on top of that.
-    macro_rules! serve {
+/// A service that has started: it runs until it ends by itself, or until the shutdown of its context and it has drained.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
+/// Starts a service.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub(crate) async fn start(args: &ServiceArgs, context: &Context) -> Result<Running, Failure> {
+    macro_rules! start {
         ($service:ty, $args:expr) => {{
-            let service = tokio::select! {
-                // First: who is told to end while it starts ends well, whatever its start makes of that.
-                biased;
-                () = context.shutdown.cancelled() => return Ok(()),
-                started = <$service>::start(&$args, &context) => started?,
-            };
-            context.health.set(part, Ok(()));
-            service.run(context).await
+            let service = <$service>::start($args, context).await?;
+            Ok(Box::pin(service.run(context.clone())))
         }};
     }
     match args {
-        ServiceArgs::IapManager(args) => serve!(ManagerService, args),
-        ServiceArgs::IapSensor(args) => serve!(SensorService, args),
-        ServiceArgs::IapProxy(args) => serve!(ProxyService, args),
-        ServiceArgs::ObpBroker(args) => serve!(BrokerService, args),
-        ServiceArgs::ObpDns(args) => serve!(DnsService, args),
-        ServiceArgs::ReputeServe(args) => serve!(ServeService, args),
-        ServiceArgs::ReputeDnsbl(args) => serve!(DnsblService, args),
-        ServiceArgs::LurkIdo(args) => serve!(IdoService, args),
-        ServiceArgs::LurkNdc(args) => serve!(NdcService, args),
-        ServiceArgs::LurkRelay(args) => serve!(RelayService, args),
-        ServiceArgs::LurkCa(args) => serve!(CaService, args),
-        ServiceArgs::DotsClient(args) => serve!(dots::client::ClientService, args),
-        ServiceArgs::DotsServer(args) => serve!(dots::server::ServerService, args),
+        ServiceArgs::IapManager(args) => start!(ManagerService, args),
+        ServiceArgs::IapSensor(args) => start!(SensorService, args),
+        ServiceArgs::IapProxy(args) => start!(ProxyService, args),
+        ServiceArgs::ObpBroker(args) => start!(BrokerService, args),
+        ServiceArgs::ObpDns(args) => start!(DnsService, args),
+        ServiceArgs::ReputeServe(args) => start!(ServeService, args),
+        ServiceArgs::ReputeDnsbl(args) => start!(DnsblService, args),
+        ServiceArgs::LurkIdo(args) => start!(IdoService, args),
+        ServiceArgs::LurkNdc(args) => start!(NdcService, args),
+        ServiceArgs::LurkRelay(args) => start!(RelayService, args),
+        ServiceArgs::LurkCa(args) => start!(CaService, args),
+        ServiceArgs::DotsClient(args) => start!(dots::client::ClientService, args),
+        ServiceArgs::DotsServer(args) => start!(dots::server::ServerService, args),
     }
 }

@@ -9,7 +9,7 @@ use crate::console::HubLimits;
 use crate::values::{HostPort, Octets, Span};
 
 /// `[console]`
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Args)]
 #[allow(clippy::exhaustive_structs)]
 pub struct ConsoleArgs {
     /// Serve the page here; beyond the loopback only with a token

@@ -42,85 +42,78 @@ pub fn check(config: &Config) -> Vec<Failure> {
     for service in &config.services {
         let place = service.place.as_str();
         let mut problems = Vec::new();
-        let sockets: Vec<&HostPort> = match &service.args {
-            ServiceArgs::IapManager(args) => {
-                manager(args, &mut problems);
-                args.listen.iter().chain(&args.console).chain(&args.metrics).collect()
-            }
-            ServiceArgs::IapSensor(args) => {
-                sensor(args, &mut problems);
-                args.listen.iter().chain(&args.metrics).collect()
-            }
-            ServiceArgs::IapProxy(args) => args.listen.iter().chain(&args.metrics).collect(),
-            ServiceArgs::ObpBroker(args) => {
-                broker(args, &mut problems);
-                args.listen.iter().chain(&args.metrics).collect()
-            }
-            ServiceArgs::ObpDns(args) => {
-                readable(&args.binding.binding, &mut problems);
-                args.listen.iter().chain(&args.metrics).collect()
-            }
-            ServiceArgs::ReputeServe(args) => {
-                rater(args, &mut problems);
-                args.listen.iter().chain(&args.metrics).collect()
-            }
-            ServiceArgs::ReputeDnsbl(args) => {
-                source(&args.store, args.store_password_file.as_deref(), &mut problems);
-                args.listen.iter().chain(&args.metrics).collect()
-            }
-            ServiceArgs::LurkIdo(args) => {
-                if let Err(failure) = crate::lurk::delegations::read(&args.delegations) {
-                    problems.push(failure);
-                }
-                if !args.dir.is_dir() {
-                    folder_of(&args.dir, &mut problems);
-                }
-                if let Some(ca) = &args.upstream_ca {
-                    certificates(ca, &mut problems);
-                }
-                args.store.iter().for_each(|url| postgres(url, &mut problems));
-                args.store_password_file.iter().for_each(|path| readable(path, &mut problems));
-                if let Err(failure) = crate::lurk::ido::updates(args) {
-                    problems.push(failure);
-                }
-                std::iter::once(&args.listen).chain(&args.http01_listen).chain(&args.metrics).collect()
-            }
-            ServiceArgs::LurkNdc(args) => {
-                if !args.out.is_dir() {
-                    folder_of(&args.out, &mut problems);
-                }
-                if let Some(ca) = &args.ca {
-                    certificates(ca, &mut problems);
-                }
-                args.metrics.iter().collect()
-            }
-            ServiceArgs::LurkRelay(args) => {
-                relay(args, &mut problems);
-                args.listen.iter().chain(&args.metrics).collect()
-            }
-            ServiceArgs::LurkCa(args) => {
-                if !args.dir.is_dir() {
-                    folder_of(&args.dir, &mut problems);
-                }
-                std::iter::once(&args.listen).chain(&args.metrics).collect()
-            }
-            ServiceArgs::DotsClient(args) => {
-                call_home_client(args, &mut problems);
-                // DTLS has ports of its own.
-                let tls = args.listen.iter().filter(|listen| listen.carrier == Carrier::Tls);
-                tls.map(|listen| &listen.address).chain(&args.api).chain(&args.metrics).collect()
-            }
-            ServiceArgs::DotsServer(args) => {
-                call_home_server(args, &mut problems);
-                args.metrics.iter().collect()
-            }
-        };
-        for addr in sockets {
+        service_itself(&service.args, &mut problems);
+        for addr in sockets(&service.args) {
             claim(addr, place, &mut problems);
         }
         found.extend(problems);
     }
     found
+}
+
+/// Where a service listens with TCP.
+pub(crate) fn sockets(args: &ServiceArgs) -> Vec<&HostPort> {
+    match args {
+        ServiceArgs::IapManager(args) => args.listen.iter().chain(&args.console).chain(&args.metrics).collect(),
+        ServiceArgs::IapSensor(args) => args.listen.iter().chain(&args.metrics).collect(),
+        ServiceArgs::IapProxy(args) => args.listen.iter().chain(&args.metrics).collect(),
+        ServiceArgs::ObpBroker(args) => args.listen.iter().chain(&args.metrics).collect(),
+        ServiceArgs::ObpDns(args) => args.listen.iter().chain(&args.metrics).collect(),
+        ServiceArgs::ReputeServe(args) => args.listen.iter().chain(&args.metrics).collect(),
+        ServiceArgs::ReputeDnsbl(args) => args.listen.iter().chain(&args.metrics).collect(),
+        ServiceArgs::LurkIdo(args) => {
+            std::iter::once(&args.listen).chain(&args.http01_listen).chain(&args.metrics).collect()
+        }
+        ServiceArgs::LurkNdc(args) => args.metrics.iter().collect(),
+        ServiceArgs::LurkRelay(args) => args.listen.iter().chain(&args.metrics).collect(),
+        ServiceArgs::LurkCa(args) => std::iter::once(&args.listen).chain(&args.metrics).collect(),
+        ServiceArgs::DotsClient(args) => {
+            // DTLS has ports of its own.
+            let tls = args.listen.iter().filter(|listen| listen.carrier == Carrier::Tls);
+            tls.map(|listen| &listen.address).chain(&args.api).chain(&args.metrics).collect()
+        }
+        ServiceArgs::DotsServer(args) => args.metrics.iter().collect(),
+    }
+}
+
+fn service_itself(args: &ServiceArgs, problems: &mut Vec<Failure>) {
+    match args {
+        ServiceArgs::IapManager(args) => manager(args, problems),
+        ServiceArgs::IapSensor(args) => sensor(args, problems),
+        ServiceArgs::IapProxy(_) => {}
+        ServiceArgs::ObpBroker(args) => broker(args, problems),
+        ServiceArgs::ObpDns(args) => readable(&args.binding.binding, problems),
+        ServiceArgs::ReputeServe(args) => rater(args, problems),
+        ServiceArgs::ReputeDnsbl(args) => source(&args.store, args.store_password_file.as_deref(), problems),
+        ServiceArgs::LurkIdo(args) => {
+            problems.extend(crate::lurk::delegations::read(&args.delegations).err());
+            if !args.dir.is_dir() {
+                folder_of(&args.dir, problems);
+            }
+            if let Some(ca) = &args.upstream_ca {
+                certificates(ca, problems);
+            }
+            args.store.iter().for_each(|url| postgres(url, problems));
+            args.store_password_file.iter().for_each(|path| readable(path, problems));
+            problems.extend(crate::lurk::ido::updates(args).err());
+        }
+        ServiceArgs::LurkNdc(args) => {
+            if !args.out.is_dir() {
+                folder_of(&args.out, problems);
+            }
+            if let Some(ca) = &args.ca {
+                certificates(ca, problems);
+            }
+        }
+        ServiceArgs::LurkRelay(args) => relay(args, problems),
+        ServiceArgs::LurkCa(args) => {
+            if !args.dir.is_dir() {
+                folder_of(&args.dir, problems);
+            }
+        }
+        ServiceArgs::DotsClient(args) => call_home_client(args, problems),
+        ServiceArgs::DotsServer(args) => call_home_server(args, problems),
+    }
 }
 
 fn console(args: &ConsoleArgs, found: &mut Vec<Failure>) {

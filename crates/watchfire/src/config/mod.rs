@@ -37,6 +37,7 @@ use crate::values::HostPort;
 use source::Source;
 
 pub use check::check;
+pub(crate) use check::sockets;
 
 /// A configuration file is not read beyond this many octets.
 const FILE_LIMIT: u64 = 4 << 20;
@@ -63,11 +64,34 @@ pub struct Service {
     pub args: ServiceArgs,
     /// `FILE:LINE` of its table, for errors found later; empty when it comes from the command line.
     pub place: String,
+    /// Of its kind and its flags: two services with the same one are the same service.
+    pub identity: Identity,
+}
+
+/// A hash of what a table of the file says, whatever the order of its keys and its place.
+///
+/// It is a hash and not the flags themselves because URLs in them may hold passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity([u8; 32]);
+
+impl Identity {
+    /// `argv` are flags as `--name=value`.
+    fn new(dotted: &str, mut argv: Vec<String>) -> Self {
+        use sha2::Digest as _;
+        // What is given again keeps its order.
+        argv.sort_by(|a, b| a.split('=').next().cmp(&b.split('=').next()));
+        let mut hash = sha2::Sha256::new();
+        for word in std::iter::once(dotted).chain(argv.iter().map(String::as_str)) {
+            hash.update((word.len() as u64).to_be_bytes());
+            hash.update(word);
+        }
+        Self(hash.finalize().into())
+    }
 }
 
 impl Service {
-    /// What readiness calls it: its name, and where it stands in the file.
-    pub fn part(&self) -> String {
+    /// What readiness and the log call it: its name, and where it stands in the file.
+    pub fn label(&self) -> String {
         let name = self.args.name();
         if self.place.is_empty() { name.to_owned() } else { format!("{name} ({})", self.place) }
     }
@@ -76,7 +100,7 @@ impl Service {
 impl From<ServiceArgs> for Service {
     /// A service of the command line: it has no place in a file.
     fn from(args: ServiceArgs) -> Self {
-        Self { args, place: String::new() }
+        Self { args, place: String::new(), identity: Identity([0; 32]) }
     }
 }
 
@@ -168,6 +192,13 @@ pub struct Problem {
     pub what: String,
     /// What to do.
     pub remedy: String,
+}
+
+impl Config {
+    /// Nothing but these services.
+    pub fn of(services: Vec<Service>) -> Self {
+        Self { log_format: None, metrics: None, console: None, services }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -263,7 +294,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn root(&mut self, table: &DeTable<'_>) -> Config {
-        let mut config = Config { log_format: None, metrics: None, console: None, services: Vec::new() };
+        let mut config = Config::of(Vec::new());
         for (key, value) in table {
             let at = value.span().start;
             match (key.get_ref().as_ref(), value.get_ref()) {
@@ -279,7 +310,7 @@ impl Reader<'_> {
                     self.problem(at, name, &format!("must be a string, not {}", kind(other)), "put it in quotes");
                 }
                 ("console", DeValue::Table(table)) => {
-                    let args = self.flags::<ConsoleArgs>("console", at, table).map(|mut args| {
+                    let args = self.flags::<ConsoleArgs>("console", at, table).map(|(mut args, _)| {
                         args.rebase(self.source.folder());
                         Box::new(args)
                     });
@@ -338,34 +369,40 @@ impl Reader<'_> {
     }
 
     fn service(&mut self, dotted: &str, at: usize, table: &DeTable<'_>) {
-        let args = match dotted {
-            "iap.manager" => self.flags(dotted, at, table).map(|args| ServiceArgs::IapManager(Box::new(args))),
-            "iap.sensor" => self.flags(dotted, at, table).map(|args| ServiceArgs::IapSensor(Box::new(args))),
-            "iap.proxy" => self.flags(dotted, at, table).map(|args| ServiceArgs::IapProxy(Box::new(args))),
-            "obp.broker" => self.flags(dotted, at, table).map(|args| ServiceArgs::ObpBroker(Box::new(args))),
-            "obp.dns" => self.flags(dotted, at, table).map(|args| ServiceArgs::ObpDns(Box::new(args))),
-            "repute.serve" => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeServe(Box::new(args))),
-            "repute.dnsbl" => self.flags(dotted, at, table).map(|args| ServiceArgs::ReputeDnsbl(Box::new(args))),
-            "dots.call-home-client" => {
-                self.flags(dotted, at, table).map(|args| ServiceArgs::DotsClient(Box::new(args)))
-            }
-            "dots.call-home-server" => {
-                self.flags(dotted, at, table).map(|args| ServiceArgs::DotsServer(Box::new(args)))
-            }
-            "lurk.relay" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkRelay(Box::new(args))),
-            "lurk.ca" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkCa(Box::new(args))),
-            "lurk.ido" => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkIdo(Box::new(args))),
+        macro_rules! flags {
+            ($kind:ident) => {
+                self.flags(dotted, at, table).map(|(args, identity)| (ServiceArgs::$kind(Box::new(args)), identity))
+            };
+        }
+        let read = match dotted {
+            "iap.manager" => flags!(IapManager),
+            "iap.sensor" => flags!(IapSensor),
+            "iap.proxy" => flags!(IapProxy),
+            "obp.broker" => flags!(ObpBroker),
+            "obp.dns" => flags!(ObpDns),
+            "repute.serve" => flags!(ReputeServe),
+            "repute.dnsbl" => flags!(ReputeDnsbl),
+            "dots.call-home-client" => flags!(DotsClient),
+            "dots.call-home-server" => flags!(DotsServer),
+            "lurk.relay" => flags!(LurkRelay),
+            "lurk.ca" => flags!(LurkCa),
+            "lurk.ido" => flags!(LurkIdo),
             // The last of `FAMILIES`.
-            _ => self.flags(dotted, at, table).map(|args| ServiceArgs::LurkNdc(Box::new(args))),
+            _ => flags!(LurkNdc),
         };
-        let Some(mut args) = args else { return };
+        let Some((mut args, identity)) = read else { return };
         args.rebase(self.source.folder());
         let place = format!("{}:{}", self.source.path().display(), self.source.line_column(at).0);
-        self.services.push(Service { args, place });
+        self.services.push(Service { args, place, identity });
     }
 
-    /// The table as flags, read by the command line's parser.
-    fn flags<A: Args + FromArgMatches>(&mut self, dotted: &str, at: usize, table: &DeTable<'_>) -> Option<A> {
+    /// The table as flags, read by the command line's parser; and what they are together.
+    fn flags<A: Args + FromArgMatches>(
+        &mut self,
+        dotted: &str,
+        at: usize,
+        table: &DeTable<'_>,
+    ) -> Option<(A, Identity)> {
         let command = A::augment_args(clap::Command::new("watchfire run").no_binary_name(true).disable_help_flag(true));
         let known: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
         let before = self.problems.len();
@@ -381,8 +418,9 @@ impl Reader<'_> {
         if self.problems.len() > before {
             return None;
         }
-        let parsed = command.try_get_matches_from(argv).and_then(|matches| A::from_arg_matches(&matches));
-        parsed.map_err(|error| self.mistake(dotted, at, table, &error)).ok()
+        let parsed = command.try_get_matches_from(&argv).and_then(|matches| A::from_arg_matches(&matches));
+        let args = parsed.map_err(|error| self.mistake(dotted, at, table, &error)).ok()?;
+        Some((args, Identity::new(dotted, argv)))
     }
 
     fn flag(&mut self, full: &str, arg: &clap::Arg, value: &Spanned<DeValue<'_>>, argv: &mut Vec<String>) {

@@ -135,7 +135,7 @@ impl Alerts {
             matched: 0,
             scanned: 0,
             is_cut: false,
-            is_stored: !sources.stores.is_empty(),
+            is_stored: !sources.stores().is_empty(),
             last,
             line: Line::new(&asked.filter, now),
         };
@@ -167,7 +167,7 @@ impl Alerts {
         }
         if asked.after.is_none() {
             let Ok(_place) = self.looks.acquire().await else { return Ok(found) };
-            for store in &sources.stores {
+            for store in sources.stores() {
                 let source = match &asked.filter.source {
                     Some(super::filter::End::Net(net)) => Some(*net),
                     _ => None,
@@ -203,7 +203,7 @@ impl Alerts {
         }
         let Some(received) = rows::received(id) else { return Ok(None) };
         let Ok(_place) = self.looks.acquire().await else { return Ok(None) };
-        for store in self.hub.sources().stores {
+        for store in self.hub.sources().stores() {
             let query = store::Filter { since: Some(received), ..store::Filter::default() };
             let mut stream = store.query(query).await.map_err(|error| error.to_string())?;
             while let Some(record) = stream.next().await {
@@ -274,6 +274,8 @@ mod tests {
 
     use bytes::Bytes;
 
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::console::hub::HubLimits;
     use crate::store::tests_support::xml;
@@ -292,7 +294,7 @@ mod tests {
         let store = store::open(&url, None, store::Access::Write).await.unwrap();
         let hub = Hub::default();
         hub.turn_on(&HubLimits { alerts: 3, ..HubLimits::default() });
-        hub.has_store(Arc::clone(&store));
+        hub.has_store(&CancellationToken::new(), Arc::clone(&store));
         let now = jiff::Timestamp::now().as_second();
         let records: Vec<_> = (0..10).map(|id| record(now - 100 + id, id as usize)).collect();
         store.insert_batch(records.clone()).await.unwrap();

@@ -64,9 +64,9 @@ struct State {
 #[derive(Clone, Default)]
 pub(super) struct Sources {
     services: Vec<Ending<(String, String)>>,
-    pub(super) stores: Vec<Arc<dyn AlertStore>>,
-    pub(super) managers: Vec<Overview>,
-    pub(super) raters: Vec<Rater>,
+    stores: Vec<Ending<Arc<dyn AlertStore>>>,
+    managers: Vec<Ending<Overview>>,
+    raters: Vec<Ending<Rater>>,
     dots: Vec<Ending<Look<DotsState>>>,
     star: Vec<Ending<Look<Vec<StarOrder>>>>,
 }
@@ -85,6 +85,32 @@ impl Sources {
     /// What runs: its name, and where.
     pub(super) fn services(&self) -> impl Iterator<Item = &(String, String)> {
         going(&self.services)
+    }
+
+    /// Where alerts are kept.
+    pub(super) fn stores(&self) -> Vec<Arc<dyn AlertStore>> {
+        going(&self.stores).cloned().collect()
+    }
+
+    /// Who has sensors.
+    pub(super) fn managers(&self) -> Vec<Overview> {
+        going(&self.managers).cloned().collect()
+    }
+
+    /// Who can be asked.
+    pub(super) fn raters(&self) -> Vec<Rater> {
+        going(&self.raters).cloned().collect()
+    }
+
+    /// Holds nothing any more of what has ended.
+    fn forget_ended(&mut self) {
+        let Self { services, stores, managers, raters, dots, star } = self;
+        forget(services);
+        forget(stores);
+        forget(managers);
+        forget(raters);
+        forget(dots);
+        forget(star);
     }
 
     /// What the DOTS services have.
@@ -195,19 +221,24 @@ impl Hub {
         self.source(|sources| add_ending(&mut sources.services, until, entry));
     }
 
-    /// Lets alerts of a store be shown.
-    pub fn has_store(&self, store: Arc<dyn AlertStore>) {
-        self.source(|sources| add(&mut sources.stores, store));
+    /// Lets alerts of a store be shown until then.
+    pub fn has_store(&self, until: &CancellationToken, store: Arc<dyn AlertStore>) {
+        self.source(|sources| add_ending(&mut sources.stores, until, store));
     }
 
-    /// Lets the sensors of a manager be shown.
-    pub fn has_manager(&self, overview: Overview) {
-        self.source(|sources| add(&mut sources.managers, overview));
+    /// Lets the sensors of a manager be shown until then.
+    pub fn has_manager(&self, until: &CancellationToken, overview: Overview) {
+        self.source(|sources| add_ending(&mut sources.managers, until, overview));
     }
 
-    /// Lets a rater be asked.
-    pub fn has_rater(&self, rater: Rater) {
-        self.source(|sources| add(&mut sources.raters, rater));
+    /// Lets a rater be asked until then.
+    pub fn has_rater(&self, until: &CancellationToken, rater: Rater) {
+        self.source(|sources| add_ending(&mut sources.raters, until, rater));
+    }
+
+    /// Holds nothing any more of services that have ended.
+    pub fn forget_ended(&self) {
+        self.source(Sources::forget_ended);
     }
 
     /// Lets sessions and mitigations be shown until then.
@@ -307,14 +338,14 @@ fn rings(limits: &HubLimits) -> [Ring<Happened>; Panel::ALL.len()] {
 
 /// What has ended makes room.
 fn add_ending<T>(list: &mut Vec<Ending<T>>, until: &CancellationToken, what: T) {
-    list.retain(|entry| !entry.until.is_cancelled());
-    add(list, Ending { until: until.clone(), what });
+    forget(list);
+    if list.len() < SOURCES {
+        list.push(Ending { until: until.clone(), what });
+    }
 }
 
-fn add<T>(list: &mut Vec<T>, entry: T) {
-    if list.len() < SOURCES {
-        list.push(entry);
-    }
+fn forget<T>(list: &mut Vec<Ending<T>>) {
+    list.retain(|entry| !entry.until.is_cancelled());
 }
 
 #[cfg(test)]
@@ -388,6 +419,13 @@ mod tests {
         assert_eq!(hub.sources().services().count(), SOURCES);
         ended.cancel();
         assert_eq!(hub.sources().services().count(), SOURCES - 10, "what has ended is not shown");
+        hub.has_rater(
+            &ended,
+            Rater { name: String::new(), applications: Arc::new(Vec::new), ask: Arc::new(|_, _| Vec::new()) },
+        );
+        assert!(hub.sources().raters().is_empty() && hub.lock().sources.raters.len() == 1);
+        hub.forget_ended();
+        assert!(hub.lock().sources.raters.is_empty(), "nor held");
         hub.runs(&until, "last", "");
         assert_eq!(hub.sources().services().last().unwrap().0, "last", "and makes room");
     }

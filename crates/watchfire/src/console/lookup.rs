@@ -36,7 +36,7 @@ pub(super) fn applications(raters: &[Rater]) -> Vec<String> {
 /// # Errors
 /// A question that is none.
 pub(super) fn look_up(hub: &Hub, question: &Question) -> Result<Arc<ReputationAnswer>, String> {
-    let raters = hub.sources().raters;
+    let raters = hub.sources().raters();
     let mut known = Applications::default();
     if known.find(&question.application).is_none() {
         let made = Application::new(question.application.clone(), SubjectSyntax::Free, Vec::new());
@@ -88,6 +88,8 @@ pub(super) fn look_up(hub: &Hub, question: &Question) -> Result<Arc<ReputationAn
 mod tests {
     use repute_proto::{Reputon, Score};
 
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::console::hub::HubLimits;
     use crate::console::items::Panel;
@@ -111,8 +113,8 @@ mod tests {
         hub.turn_on(&HubLimits::default());
         [rater("a", Some(0.9)), rater("b", Some(0.5)), rater("c", None)]
             .into_iter()
-            .for_each(|rater| hub.has_rater(rater));
-        assert_eq!(applications(&hub.sources().raters), ["email-id"]);
+            .for_each(|rater| hub.has_rater(&CancellationToken::new(), rater));
+        assert_eq!(applications(&hub.sources().raters()), ["email-id"]);
         let ask = |subject: &str, assertion: Option<&str>| {
             let question = Question {
                 application: "email-id".into(),

@@ -37,7 +37,7 @@ struct Connection {
 pub(super) fn sensors(hub: &Hub) -> Value {
     let now = jiff::Timestamp::now().as_microsecond();
     let mut all: BTreeMap<String, Sensor> = BTreeMap::new();
-    for overview in hub.sources().managers {
+    for overview in hub.sources().managers() {
         for connection in overview() {
             let name = connection.peer.display().to_string();
             let sensor = all.entry(name).or_default();
@@ -53,7 +53,7 @@ pub(super) fn sensors(hub: &Hub) -> Value {
     let count = all.len();
     let shown: Vec<Sensor> =
         all.into_iter().take(SENSORS).map(|(name, sensor)| Sensor { name: cut(&name), ..sensor }).collect();
-    json!({ "sensors": shown, "count": count, "now": now, "has_manager": !hub.sources().managers.is_empty() })
+    json!({ "sensors": shown, "count": count, "now": now, "has_manager": !hub.sources().managers().is_empty() })
 }
 
 /// What brokers answered, newest first.
@@ -68,7 +68,7 @@ pub(super) fn answers(hub: &Hub) -> Value {
 
 /// What was looked up, newest first, and whom can be asked.
 pub(super) fn reputations(hub: &Hub) -> Value {
-    let raters = hub.sources().raters;
+    let raters = hub.sources().raters();
     let names: Vec<&str> = raters.iter().map(|rater| rater.name.as_str()).collect();
     json!({ "answers": values(hub, Panel::Reputations), "raters": names, "applications": applications(&raters) })
 }
@@ -90,7 +90,7 @@ pub(super) fn star(hub: &Hub) -> Value {
 pub(super) fn overview(hub: &Hub, health: &Health, since: i64) -> Value {
     let sources = hub.sources();
     let totals = hub.totals();
-    let connected: usize = sources.managers.iter().map(|overview| overview().len()).sum();
+    let connected: usize = sources.managers().iter().map(|overview| overview().len()).sum();
     let (dots, orders) = (sources.dots(), sources.orders());
     let sessions = dots.iter().flat_map(|state| &state.sessions).filter(|one| one.session.is_some()).count();
     let mitigations: usize = dots.iter().map(|state| state.mitigations.len()).sum();
@@ -108,14 +108,14 @@ pub(super) fn overview(hub: &Hub, health: &Health, since: i64) -> Value {
         "answers": totals.panels[Panel::Answers as usize],
         "vetoes": totals.vetoes,
         "reputations": totals.panels[Panel::Reputations as usize],
-        "raters": sources.raters.len(),
+        "raters": sources.raters().len(),
         "sessions": sessions,
         "mitigations": mitigations,
         "orders": orders.len(),
         "has": {
-            "alerts": !sources.managers.is_empty(),
+            "alerts": !sources.managers().is_empty(),
             "answers": sources.services().any(|(name, _)| name.starts_with("obp-broker")),
-            "reputations": !sources.raters.is_empty(),
+            "reputations": !sources.raters().is_empty(),
             "dots": !dots.is_empty(),
             "star": sources.services().any(|(name, _)| name == "lurk-ido" || name == "lurk-ndc"),
         },

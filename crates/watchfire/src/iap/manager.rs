@@ -94,9 +94,9 @@ impl ManagerService {
             context.serve_metrics(address).await?;
         }
         count(&manager, &context.metrics);
-        context.hub.has_manager(manager.overview());
+        context.hub.has_manager(&context.shutdown, manager.overview());
         if let Some(store) = &store {
-            context.hub.has_store(Arc::clone(store));
+            context.hub.has_store(&context.shutdown, Arc::clone(store));
         }
         let stop = CancellationToken::new();
         tls::keep_fresh(tls, context, stop.clone());

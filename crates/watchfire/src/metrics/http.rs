@@ -26,17 +26,23 @@ const EXCHANGES: usize = 16;
 /// # Errors
 /// A name without address, or an address that is not ours or in use.
 pub async fn bind(addr: &HostPort) -> Result<TcpListener, Failure> {
-    let failed = |error: std::io::Error| {
-        let failure = Failure::usage(format!("cannot listen: {error}")).at(addr);
-        match error.kind() {
-            std::io::ErrorKind::AddrInUse => failure.remedy("stop the other program or choose another port"),
-            std::io::ErrorKind::AddrNotAvailable => failure.remedy("choose an address of this machine"),
-            std::io::ErrorKind::PermissionDenied => failure.remedy("choose a port above 1023"),
-            _ => failure,
-        }
-    };
-    let addrs = addr.resolve().await.map_err(failed)?;
-    TcpListener::bind(addrs.as_slice()).await.map_err(failed)
+    try_bind(addr).await.map_err(|error| cannot_listen(addr, &error))
+}
+
+/// As [`bind`], for who wants to know what kind of error it was.
+pub(crate) async fn try_bind(addr: &HostPort) -> std::io::Result<TcpListener> {
+    TcpListener::bind(addr.resolve().await?.as_slice()).await
+}
+
+/// What to say of an error of [`try_bind`].
+pub(crate) fn cannot_listen(addr: &HostPort, error: &std::io::Error) -> Failure {
+    let failure = Failure::usage(format!("cannot listen: {error}")).at(addr);
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => failure.remedy("stop the other program or choose another port"),
+        std::io::ErrorKind::AddrNotAvailable => failure.remedy("choose an address of this machine"),
+        std::io::ErrorKind::PermissionDenied => failure.remedy("choose a port above 1023"),
+        _ => failure,
+    }
 }
 
 /// What is served.

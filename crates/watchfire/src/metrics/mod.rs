@@ -3,6 +3,7 @@
 //! A [`Registry`] holds everything that is counted; handles are atomic numbers, as cheap as it gets. Labels are fixed
 //! when a series is made; the only open-ended one is the peer, and its number of values is bounded.
 
+mod health;
 mod http;
 pub mod process;
 
@@ -11,7 +12,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub(crate) use http::MetricsSite;
+pub use health::Health;
+pub(crate) use http::{MetricsSite, cannot_listen, try_bind};
 pub use http::{Page, Site, bind, serve};
 
 /// A number that only grows.
@@ -120,13 +122,18 @@ impl PeerCounter {
 
 /// Everything that is counted in this process. Clones share it.
 #[derive(Clone, Default)]
-pub struct Registry(Arc<Mutex<BTreeMap<&'static str, Family>>>, Arc<Mutex<Vec<Refresh>>>);
+pub struct Registry {
+    families: Arc<Mutex<BTreeMap<&'static str, Family>>>,
+    /// Each with the service that it belongs to.
+    refreshes: Arc<Mutex<Vec<(u64, Refresh)>>>,
+    scope: u64,
+}
 
 type Refresh = Arc<dyn Fn(&Registry) + Send + Sync>;
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Registry").field(&self.0).finish()
+        f.debug_tuple("Registry").field(&self.families).finish()
     }
 }
 
@@ -194,7 +201,7 @@ impl Registry {
         labels: &[(&str, &str)],
         make: impl FnOnce() -> Series,
     ) -> Series {
-        let mut families = lock(&self.0);
+        let mut families = lock(&self.families);
         let family = families.entry(name).or_insert_with(|| Family { help, kind, series: BTreeMap::new() });
         debug_assert_eq!(family.kind, kind, "{name} is used for two kinds of metrics");
         family.series.entry(written(labels)).or_insert_with(make).clone()
@@ -210,23 +217,36 @@ impl Registry {
         self.gauge(name, help, &[]).set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
+    /// A handle for a service that may end before the others, until [`forget`](Self::forget). It counts in the same
+    /// series.
+    #[must_use]
+    pub fn service(&self) -> Self {
+        Self { scope: next_scope(), ..self.clone() }
+    }
+
     /// Calls this before each look, to take over what is counted elsewhere.
     pub fn at_each_look(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
-        lock(&self.1).push(Arc::new(refresh));
+        lock(&self.refreshes).push((self.scope, Arc::new(refresh)));
+    }
+
+    /// Takes over a last time what the service has counted elsewhere, and holds nothing of it any more.
+    pub fn forget(&self) {
+        let own: Vec<_> = lock(&self.refreshes).extract_if(.., |(scope, _)| *scope == self.scope).collect();
+        own.iter().for_each(|(_, refresh)| refresh(self));
     }
 
     /// Takes over what is counted elsewhere, now.
     pub fn refresh(&self) {
         // Not under the lock: the functions count.
-        let all = lock(&self.1).clone();
-        all.iter().for_each(|refresh| refresh(self));
+        let all = lock(&self.refreshes).clone();
+        all.iter().for_each(|(_, refresh)| refresh(self));
     }
 
     /// All of it in the text format of Prometheus, version 0.0.4.
     pub fn render(&self) -> String {
         self.refresh();
         let mut out = String::new();
-        for (name, family) in lock(&self.0).iter() {
+        for (name, family) in lock(&self.families).iter() {
             let _ = writeln!(out, "# HELP {name} {}", family.help.replace('\\', "\\\\").replace('\n', "\\n"));
             let _ = writeln!(out, "# TYPE {name} {}", family.kind);
             for (labels, series) in &family.series {
@@ -267,38 +287,10 @@ fn written(labels: &[(&str, &str)]) -> String {
     labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect::<Vec<_>>().join(",")
 }
 
-/// Whether the parts of the process can do their work. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<BTreeMap<String, Result<(), String>>>>);
-
-impl Health {
-    /// Says how a part is: well, or why not.
-    pub fn set(&self, part: impl Into<String>, state: Result<(), String>) {
-        lock(&self.0).insert(part.into(), state);
-    }
-
-    /// Forgets a part that has ended.
-    pub fn remove(&self, part: &str) {
-        lock(&self.0).remove(part);
-    }
-
-    /// Whether a part is well, as far as is known.
-    pub fn is_well(&self, part: &str) -> bool {
-        lock(&self.0).get(part).is_none_or(Result::is_ok)
-    }
-
-    /// Whether all parts are well.
-    ///
-    /// # Errors
-    /// What is wrong with the others, one line each.
-    pub fn ready(&self) -> Result<(), String> {
-        let parts = lock(&self.0);
-        let wrong: Vec<String> = parts
-            .iter()
-            .filter_map(|(part, state)| state.as_ref().err().map(|reason| format!("{part}: {reason}\n")))
-            .collect();
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.concat()) }
-    }
+/// A number that tells what belongs to one service of the process; 0 is what belongs to none.
+fn next_scope() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// What is guarded here stays sound when a thread panics.
@@ -345,14 +337,16 @@ mod tests {
     }
 
     #[test]
-    fn health_says_what_is_wrong() {
-        let health = Health::default();
-        assert_eq!(health.ready(), Ok(()));
-        health.set("store", Err("disk full".into()));
-        health.set("listener", Ok(()));
-        assert_eq!(health.ready(), Err("store: disk full\n".into()));
-        assert!(!health.is_well("store") && health.is_well("listener") && health.is_well("what nobody spoke of"));
-        health.set("store", Ok(()));
-        assert_eq!(health.ready(), Ok(()));
+    fn what_a_service_let_be_looked_at_goes_with_it() {
+        let registry = Registry::default();
+        let service = registry.service();
+        let held = Arc::new(AtomicU64::new(7));
+        let kept = Arc::clone(&held);
+        service.at_each_look(move |registry| registry.total("a_total", "How many.", &kept));
+        assert!(registry.render().contains("a_total 7"));
+        held.store(9, Ordering::Relaxed);
+        service.forget();
+        assert!(registry.render().contains("a_total 9"), "the last word counts");
+        assert_eq!(Arc::strong_count(&held), 1, "and nothing is held");
     }
 }

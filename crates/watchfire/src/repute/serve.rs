@@ -49,7 +49,7 @@ impl ServeService {
         limits.connections = args.max_connections as usize;
         limits.rate = (args.rate > 0).then(|| RateLimit::per_second(args.rate));
         let store = Entries { data: Arc::clone(&data), rater: config.rater.clone(), hub: context.hub.clone() };
-        context.hub.has_rater(store.for_console());
+        context.hub.has_rater(&context.shutdown, store.for_console());
         let mut builder = Server::builder(config, store)
             .with_limits(limits)
             .with_keys_in_clear_text(args.keys_in_clear_text)

@@ -1,0 +1,277 @@
+//! The services of a process: each is a task that can end and be started anew without the others.
+//!
+//! On SIGHUP the configuration file is read again. A service whose table says what it said before goes on, wherever the
+//! table stands now, and is told to open its files anew. The others are drained as on SIGTERM; when all of them have
+//! ended, and with them their sockets and files, what the file has instead is started. A file with a fault changes
+//! nothing.
+
+mod plan;
+mod watched;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use watchfire_core::Backoff;
+
+use crate::config::{Config, Service, ServiceArgs};
+use crate::exit::Failure;
+use crate::service::{self, Context};
+use crate::signals::{self, Reload};
+use crate::{console, metrics, out};
+use plan::Plan;
+use watched::Watched;
+
+/// A service that was told to end has ended after this time, or is given up. None of them takes more than ten seconds.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Pauses before a service that could not start at a reload is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// Runs services until they end by themselves, one fails, or a signal comes; the others drain then. `file` is where
+/// `config` comes from and is read again on SIGHUP, if it is from a file.
+///
+/// # Errors
+/// The first failure.
+pub async fn run(mut config: Config, file: Option<PathBuf>, json: bool) -> Result<(), Failure> {
+    let (shutdown, reload) = signals::install()?;
+    let context = Context::new(json, shutdown, reload);
+    let services = std::mem::take(&mut config.services);
+    let mut all = Supervisor {
+        entries: services.into_iter().map(|service| Entry::new(service, &context)).collect(),
+        tasks: JoinSet::new(),
+        outcome: Ok(()),
+        file: None,
+        context: context.clone(),
+    };
+    metrics::process::watch(&context.metrics);
+    if let Some(addr) = &config.metrics {
+        context.serve_metrics(addr).await?;
+    }
+    if let Some(args) = &config.console {
+        // Before the services, so that nothing of them is missed.
+        console::start(args, &context).await?;
+    }
+    all.file = file.map(|path| Watched::new(path, config, &context.metrics));
+    all.spawn(true);
+    all.run().await
+}
+
+struct Supervisor {
+    context: Context,
+    file: Option<Watched>,
+    entries: Vec<Entry>,
+    tasks: JoinSet<Result<(), Failure>>,
+    /// The first failure.
+    outcome: Result<(), Failure>,
+}
+
+/// A service of the file that is in force, or one that is ending.
+struct Entry {
+    service: Service,
+    context: Context,
+    reload: watch::Sender<u64>,
+    task: Task,
+    /// It is no longer in the file.
+    is_leaving: bool,
+}
+
+enum Task {
+    Waits,
+    Runs(AbortHandle),
+    Ended,
+}
+
+impl Supervisor {
+    async fn run(mut self) -> Result<(), Failure> {
+        let shutdown = self.context.shutdown.clone();
+        let mut reload = self.context.reload.clone();
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next_with_id() => match ended {
+                    Some(ended) => self.ended(ended),
+                    None => break,
+                },
+                () = reload.requested(), if !shutdown.is_cancelled() => self.reload().await,
+            }
+        }
+        // The metrics' task watches this too.
+        shutdown.cancel();
+        self.outcome
+    }
+
+    /// Starts what waits. A service that fails to start ends the process if `is_first`, and is tried again otherwise.
+    fn spawn(&mut self, is_first: bool) {
+        for entry in self.entries.iter_mut().filter(|entry| matches!(entry.task, Task::Waits)) {
+            let task = keep(entry.service.args.clone(), entry.context.clone(), is_first);
+            entry.task = Task::Runs(self.tasks.spawn(task));
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Result<(), Failure>), JoinError>) {
+        let (id, ended) = match ended {
+            Ok(ended) => ended,
+            Err(error) if error.is_cancelled() => (error.id(), Err(Failure::misbehaved("was given up"))),
+            Err(error) => (error.id(), Err(Failure::misbehaved(format!("a service broke down: {error}")))),
+        };
+        let is_it = |entry: &&mut Entry| matches!(&entry.task, Task::Runs(task) if task.id() == id);
+        let Some(entry) = self.entries.iter_mut().find(is_it) else { return };
+        entry.task = Task::Ended;
+        entry.context.health.forget();
+        let Err(failure) = ended else { return };
+        let failure = if entry.service.place.is_empty() { failure } else { failure.within(&entry.service.place) };
+        if entry.is_leaving {
+            tracing::error!("a service that is no longer in the file did not end well: {failure}");
+            return;
+        }
+        self.context.shutdown.cancel();
+        match &self.outcome {
+            Ok(()) => self.outcome = Err(failure),
+            Err(_) => tracing::error!("{failure}"),
+        }
+    }
+
+    /// What SIGHUP asks for.
+    async fn reload(&mut self) {
+        let Some(file) = &self.file else {
+            self.entries.iter().for_each(Entry::reopen);
+            return;
+        };
+        let running: Vec<&Service> = self.entries.iter().map(|entry| &entry.service).collect();
+        let shutdown = self.context.shutdown.clone();
+        let read = tokio::select! {
+            // Who ends does not look for more to do.
+            () = shutdown.cancelled() => return,
+            read = file.read(&running) => read,
+        };
+        let plan = match read {
+            Ok(plan) => plan,
+            Err(failure) => {
+                // Log files may have been moved away all the same.
+                self.entries.iter().for_each(Entry::reopen);
+                self.tell(serde_json::json!({"event": "reloaded", "ok": false, "message": failure.to_string()}));
+                return;
+            }
+        };
+        let (kept, ended, started) = (plan.kept.len(), plan.ended.len(), plan.started.len());
+        self.change(plan).await;
+        if !shutdown.is_cancelled() {
+            self.spawn(false);
+            tracing::info!("the configuration file is in force: {kept} services go on, {ended} ended, {started} begin");
+            let told =
+                serde_json::json!({"event": "reloaded", "ok": true, "kept": kept, "ended": ended, "started": started});
+            self.tell(told);
+        }
+    }
+
+    /// Ends what the plan ends, and lets what it starts wait.
+    async fn change(&mut self, plan: Plan<Service>) {
+        for (number, service) in plan.kept {
+            if let Some(entry) = self.entries.get_mut(number) {
+                entry.context.health.relabel(service.label());
+                entry.service.place = service.place;
+                entry.reopen();
+            }
+        }
+        for number in plan.ended {
+            if let Some(entry) = self.entries.get_mut(number) {
+                tracing::info!("{}: no longer in the file as it was: drains", entry.service.label());
+                entry.is_leaving = true;
+                entry.context.shutdown.cancel();
+            }
+        }
+        for service in plan.started {
+            tracing::info!("{}: was not in the file before: starts", service.label());
+            self.entries.push(Entry::new(service, &self.context));
+        }
+        self.drained().await;
+    }
+
+    /// Waits until all that is leaving has ended.
+    async fn drained(&mut self) {
+        let mut deadline = Instant::now() + DRAIN;
+        while self.entries.iter().any(|entry| entry.is_leaving && matches!(entry.task, Task::Runs(_))) {
+            match tokio::time::timeout_at(deadline, self.tasks.join_next_with_id()).await {
+                Ok(Some(ended)) => self.ended(ended),
+                Ok(None) => break,
+                Err(_) => {
+                    for entry in self.entries.iter().filter(|entry| entry.is_leaving) {
+                        if let Task::Runs(task) = &entry.task {
+                            tracing::error!("{}: does not end in {DRAIN:?}: given up", entry.service.label());
+                            task.abort();
+                        }
+                    }
+                    deadline += DRAIN;
+                }
+            }
+        }
+        self.entries.retain(|entry| !entry.is_leaving);
+    }
+
+    fn tell(&self, event: serde_json::Value) {
+        if self.context.json
+            && let Err(failure) = out::line(&event.to_string())
+        {
+            tracing::error!("{failure}");
+        }
+    }
+}
+
+impl Entry {
+    fn new(service: Service, context: &Context) -> Self {
+        let (sender, reload) = Reload::manual();
+        let health = context.health.service(service.label());
+        health.set_whole(Err("is starting".to_owned()));
+        let shutdown = context.shutdown.child_token();
+        let context = Context { shutdown, reload, health, ..context.clone() };
+        Self { service, context, reload: sender, task: Task::Waits, is_leaving: false }
+    }
+
+    /// Lets the service open its files anew.
+    fn reopen(&self) {
+        self.reload.send_modify(|count| *count += 1);
+    }
+}
+
+/// Runs one service until it ends by itself or `context.shutdown` is cancelled and it has drained.
+async fn keep(args: ServiceArgs, mut context: Context, is_first: bool) -> Result<(), Failure> {
+    let seed = std::array::from_fn(|i| (std::process::id() >> (i % 4 * 8)) as u8);
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1, seed);
+    loop {
+        let part = context.part();
+        let started = tokio::select! {
+            // First: who is told to end while it starts ends well, whatever its start makes of that.
+            biased;
+            () = context.shutdown.cancelled() => return Ok(()),
+            started = service::start(&args, &part.0) => started,
+        };
+        match started {
+            Ok(running) => {
+                // Ready is who has started; what a service says of its parts comes on top of that, some of it at looks only.
+                context.metrics.refresh();
+                context.health.set_whole(Ok(()));
+                return running.await;
+            }
+            Err(failure) if is_first => return Err(failure),
+            Err(failure) => {
+                let pause = backoff.next_delay();
+                let label = context.health.label();
+                tracing::error!("{label}: cannot start: {failure}; tried again in {pause:.1?}, and on SIGHUP");
+                context.health.set_whole(Err(format!("cannot start: {failure}")));
+                drop(part);
+                pause_or(pause, &context.shutdown, &mut context.reload).await;
+            }
+        }
+    }
+}
+
+async fn pause_or(pause: Duration, shutdown: &CancellationToken, reload: &mut Reload) {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = shutdown.cancelled() => {}
+        () = reload.requested() => {}
+    }
+}

@@ -1,0 +1,116 @@
+//! The configuration file of a running process: read again, and checked before anything ends for it.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use super::plan::Plan;
+use crate::config::{self, Config, Service};
+use crate::exit::Failure;
+use crate::metrics::{self, Counter, Gauge, Registry};
+use crate::values::HostPort;
+
+/// Where the configuration comes from.
+pub(super) struct Watched {
+    path: PathBuf,
+    /// As it was at the start, without the services.
+    settings: Config,
+    is_valid: Gauge,
+    taken: Counter,
+    refused: Counter,
+}
+
+impl Watched {
+    /// `settings` were read from `path` and are in force.
+    pub(super) fn new(path: PathBuf, settings: Config, registry: &Registry) -> Self {
+        let help = "Whether the configuration file is in force: 0 when it had a fault at the last SIGHUP.";
+        let is_valid = registry.gauge("watchfire_config_valid", help, &[]);
+        is_valid.set(1);
+        let count = |outcome| {
+            let help = "Times that the configuration file was read again, by what became of it.";
+            registry.counter("watchfire_config_reloads_total", help, &[("outcome", outcome)])
+        };
+        Self { path, settings, is_valid, taken: count("taken"), refused: count("refused") }
+    }
+
+    /// Reads the file again, and says what is to be done with these services.
+    ///
+    /// # Errors
+    /// The first fault; it has been said in the log.
+    pub(super) async fn read(&self, running: &[&Service]) -> Result<Plan<Service>, Failure> {
+        let read = self.checked(running).await;
+        self.is_valid.set(i64::from(read.is_ok()));
+        match &read {
+            Ok(_) => self.taken.increment(),
+            Err((failure, more)) => {
+                self.refused.increment();
+                let more = match more {
+                    0 => String::new(),
+                    more => format!(" ({more} more: `watchfire config check {}`)", self.path.display()),
+                };
+                tracing::error!("the configuration file has a fault, all goes on as before: {failure}{more}");
+            }
+        }
+        read.map_err(|(failure, _)| failure)
+    }
+
+    /// What is to be done if the file has no fault; else the first fault and the number of others.
+    async fn checked(&self, running: &[&Service]) -> Result<Plan<Service>, (Failure, usize)> {
+        let path = self.path.clone();
+        let looked = tokio::task::spawn_blocking(move || -> Result<Config, Vec<Failure>> {
+            let config = match config::load(&path) {
+                Err(failure) => return Err(vec![failure]),
+                Ok(Err(problems)) => return Err(problems.into_iter().map(Failure::from).collect()),
+                Ok(Ok(config)) => config,
+            };
+            let found = config::check(&config);
+            if found.is_empty() { Ok(config) } else { Err(found) }
+        });
+        let looked = looked.await.map_err(|error| (Failure::misbehaved(format!("broke down: {error}")), 0))?;
+        let first = |found: Vec<Failure>| {
+            let more = found.len().saturating_sub(1);
+            (found.into_iter().next().unwrap_or_else(|| Failure::usage("invalid configuration")), more)
+        };
+        let mut config = looked.map_err(first)?;
+        let services = std::mem::take(&mut config.services);
+        let plan = Plan::new(running, services, |one, other| one.identity == other.identity);
+        let found = unavailable(running, &plan).await;
+        if !found.is_empty() {
+            return Err(first(found));
+        }
+        self.compare(&config);
+        Ok(plan)
+    }
+
+    /// Says what takes effect at the next start only.
+    fn compare(&self, new: &Config) {
+        let is_changed = [
+            ("log-format", new.log_format != self.settings.log_format),
+            ("metrics", new.metrics != self.settings.metrics),
+            ("console", new.console != self.settings.console),
+        ];
+        for (key, _) in is_changed.iter().filter(|(_, is_changed)| *is_changed) {
+            let path = self.path.display();
+            tracing::warn!("{path}: {key}: has changed; takes effect when the process is started anew");
+        }
+    }
+}
+
+/// Tries whether what is to start can listen, as far as that can be known while what is to end still does.
+async fn unavailable(running: &[&Service], plan: &Plan<Service>) -> Vec<Failure> {
+    let leaving =
+        plan.ended.iter().filter_map(|at| running.get(*at)).flat_map(|service| config::sockets(&service.args));
+    let ports: Vec<u16> = leaving.map(HostPort::port).collect();
+    // Port 0 is any.
+    let is_leaving = |port| ports.contains(&port) || ports.contains(&0);
+    let mut found = Vec::new();
+    for service in &plan.started {
+        for addr in config::sockets(&service.args) {
+            match metrics::try_bind(addr).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::AddrInUse && is_leaving(addr.port()) => {}
+                Err(error) => found.push(metrics::cannot_listen(addr, &error).within(&service.place)),
+            }
+        }
+    }
+    found
+}
