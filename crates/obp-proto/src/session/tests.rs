@@ -215,6 +215,43 @@ fn nonces_are_taken_once_within_the_window() {
 }
 
 #[test]
+fn nonces_are_known_as_long_as_they_can_come_again_whatever_came_in_between() {
+    // Whenever one comes, and however often others made room in between, it is refused until its time is over.
+    for came in (0..1300).step_by(97) {
+        let mut guard = guard(ReplayLimits::default());
+        assert!(guard.is_empty());
+        let header = timed(200, NOW + came + 300);
+        let mut admit = |secs: u64, header: &SessionHeader| {
+            guard.admit(Instant::from_secs(secs), NOW + secs, &[1; 16], EXPIRES, header)
+        };
+        for (nonce, secs) in (0..came).step_by(150).enumerate() {
+            assert_eq!(admit(secs, &timed(nonce as u8, NOW + secs)), Ok(()));
+        }
+        assert_eq!(admit(came, &header), Ok(()));
+        for (nonce, secs) in (came..=came + 600).step_by(50).enumerate() {
+            assert_eq!(admit(secs, &timed(100 + nonce as u8, NOW + secs)), Ok(()));
+            assert_eq!(admit(secs, &header), Err(ReplayError::Replayed), "came after {came} s, again after {secs} s");
+        }
+        assert!(!guard.is_empty());
+    }
+}
+
+#[test]
+fn counters_of_tickets_that_live_are_not_forgotten_for_others() {
+    let mut guard = guard(ReplayLimits { counters: 2, ..ReplayLimits::default() });
+    let mut admit = |secs: u64, ticket: u8, lifetime: i64, count: u64| {
+        let expires = UnixTime::from_secs(NOW as i64 + lifetime);
+        guard.admit(Instant::from_secs(secs), NOW + secs, &[ticket; 16], expires, &counted(0, count))
+    };
+    assert_eq!(admit(0, 1, 100, 7), Ok(()));
+    assert_eq!(admit(0, 2, 1000, 7), Ok(()));
+    assert_eq!(admit(99, 3, 1000, 7), Err(ReplayError::Full), "both live");
+    assert_eq!(admit(100, 3, 1000, 7), Ok(()), "the first has expired");
+    assert_eq!(admit(100, 2, 1000, 7), Err(ReplayError::Replayed), "the second has not");
+    assert_eq!(admit(100, 3, 1000, 7), Err(ReplayError::Replayed));
+}
+
+#[test]
 fn counts_increase_within_each_stream() {
     let mut guard = guard(ReplayLimits { streams: 3, ..ReplayLimits::default() });
     let mut admit = |ticket: u8, stream: u64, count: u64| {

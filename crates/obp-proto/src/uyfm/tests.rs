@@ -395,6 +395,48 @@ fn reassembly_is_bounded_and_forgets() {
     assert_eq!((reassembler.len(), reassembler.octets(), reassembler.next_timeout()), (0, 0, None));
 }
 
+#[test]
+fn octets_of_later_packets_count_too() {
+    let keys = keys(&[7; 16], Encryption::A128Cbc);
+    for (limit, fits) in [(30, true), (29, false)] {
+        let limits = ReassemblyLimits { octets: limit, ..ReassemblyLimits::default() };
+        let mut reassembler = Reassembler::new(limits);
+        let said = reassemble(&mut reassembler, &keys, &[forge(1, 2, 200, &[1; 10]), forge(2, 2, 200, &[2; 20])]);
+        assert_eq!(said[0], Ok(Progress::Incomplete));
+        assert!(!reassembler.is_empty());
+        if fits {
+            assert!(matches!(&said[1], Ok(Progress::Complete(payload)) if payload.len() == 30));
+        } else {
+            assert_eq!(said[1], Err(ReassemblyError::Limit("octets")));
+        }
+        assert_eq!((reassembler.len(), reassembler.octets()), (1, if fits { 30 } else { 10 }));
+    }
+    // The first packet of a response may fill the limit, and be no longer.
+    for (len, fits) in [(30, true), (31, false)] {
+        let limits = ReassemblyLimits { octets: 30, ..ReassemblyLimits::default() };
+        let mut reassembler = Reassembler::new(limits);
+        let said = reassemble(&mut reassembler, &keys, &[forge(1, 2, 200, &vec![1; len])]);
+        assert_eq!(said[0].is_ok(), fits, "{said:?}");
+        assert_eq!(reassembler.len(), usize::from(fits));
+    }
+}
+
+#[test]
+fn what_a_datagram_needs_besides_its_payload_is_known_before() {
+    for (encryption, ticket) in [(Encryption::A128Cbc, 1), (Encryption::A128Gcm, 80), (Encryption::A128Gcm, 255)] {
+        let keys = keys(&[7; 16], encryption);
+        let ticket = vec![1; ticket];
+        let sealed = keys.seal_request(&TID, &ticket, &[Entry::Json(b"{}")], Padding::None, 1200).unwrap();
+        let packet = RequestPacket::parse(&sealed.datagram).unwrap();
+        let overhead = RequestPacket::overhead(TID.len(), ticket.len(), packet.authentication_code.len());
+        assert_eq!(sealed.datagram.len(), overhead + packet.payload.len());
+        let response = &keys.seal_response(&TID, 200, &[Entry::Json(b"{}")], Padding::None, 1200).unwrap()[0];
+        let packet = ResponsePacket::parse(response).unwrap();
+        let overhead = ResponsePacket::overhead(packet.authentication_code.len());
+        assert_eq!(response.len(), overhead + packet.segment.len());
+    }
+}
+
 fn encryption() -> impl Strategy<Value = Encryption> {
     proptest::sample::select(Encryption::KNOWN.to_vec())
 }
