@@ -16,6 +16,21 @@ fn config(config: Config, dialect: Dialect) -> Arc<Config> {
     Arc::new(config.into_builder().with_dialects(vec![dialect]).build().unwrap())
 }
 
+/// The header that everybody sends is read a short way. It must be no way around what is due.
+#[test]
+fn content_headers_are_whole_in_every_dialect() {
+    let read = |octets: &[u8], dialect| {
+        ContentHeader::decode_with(octets, dialect, &iap_proto::wire::Syntax::default()).map_err(|error| error.kind)
+    };
+    let header = b"Content-Type: application/x-idef-alert\r\nContent-Length: 5\r\n\r\n";
+    assert_eq!(read(header, Dialect::V0_3).unwrap().1, header.len());
+    for dialect in [Dialect::V0_4, Dialect::V0_5] {
+        assert!(read(header, dialect).is_err(), "without the line that says what it is");
+    }
+    let empty = b"Content-Type: application/x-idef-alert\r\nContent-Length: \r\n\r\n";
+    assert_eq!(read(empty, Dialect::V0_3), Err(DecodeErrorKind::Length), "a length without digits");
+}
+
 #[test]
 fn a_session_in_0_5_is_what_the_draft_shows() {
     let target = host("M.DOM.ORG");
