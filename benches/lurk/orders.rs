@@ -1,26 +1,31 @@
-//! Orders that are renewed automatically, many of them on one CA machine: what they keep in memory, and what the renewals
-//! of a second take to find.
+//! Orders that are renewed automatically, many of them on one CA machine: what they keep in memory, with their first
+//! certificate and after some renewals, and what the renewals of a second take to find.
 //!
 //! `cargo bench -p watchfire-benches --bench lurk_orders -- ORDERS` prints the figures of `benches/README.md`. All that
-//! comes in by requests is asked for by requests; signatures alone are believed, since they are not what is measured.
+//! comes in by requests is asked for by requests, each order meets a challenge, and the certificates are those that
+//! `watchfire lurk ca` makes. Signatures of requests alone are believed, since they are not what is measured.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use acme_lurk::Limits;
-use acme_lurk::acme::server::{Ca, CaConfig, CaEvent, CaLimits, Issuance, Request, Response};
-use acme_lurk::acme::{Finalize, Identifier, NewOrder, Order};
-use acme_lurk::crypto::{KeyError, KeyParts, PublicKey, RingSigner, Scheme, SignError, Signer, Verifier, VerifyError};
-use acme_lurk::csr::{Csr, CsrPlan};
-use acme_lurk::jose::{KeyRef, sign};
-use acme_lurk::star::{AutoRenewal, Fraction, StarMeta, StarPolicy};
-use rcgen::{CertificateParams, KeyPair};
+use acme_lurk_hyper::acme_lurk::Limits;
+use acme_lurk_hyper::acme_lurk::acme::server::{Ca, CaConfig, CaEvent, CaLimits, Request, Response};
+use acme_lurk_hyper::acme_lurk::acme::{Authorization, ChallengeKind, Finalize, Identifier, NewOrder, Order};
+use acme_lurk_hyper::acme_lurk::crypto::{
+    KeyError, PublicKey, RingSigner, Scheme, SignError, Signer, Verifier, VerifyError,
+};
+use acme_lurk_hyper::acme_lurk::csr::CsrPlan;
+use acme_lurk_hyper::acme_lurk::jose::{KeyRef, sign};
+use acme_lurk_hyper::acme_lurk::star::{AutoRenewal, Fraction, StarMeta, StarPolicy};
+use acme_lurk_hyper::ca::{Authority, Issuer as _};
+use tokio::runtime::Runtime;
 use watchfire_core::UnixTime;
 
 const BASE: &str = "https://ca.example/acme";
 const START: i64 = 1_700_000_000;
-/// Four days, half of them before: a renewal every other day.
+const DAY: i64 = 86_400;
+/// Four days, and each certificate is there two days before it is needed: each order has two of them every other two days.
 const LIFETIME: u64 = 4 * 86_400;
 
 /// Believes everybody.
@@ -55,17 +60,6 @@ impl Signer for Lazy {
     }
 }
 
-struct SubjectKey(Vec<u8>);
-
-impl rcgen::PublicKeyData for SubjectKey {
-    fn der_bytes(&self) -> &[u8] {
-        &self.0
-    }
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    }
-}
-
 /// A CA, the time, a client with an account, and an issuer.
 struct World {
     ca: Ca,
@@ -74,8 +68,8 @@ struct World {
     kid: String,
     client: Lazy,
     subject: RingSigner,
-    issuer: (CertificateParams, KeyPair),
-    serial: u64,
+    issuer: Authority,
+    runtime: Runtime,
 }
 
 impl World {
@@ -83,11 +77,10 @@ impl World {
         let limits = CaLimits::default().with_totals(1000, orders).with_renewals_a_day(u64::MAX);
         let star = StarPolicy::new(StarMeta::new(60, 400 * 86_400, true));
         let config = CaConfig::builder(BASE).with_limits(limits).with_star(star, Fraction::HALF);
-        let config = config.with_trusted_identifiers(true).with_certificate_get(true).build().unwrap();
+        let config = config.with_certificate_get(true).build().unwrap();
         let client = RingSigner::generate_p256().unwrap().0;
         let scheme = client.scheme();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let root = Authority::root("root of a benchmark", 1).unwrap();
         let mut world = Self {
             ca: Ca::new(Arc::new(config), Arc::new(Credulous), [7; 32]),
             now: START,
@@ -95,8 +88,8 @@ impl World {
             kid: String::new(),
             client: Lazy(client, scheme),
             subject: RingSigner::generate_p256().unwrap().0,
-            issuer: (params, KeyPair::generate().unwrap()),
-            serial: 1,
+            issuer: root.subordinate("issuer of a benchmark", 1).unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
         };
         world.nonce = world
             .ca
@@ -129,14 +122,20 @@ impl World {
         self.send(url, &body, status)
     }
 
-    /// An order with a certificate, its request its own.
+    /// An order with a challenge that was met and a certificate, its request its own.
     fn order(&mut self, number: u64) {
         let name = format!("n{number}.example.com");
-        let end = UnixTime::from_secs(START + 390 * 86_400);
+        let end = UnixTime::from_secs(START + 390 * DAY);
         let asked = NewOrder::new(vec![Identifier::dns(&name).unwrap()]);
         let asked = asked.with_auto_renewal(AutoRenewal::new(end, LIFETIME).with_certificate_get(true));
         let response = self.post(&format!("{BASE}/new-order"), &asked.encode(), 201);
         let order = Order::decode(&response.body, &Limits::DEFAULT).unwrap();
+        let response = self.post(&order.authorizations[0], b"", 200);
+        let authorization = Authorization::decode(&response.body, &Limits::DEFAULT).unwrap();
+        let challenge = authorization.challenges.iter().find(|one| one.kind == ChallengeKind::Http01).unwrap();
+        self.post(&challenge.url, b"{}", 200);
+        let Some(CaEvent::Validate { id, .. }) = self.ca.poll_event() else { panic!("a challenge to look at") };
+        self.ca.validated(self.time(), &id, Ok(())).unwrap();
         let csr = CsrPlan::for_names([name.as_str()]).build(&self.subject).unwrap();
         self.post(&order.finalize, &Finalize { csr }.encode(), 200);
         assert_eq!(self.issue(), 1);
@@ -147,7 +146,7 @@ impl World {
         let mut made = 0;
         while let Some(event) = self.ca.poll_event() {
             if let CaEvent::Issue(issuance) = event {
-                let leaf = self.leaf(&issuance);
+                let leaf = self.runtime.block_on(self.issuer.issue(&issuance)).unwrap();
                 let now = self.time();
                 self.ca.issued(now, &issuance.order, issuance.index, &leaf).unwrap();
                 made += 1;
@@ -157,18 +156,15 @@ impl World {
         made
     }
 
-    fn leaf(&mut self, issuance: &Issuance) -> Vec<u8> {
-        let names: Vec<String> = issuance.identifiers.iter().map(|one| one.value().to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        let at = |time: UnixTime| time::OffsetDateTime::from_unix_timestamp(time.as_secs()).unwrap();
-        (params.not_before, params.not_after) = (at(issuance.not_before), at(issuance.not_after));
-        params.serial_number = Some(self.serial.into());
-        params.use_authority_key_identifier_extension = true;
-        self.serial += 1;
-        let csr = Csr::decode(&issuance.csr, &Limits::DEFAULT).unwrap();
-        let KeyParts::Ec { point, .. } = csr.key().unwrap().parts() else { panic!("P-256") };
-        let issuer = rcgen::Issuer::from_params(&self.issuer.0, &self.issuer.1);
-        params.signed_by(&SubjectKey(point.to_vec()), &issuer).unwrap().der().to_vec()
+    /// Lets time pass, a minute at a time; how many certificates were made.
+    fn pass_until(&mut self, until: i64) -> u64 {
+        let mut made = 0;
+        while self.now < until {
+            self.now = until.min(self.now + 60);
+            self.ca.handle_timeout(self.time());
+            made += self.issue();
+        }
+        made
     }
 }
 
@@ -193,12 +189,20 @@ fn main() {
         }
         world.order(number);
     }
-    let memory = resident().saturating_sub(before);
-    let mib = memory as f64 / 1024.0 / 1024.0;
-    println!("{orders} orders, each with a request and a certificate: {mib:.1} MiB, {} octets each", memory / orders);
+    let report = |what: &str| {
+        let memory = resident().saturating_sub(before);
+        let mib = memory as f64 / 1024.0 / 1024.0;
+        println!("{orders} orders, {what}: {mib:.1} MiB, {} octets each", memory / orders);
+    };
+    report("each with its first certificate");
+    // The last second at which the second certificate of the first order is still good: every order has two then.
+    assert_eq!(world.pass_until(START + 8 * DAY - 1), 2 * orders);
+    report("each renewed twice, with two certificates that are good");
+    assert_eq!(world.pass_until(START + 24 * DAY - 1), 4 * orders);
+    report("each renewed six times, with two certificates that are good");
 
     // Each second of an hour of renewals, and each second in which there is none.
-    world.now = START + i64::try_from(LIFETIME / 2).unwrap();
+    world.pass_until(START + 26 * DAY);
     let (mut due, mut idle, mut found, mut empty) = (0.0, 0.0, 0_u64, 0_u64);
     for _ in 0..3600 {
         let now = world.time();

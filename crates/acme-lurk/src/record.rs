@@ -23,11 +23,11 @@ pub struct Record {
 pub(crate) const LIMITS: Limits =
     Limits::DEFAULT.with_body(8 << 20).with_values(262_144).with_members(4096).with_csr(1 << 20);
 
-/// A map that knows which of its entries have changed. Entries are boxed: a third of the places in a map with keys that
-/// come at random is empty.
+/// A map that knows which of its entries have changed. Large ones are better boxed: a third of the places in a map with
+/// keys that come at random is empty.
 #[derive(Debug)]
 pub(crate) struct Tracked<K, V> {
-    map: BTreeMap<K, Box<V>>,
+    map: BTreeMap<K, V>,
     changed: BTreeSet<K>,
 }
 
@@ -45,13 +45,13 @@ impl<K: Ord + Clone, V> Tracked<K, V> {
 
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.changed.insert(key.clone());
-        self.map.insert(key, Box::new(value));
+        self.map.insert(key, value);
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let entry = self.map.remove(key)?;
         self.changed.insert(key.clone());
-        Some(*entry)
+        Some(entry)
     }
 
     /// Something that belongs to the entry has changed.
@@ -61,12 +61,12 @@ impl<K: Ord + Clone, V> Tracked<K, V> {
 
     /// The entry, to be changed in a way that no record knows.
     pub(crate) fn get_untracked(&mut self, key: &K) -> Option<&mut V> {
-        self.map.get_mut(key).map(AsMut::as_mut)
+        self.map.get_mut(key)
     }
 
     /// Puts an entry in that was read from a record.
     pub(crate) fn restore(&mut self, key: K, value: V) {
-        self.map.insert(key, Box::new(value));
+        self.map.insert(key, value);
     }
 
     /// The entries that have changed since this was called last.
@@ -76,7 +76,7 @@ impl<K: Ord + Clone, V> Tracked<K, V> {
 }
 
 impl<K, V> Deref for Tracked<K, V> {
-    type Target = BTreeMap<K, Box<V>>;
+    type Target = BTreeMap<K, V>;
 
     fn deref(&self) -> &Self::Target {
         &self.map

@@ -32,7 +32,7 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     /// Knows the URL of its account from before.
-    pub fn account(mut self, url: impl Into<String>) -> Self {
+    pub fn with_account(mut self, url: impl Into<String>) -> Self {
         self.account = Some(url.into());
         self
     }

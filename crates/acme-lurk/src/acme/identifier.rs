@@ -23,13 +23,13 @@ pub enum IdentifierKind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identifier {
     kind: IdentifierKind,
-    value: String,
+    value: Box<str>,
 }
 
 impl Identifier {
     /// A DNS name, in the form in which names are compared; none if it is none.
     pub fn dns(name: &str) -> Option<Self> {
-        names::normalize(name).map(|value| Self { kind: IdentifierKind::Dns, value })
+        names::normalize(name).map(|value| Self { kind: IdentifierKind::Dns, value: value.into() })
     }
 
     /// Its kind.
@@ -50,7 +50,7 @@ impl Identifier {
     /// The identifier that is authorized for it: without the star.
     pub fn base(&self) -> Self {
         let value = self.value.strip_prefix("*.").filter(|_| self.is_wildcard()).unwrap_or(&self.value);
-        Self { kind: self.kind.clone(), value: value.to_owned() }
+        Self { kind: self.kind.clone(), value: value.into() }
     }
 
     /// Reads one; `place` is where it stands.
@@ -65,7 +65,7 @@ impl Identifier {
             "dns" => Self::dns(&value).ok_or_else(|| {
                 members.error("value", DecodeErrorKind::Expected("a DNS name in ASCII, without dot at the end"))
             }),
-            _ => Ok(Self { kind: IdentifierKind::Other(kind), value }),
+            _ => Ok(Self { kind: IdentifierKind::Other(kind), value: value.into() }),
         }
     }
 
@@ -77,7 +77,7 @@ impl Identifier {
             IdentifierKind::Other(kind) => kind,
         };
         object.insert("type", kind);
-        object.insert("value", self.value.as_str());
+        object.insert("value", &*self.value);
         object
     }
 
@@ -103,8 +103,8 @@ impl Identifier {
         Ok(identifiers)
     }
 
-    pub(crate) fn write_all(identifiers: &[Self]) -> Value {
-        Value::Array(identifiers.iter().map(|identifier| Value::Object(identifier.to_object())).collect())
+    pub(crate) fn write_all<'a>(identifiers: impl IntoIterator<Item = &'a Self>) -> Value {
+        Value::Array(identifiers.into_iter().map(|identifier| Value::Object(identifier.to_object())).collect())
     }
 }
 

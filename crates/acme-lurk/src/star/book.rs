@@ -2,6 +2,7 @@
 //! of their number.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 
 use watchfire_core::UnixTime;
 
@@ -9,12 +10,12 @@ use super::order::{CancelError, Served, StarOrder, Task};
 
 /// Names an order of one book; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StarId(u64);
+pub struct StarId(NonZeroU64);
 
 impl StarId {
     /// The number behind it, for a store.
     pub const fn as_u64(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 }
 
@@ -35,7 +36,7 @@ pub struct StarBook<T> {
     orders: BTreeMap<StarId, Box<Entry<T>>>,
     /// The same orders by the time at which they want something. Exactly those that do.
     due: BTreeSet<(UnixTime, StarId)>,
-    next: u64,
+    next: NonZeroU64,
     max: usize,
 }
 
@@ -43,14 +44,16 @@ pub struct StarBook<T> {
 struct Entry<T> {
     order: StarOrder,
     data: T,
-    /// Where it stands in `due`.
-    wake: Option<UnixTime>,
+    /// Where it stands in `due`: nowhere if never.
+    wake: UnixTime,
 }
+
+const NEVER: UnixTime = UnixTime::from_secs(i64::MAX);
 
 impl<T> StarBook<T> {
     /// A book of at most so many orders.
     pub const fn new(max: usize) -> Self {
-        Self { orders: BTreeMap::new(), due: BTreeSet::new(), next: 0, max }
+        Self { orders: BTreeMap::new(), due: BTreeSet::new(), next: NonZeroU64::MIN, max }
     }
 
     /// Takes an order in; gives `data` back when the book is full.
@@ -64,8 +67,8 @@ impl<T> StarBook<T> {
         let id = StarId(self.next);
         self.next = self.next.saturating_add(1);
         let wake = order.wake();
-        self.due.extend(wake.map(|wake| (wake, id)));
-        self.orders.insert(id, Box::new(Entry { order, data, wake }));
+        self.orders.insert(id, Box::new(Entry { order, data, wake: NEVER }));
+        self.reschedule(id, wake.unwrap_or(NEVER));
         Ok(id)
     }
 
@@ -141,9 +144,7 @@ impl<T> StarBook<T> {
     /// Takes an order out.
     pub fn remove(&mut self, id: StarId) -> Option<(StarOrder, T)> {
         let entry = *self.orders.remove(&id)?;
-        if let Some(wake) = entry.wake {
-            self.due.remove(&(wake, id));
-        }
+        self.due.remove(&(entry.wake, id));
         Some((entry.order, entry.data))
     }
 
@@ -152,22 +153,25 @@ impl<T> StarBook<T> {
         let entry = self.orders.get_mut(&id)?;
         let result = change(&mut entry.order);
         let wake = entry.order.wake();
-        self.reschedule(id, wake);
+        self.reschedule(id, wake.unwrap_or(NEVER));
         Some(result)
     }
 
     /// Asks an order again a second later at the earliest.
     fn rest(&mut self, now: UnixTime, id: StarId) {
         let soonest = UnixTime::from_secs(now.as_secs().saturating_add(1));
-        let wake = self.orders.get(&id).and_then(|entry| entry.wake);
-        self.reschedule(id, wake.map(|wake| wake.max(soonest)));
+        let wake = self.orders.get(&id).map_or(NEVER, |entry| entry.wake);
+        self.reschedule(id, wake.max(soonest));
     }
 
-    fn reschedule(&mut self, id: StarId, wake: Option<UnixTime>) {
+    fn reschedule(&mut self, id: StarId, wake: UnixTime) {
         let Some(entry) = self.orders.get_mut(&id) else { return };
-        if let Some(before) = std::mem::replace(&mut entry.wake, wake) {
+        let before = std::mem::replace(&mut entry.wake, wake);
+        if before != wake {
             self.due.remove(&(before, id));
+            if wake < NEVER {
+                self.due.insert((wake, id));
+            }
         }
-        self.due.extend(wake.map(|wake| (wake, id)));
     }
 }

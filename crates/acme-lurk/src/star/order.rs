@@ -13,13 +13,14 @@ use super::schedule::{Schedule, Slot};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StarOrder {
     schedule: Schedule,
-    /// The certificate that is served.
-    current: Option<Slot>,
-    canceled: bool,
+    /// The certificate behind the one that is served.
+    next: u64,
     /// The latest time it was told.
     latest: UnixTime,
-    retry: Option<UnixTime>,
-    attempts: u32,
+    /// The next certificate is not asked for before.
+    not_before: UnixTime,
+    attempts: u8,
+    canceled: bool,
     gap_said: bool,
     expiry_said: bool,
 }
@@ -80,16 +81,18 @@ pub enum Served {
 #[non_exhaustive]
 pub struct CancelError;
 
+const LONG_AGO: UnixTime = UnixTime::from_secs(i64::MIN);
+
 impl StarOrder {
     /// An order without certificate yet.
     pub const fn new(schedule: Schedule) -> Self {
         Self {
             schedule,
-            current: None,
-            canceled: false,
-            latest: UnixTime::from_secs(i64::MIN),
-            retry: None,
+            next: 0,
+            latest: LONG_AGO,
+            not_before: LONG_AGO,
             attempts: 0,
+            canceled: false,
             gap_said: false,
             expiry_said: false,
         }
@@ -98,7 +101,8 @@ impl StarOrder {
     /// An order as it was.
     pub fn restore(schedule: Schedule, snapshot: StarSnapshot) -> Self {
         let mut order = Self::new(schedule);
-        order.current = snapshot.current.and_then(|index| schedule.slot(index));
+        let current = snapshot.current.and_then(|index| schedule.slot(index));
+        order.next = current.map_or(0, |slot| slot.index.saturating_add(1));
         order.canceled = snapshot.canceled;
         order.latest = snapshot.latest;
         order
@@ -106,8 +110,7 @@ impl StarOrder {
 
     /// What must be kept. Keep it before a certificate is shown to anybody.
     pub fn snapshot(&self) -> StarSnapshot {
-        let current = self.current.map(|slot| slot.index);
-        StarSnapshot { current, canceled: self.canceled, latest: self.latest }
+        StarSnapshot { current: self.next.checked_sub(1), canceled: self.canceled, latest: self.latest }
     }
 
     /// The schedule.
@@ -116,8 +119,8 @@ impl StarOrder {
     }
 
     /// The certificate that is served.
-    pub const fn current(&self) -> Option<Slot> {
-        self.current
+    pub fn current(&self) -> Option<Slot> {
+        self.schedule.slot(self.next.checked_sub(1)?)
     }
 
     /// What it is.
@@ -144,12 +147,12 @@ impl StarOrder {
             StarState::Active => {}
         }
         let now = self.latest;
-        if let Some(current) = self.current.filter(|current| current.not_after <= now && !self.gap_said) {
+        if let Some(current) = self.current().filter(|current| current.not_after <= now && !self.gap_said) {
             self.gap_said = true;
             return Some(Task::Gap(current));
         }
-        let due = self.schedule.due(now).filter(|due| self.current.is_none_or(|current| current.index < due.index))?;
-        self.retry.is_none_or(|retry| retry <= now).then_some(Task::Issue(due))
+        let due = self.schedule.due(now).filter(|due| self.next <= due.index)?;
+        (self.not_before <= now).then_some(Task::Issue(due))
     }
 
     /// When [`task`](Self::task) may have something to say next; none when never again.
@@ -157,12 +160,8 @@ impl StarOrder {
         if self.canceled || self.expiry_said {
             return None;
         }
-        let next = match self.current {
-            Some(current) => self.schedule.slot(current.index.saturating_add(1)).map(|slot| slot.publish),
-            None => self.schedule.slot(0).map(|slot| slot.publish),
-        };
-        let next = next.map(|publish| self.retry.map_or(publish, |retry| retry.max(publish)));
-        let gap = self.current.filter(|current| !current.is_last && !self.gap_said).map(|current| current.not_after);
+        let next = self.schedule.slot(self.next).map(|slot| slot.publish.max(self.not_before));
+        let gap = self.current().filter(|current| !current.is_last && !self.gap_said).map(|current| current.not_after);
         Some([next, gap].into_iter().flatten().fold(self.schedule.end(), Ord::min))
     }
 
@@ -171,10 +170,12 @@ impl StarOrder {
     #[must_use]
     pub fn issued(&mut self, now: UnixTime, index: u64) -> bool {
         self.tell(now);
-        let is_newer = self.current.is_none_or(|current| current.index < index);
-        let Some(slot) = self.schedule.slot(index).filter(|_| is_newer && !self.canceled) else { return false };
-        self.current = Some(slot);
-        self.retry = None;
+        let is_slot = self.schedule.slot(index).is_some();
+        if !is_slot || index < self.next || self.canceled {
+            return false;
+        }
+        self.next = index.saturating_add(1);
+        self.not_before = LONG_AGO;
         self.attempts = 0;
         self.gap_said = false;
         true
@@ -184,7 +185,7 @@ impl StarOrder {
     pub fn hold(&mut self, now: UnixTime) {
         let now = self.tell(now);
         let pause = (self.schedule.lifetime() / 4).clamp(1, 60);
-        self.retry = Some(UnixTime::from_secs(now.as_secs().saturating_add_unsigned(pause)));
+        self.not_before = UnixTime::from_secs(now.as_secs().saturating_add_unsigned(pause));
     }
 
     /// The certificate could not be made. It is asked for again after a while: longer each time, a sixteenth of the
@@ -192,9 +193,9 @@ impl StarOrder {
     pub fn failed(&mut self, now: UnixTime) {
         let now = self.tell(now);
         let most = (self.schedule.lifetime() / 16).clamp(1, 300);
-        let pause = 1_u64.checked_shl(self.attempts).unwrap_or(most).min(most);
+        let pause = 1_u64.checked_shl(self.attempts.into()).unwrap_or(most).min(most);
         self.attempts = self.attempts.saturating_add(1).min(16);
-        self.retry = Some(UnixTime::from_secs(now.as_secs().saturating_add_unsigned(pause)));
+        self.not_before = UnixTime::from_secs(now.as_secs().saturating_add_unsigned(pause));
     }
 
     /// Stops it. Nothing is made any more; certificates that are out there stay valid until [`StarOrder::current`] says.
@@ -205,17 +206,17 @@ impl StarOrder {
     /// When it was canceled before, or has had no certificate yet: then its status is not `valid`.
     pub fn cancel(&mut self, now: UnixTime) -> Result<(), CancelError> {
         self.tell(now);
-        if self.canceled || self.current.is_none() {
+        if self.canceled || self.next == 0 {
             return Err(CancelError);
         }
         self.canceled = true;
-        self.retry = None;
+        self.not_before = LONG_AGO;
         Ok(())
     }
 
     /// What a request for the certificate gets.
     pub fn serve(&mut self, now: UnixTime) -> Served {
-        match (self.state(now), self.current) {
+        match (self.state(now), self.current()) {
             (StarState::Canceled, _) => Served::Canceled,
             (StarState::Expired, _) => Served::Expired,
             (_, Some(slot)) => Served::Certificate(slot),

@@ -29,7 +29,7 @@ fn a_delegate_obtains_rolls_and_loses_a_certificate() {
     assert!(lab.alarms.is_empty() && lab.dns.is_empty());
     let order = lab.ido.orders().next().unwrap();
     assert_eq!((order.status, order.delegation.as_str(), order.emulated), (OrderStatus::Valid, "abc", false));
-    assert_eq!(lab.ido.order_by_url(lab.ndc.order_url().unwrap()), Some(order.id.clone()));
+    assert_eq!(lab.ido.order_by_url(lab.ndc.order_url().unwrap()), Some(order.id));
     // The owner stops it: the delegate reports that, and asks for nothing more.
     let now = lab.now();
     lab.ido.cancel(now, &order.id).unwrap();
@@ -52,7 +52,7 @@ fn a_certificate_that_nobody_renews_is_ordered_anew_and_revoked_at_the_end() {
     lab.has_no_gap().unwrap();
     let orders: Vec<_> = lab.ido.orders().collect();
     assert!(orders.iter().all(|order| order.status == OrderStatus::Valid) && orders.len() >= 2);
-    let newest = orders.iter().find(|order| lab.ndc.order_url() == Some(&order.url)).unwrap().id.clone();
+    let newest = orders.iter().find(|order| lab.ndc.order_url() == Some(&order.url)).unwrap().id;
     let now = lab.now();
     lab.ido.cancel(now, &newest).unwrap();
     assert!(lab.run(20, |lab| lab.audit.contains(&Audit::Revoked) && lab.audit.contains(&Audit::Canceled)));

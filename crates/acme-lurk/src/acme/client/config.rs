@@ -1,17 +1,21 @@
 //! What a client does, and how much of it.
 
-use watchfire_core::{ConfigError, Duration};
+use watchfire_core::{ConfigError, Duration, config_builder};
 
 use crate::limits::Limits;
 use crate::url::UrlRules;
 
 /// The configuration of a client.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ClientConfig {
     pub(super) directory: String,
-    pub(super) urls: UrlRules,
-    pub(super) messages: Limits,
-    pub(super) limits: ClientLimits,
+    /// Which URLs are followed.
+    pub urls: UrlRules,
+    /// How large messages may be.
+    pub messages: Limits,
+    /// How much it does at once, and how long it tries.
+    pub limits: ClientLimits,
 }
 
 impl ClientConfig {
@@ -26,16 +30,6 @@ impl ClientConfig {
         &self.directory
     }
 
-    /// The rules for URLs.
-    pub const fn urls(&self) -> &UrlRules {
-        &self.urls
-    }
-
-    /// The limits of messages.
-    pub const fn messages(&self) -> &Limits {
-        &self.messages
-    }
-
     fn check(&self) -> Result<(), ConfigError> {
         let ClientLimits { exchanges, retry, .. } = self.limits;
         ConfigError::unless(!self.directory.is_empty(), "directory", "must be a URL")?;
@@ -44,39 +38,12 @@ impl ClientConfig {
     }
 }
 
-/// What becomes a [`ClientConfig`].
-#[derive(Debug, Clone)]
-pub struct ClientConfigBuilder(ClientConfig);
-
-impl ClientConfigBuilder {
-    /// The same with these rules for URLs.
-    #[must_use]
-    pub fn with_urls(mut self, urls: UrlRules) -> Self {
-        self.0.urls = urls;
-        self
-    }
-
-    /// The same with these limits of what it keeps and does.
-    #[must_use]
-    pub fn with_limits(mut self, limits: ClientLimits) -> Self {
-        self.0.limits = limits;
-        self
-    }
-
-    /// The same with these limits of messages.
-    #[must_use]
-    pub fn with_messages(mut self, messages: Limits) -> Self {
-        self.0.messages = messages;
-        self
-    }
-
-    /// The configuration.
-    ///
-    /// # Errors
-    /// When a value cannot be, or two do not go together.
-    pub fn build(self) -> Result<ClientConfig, ConfigError> {
-        self.0.check()?;
-        Ok(self.0)
+config_builder! {
+    /// What becomes a [`ClientConfig`].
+    pub struct ClientConfigBuilder for ClientConfig {
+        with_urls => urls: UrlRules,
+        with_messages => messages: Limits,
+        with_limits => limits: ClientLimits,
     }
 }
 

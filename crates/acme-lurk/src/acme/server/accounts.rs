@@ -5,9 +5,9 @@ use std::ops::Bound;
 
 use jsonbcd::Object;
 
-use super::desk::{AccountEntry, AccountId, Desk, Signer};
-use super::event::OrderId;
+use super::desk::{AccountEntry, Desk, Signer};
 use super::http::{Request, Response, ResponseExt as _};
+use super::id::{AccountId, OrderId};
 use super::{Problem, ProblemType, not_found};
 use crate::acme::{Account, AccountStatus, NewAccount};
 use crate::crypto::PublicKey;
@@ -26,8 +26,8 @@ impl Desk {
                 "protected.kid: a new account signs with its key, by `jwk`",
             ));
         };
-        let asked = NewAccount::decode(&payload, &self.config.messages)?;
-        if let Some(id) = self.keys.get(&key.thumbprint()).cloned() {
+        let asked = NewAccount::decode(&payload, &self.limits.messages)?;
+        if let Some(id) = self.keys.get(&key.thumbprint()).copied() {
             return if self.accounts.get(&id).is_some_and(|account| account.status == AccountStatus::Valid) {
                 self.account_response(200, &id)
             } else {
@@ -45,17 +45,17 @@ impl Desk {
             let required = || Problem::new(ProblemType::ExternalAccountRequired, "externalAccountBinding is required");
             let binding = asked.external_account_binding.ok_or_else(required)?;
             let find = |kid: &str| self.config.external_accounts.get(kid).cloned();
-            verify_external_account(&binding, request.url, &key, find, &self.config.messages).map_err(|error| {
+            verify_external_account(&binding, request.url, &key, find, &self.limits.messages).map_err(|error| {
                 let mut problem = Problem::from(error);
                 problem.detail = format!("externalAccountBinding: {}", problem.detail);
                 problem
             })?;
         }
-        if self.accounts.len() >= self.config.accounts {
+        if self.accounts.len() >= self.limits.accounts {
             return Err(Problem::new(ProblemType::ServerInternal, "no more accounts are taken").with_status(503));
         }
-        let id = AccountId(self.front.random().into());
-        self.keys.insert(key.thumbprint(), id.clone());
+        let id = AccountId(self.front.id());
+        self.keys.insert(key.thumbprint(), id);
         let terms_agreed = asked.terms_of_service_agreed;
         let account = AccountEntry {
             key,
@@ -65,17 +65,17 @@ impl Desk {
             orders: BTreeSet::new(),
             open: BTreeSet::new(),
         };
-        self.accounts.insert(id.clone(), account);
+        self.accounts.insert(id, Box::new(account));
         self.account_response(201, &id)
     }
 
     /// Shows an account, and changes it if the payload asks for it.
     pub(crate) fn account(&mut self, id: &str, account: &AccountId, payload: &[u8]) -> Result<Response, Problem> {
-        if *account.0 != *id {
+        if AccountId::from_text(id) != Some(*account) {
             return Err(not_found("this is not your account"));
         }
         if !payload.is_empty() {
-            let asked = NewAccount::decode(payload, &self.config.messages)?;
+            let asked = NewAccount::decode(payload, &self.limits.messages)?;
             let contact = asked.contact.map(|contact| self.contact(contact)).transpose()?;
             if let Some(entry) = self.accounts.get_mut(account) {
                 if let Some(contact) = contact {
@@ -97,36 +97,39 @@ impl Desk {
         account: &AccountId,
         payload: &[u8],
     ) -> Result<Response, Problem> {
-        let entry = self.accounts.get(account).filter(|_| *account.0 == *id);
+        let entry = self.accounts.get(account).filter(|_| AccountId::from_text(id) == Some(*account));
         let entry = entry.ok_or_else(|| not_found("this is not your account"))?;
         must_be_get(payload)?;
-        let begin = after.map_or(Bound::Unbounded, |after| Bound::Excluded(OrderId(after.into())));
+        let begin = match after.map(OrderId::from_text) {
+            None => Bound::Unbounded,
+            Some(after) => Bound::Excluded(after.ok_or_else(|| not_found("there is no such page"))?),
+        };
         let mut behind = entry.orders.range((begin, Bound::Unbounded));
         let page: Vec<&OrderId> = behind.by_ref().take(PAGE).collect();
-        let urls: Vec<String> = page.iter().map(|id| self.url(&format!("/order/{id}"))).collect();
+        let urls: Vec<String> = page.iter().map(|id| self.config.url(&format!("/order/{id}"))).collect();
         let mut object = Object::new();
         object.insert("orders", json::texts(&urls));
         let response = Response::json(200, json::encode(&object));
         let Some(last) = page.last().filter(|_| behind.next().is_some()) else { return Ok(response) };
-        let next = self.url(&format!("/acct/{id}/orders/{last}"));
+        let next = self.config.url(&format!("/acct/{id}/orders/{last}"));
         Ok(response.with_header("link", format!("<{next}>;rel=\"next\"")))
     }
 
     /// [RFC 8555 section 7.3.5](https://www.rfc-editor.org/rfc/rfc8555#section-7.3.5)
     pub(crate) fn change_key(&mut self, url: &str, account: &AccountId, payload: &[u8]) -> Result<Response, Problem> {
         let malformed = |detail: &str| Problem::new(ProblemType::Malformed, format!("keyChange: {detail}"));
-        let inner = Jws::decode(payload, Purpose::KeyChange, &self.config.messages)?;
+        let inner = Jws::decode(payload, Purpose::KeyChange, &self.limits.messages)?;
         if inner.header().url() != url {
             return Err(malformed("the inner JWS is for another URL than the outer one"));
         }
         let (new, change) = inner.verify_own(&*self.verifier)?;
-        let mut members = Members::decode(&change, "keyChange", &self.config.messages)?;
+        let mut members = Members::decode(&change, "keyChange", &self.limits.messages)?;
         let named = members.required_text("account")?;
         let old = members.take("oldKey").ok_or_else(|| members.error("oldKey", DecodeErrorKind::Missing))?;
         let old = jsonbcd::text::to_vec(&old).map_err(|_| malformed("oldKey is no key"))?;
-        let old = PublicKey::from_jwk(&old, &self.config.messages)??;
+        let old = PublicKey::from_jwk(&old, &self.limits.messages)??;
         let entry = self.accounts.get_mut(account).ok_or_else(|| not_found("there is no such account"))?;
-        if named != format!("{}/acct/{}", self.config.base, account.0) {
+        if named != format!("{}/acct/{account}", self.config.base) {
             return Err(malformed("the account is not the one that signs"));
         }
         if old != entry.key {
@@ -134,18 +137,18 @@ impl Desk {
         }
         if let Some(other) = self.keys.get(&new.thumbprint()) {
             let problem = Problem::new(ProblemType::Malformed, "keyChange: the new key belongs to an account already");
-            let location = self.url(&format!("/acct/{}", other.0));
+            let location = self.config.url(&format!("/acct/{other}"));
             return Ok(Response::problem(&problem.with_status(409)).with_header("location", location));
         }
         self.keys.remove(&entry.key.thumbprint());
-        self.keys.insert(new.thumbprint(), account.clone());
+        self.keys.insert(new.thumbprint(), *account);
         entry.key = new;
         self.account_response(200, account)
     }
 
     fn contact(&self, contact: Vec<String>) -> Result<Vec<String>, Problem> {
-        if contact.len() > self.config.contacts {
-            let detail = format!("there are more than {} contacts", self.config.contacts);
+        if contact.len() > self.limits.contacts {
+            let detail = format!("there are more than {} contacts", self.limits.contacts);
             return Err(Problem::new(ProblemType::InvalidContact, detail));
         }
         for uri in &contact {
@@ -169,12 +172,12 @@ impl Desk {
 
     fn account_response(&self, status: u16, id: &AccountId) -> Result<Response, Problem> {
         let entry = self.accounts.get(id).ok_or_else(|| not_found("there is no such account"))?;
-        let url = self.url(&format!("/acct/{}", id.0));
+        let url = self.config.url(&format!("/acct/{id}"));
         let mut account = Account::new(entry.contact.clone());
         account.status = entry.status;
         account.terms_of_service_agreed = entry.terms_agreed.then_some(true);
         account.orders = Some(format!("{url}/orders"));
-        account.delegations = self.config.delegations.then(|| format!("{url}/delegations"));
+        account.delegations = self.limits.delegations.then(|| format!("{url}/delegations"));
         Ok(Response::json(status, account.encode()).with_header("location", url))
     }
 }

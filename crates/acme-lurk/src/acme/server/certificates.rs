@@ -9,11 +9,12 @@ use sha2::{Digest as _, Sha256};
 use watchfire_core::UnixTime;
 
 use super::accounts::must_be_get;
-use super::desk::AccountId;
 use super::desk::Signer;
-use super::event::{CaEvent, OrderId};
+use super::event::CaEvent;
 use super::http::{Request, Response, ResponseExt as _};
-use super::store::{IssuedEntry, OrderEntry};
+use super::id::{AccountId, Id, OrderId};
+use super::issued::{IssuedEntry, Serial};
+use super::store::OrderEntry;
 use super::{Ca, Problem, ProblemType, not_found};
 use crate::acme::renewal::{RenewalInfo, certificate_id};
 use crate::base64url;
@@ -35,8 +36,10 @@ impl Ca {
     ) -> Result<Response, Problem> {
         let (_, order) = self.order_behind(id, asker, |order| order.star.is_none())?;
         may_get(asker, order.certificate_get)?;
-        let max_age = self.not_after(order).map_or(0, |end| end.as_secs().saturating_sub(now.as_secs()));
-        self.chain(order, request, u64::try_from(max_age).unwrap_or(0))
+        let leaf = order.leaf().ok_or_else(none_yet)?;
+        let end = Certificate::decode(&leaf, &self.config.messages)?.not_after();
+        let max_age = u64::try_from(end.as_secs().saturating_sub(now.as_secs())).unwrap_or(0);
+        Ok(self.chain(&leaf, request, max_age))
     }
 
     /// The certificate of this moment of an order that is renewed automatically.
@@ -64,12 +67,11 @@ impl Ca {
         let (_, order) = self.order_behind(id, asker, |order| order.star.is_some())?;
         let schedule = self.store.book.get(star).map(|(order, _)| *order.schedule());
         let max_age = schedule.map_or(0, |schedule| cache_max_age(&schedule, &slot, now));
-        let mut response = self.chain(order, request, max_age)?;
-        if let Some(leaf) = order.leaf.as_deref().and_then(|leaf| Certificate::decode(leaf, &self.config.messages).ok())
-        {
-            let fields = CertificateHeaders::of(leaf.not_before(), leaf.not_after());
-            response.headers.extend(fields.fields());
-        }
+        let leaf = order.leaf().ok_or_else(none_yet)?;
+        let mut response = self.chain(&leaf, request, max_age);
+        let certificate = Certificate::decode(&leaf, &self.config.messages)?;
+        let fields = CertificateHeaders::of(certificate.not_before(), certificate.not_after());
+        response.headers.extend(fields.fields());
         Ok(response)
     }
 
@@ -80,7 +82,7 @@ impl Ca {
         is_such: impl Fn(&OrderEntry) -> bool,
     ) -> Result<(OrderId, &OrderEntry), Problem> {
         let missing = || not_found("there is no such certificate");
-        let id = self.store.certificates.get(id).cloned().ok_or_else(missing)?;
+        let id = Id::from_text(id).and_then(|id| self.store.certificates.get(&id).copied()).ok_or_else(missing)?;
         let order = self.store.orders.get(&id).filter(|order| is_such(order)).ok_or_else(missing)?;
         if asker.is_some_and(|(account, _)| order.account != *account) {
             return Err(missing());
@@ -88,14 +90,8 @@ impl Ca {
         Ok((id, order))
     }
 
-    fn chain(&self, order: &OrderEntry, request: &Request<'_>, max_age: u64) -> Result<Response, Problem> {
-        let leaf = order.leaf.as_deref().ok_or_else(|| not_found("there is no certificate yet"))?;
-        let chain = || [encode_chain([leaf]), self.config.issuers.clone()].concat();
-        Ok(chain_response(request, leaf, chain, max_age))
-    }
-
-    fn not_after(&self, order: &OrderEntry) -> Option<UnixTime> {
-        Some(Certificate::decode(order.leaf.as_deref()?, &self.config.messages).ok()?.not_after())
+    fn chain(&self, leaf: &[u8], request: &Request<'_>, max_age: u64) -> Response {
+        chain_response(request, leaf, || [&*encode_chain([leaf]), &*self.config.issuers].concat(), max_age)
     }
 
     /// Revokes a certificate: for the account that has ordered it, or for whoever has its key.
@@ -111,7 +107,8 @@ impl Ca {
             let single = entry.single.as_ref();
             single.is_none_or(|single| single.fingerprint == fingerprint)
         };
-        let entry = self.store.issued.get_mut(&certificate.serial().into()).filter(is_it);
+        let serial = Serial::new(certificate.serial());
+        let entry = serial.and_then(|serial| self.store.issued.get_mut(&serial)).filter(is_it);
         let entry = entry.ok_or_else(|| not_found("this certificate is not of this CA, or has run out"))?;
         let owner = self.store.orders.get(&entry.order).map(|order| &order.account);
         let may = match &signer {
@@ -143,9 +140,9 @@ impl Ca {
         let missing = || not_found("there is no such certificate");
         let (_, serial) = id.split_once('.').ok_or_else(missing)?;
         let serial = base64url::decode(serial).ok_or_else(missing)?;
-        let entry = self.store.issued.get(&*serial).ok_or_else(missing)?;
+        let entry = Serial::new(&serial).and_then(|serial| self.store.issued.get(&serial)).ok_or_else(missing)?;
         let single = entry.single.as_ref().ok_or_else(missing)?;
-        let leaf = self.store.orders.get(&entry.order).and_then(|order| order.leaf.clone()).ok_or_else(missing)?;
+        let leaf = self.store.orders.get(&entry.order).and_then(|order| order.leaf()).ok_or_else(missing)?;
         let certificate = Certificate::decode(&leaf, &self.config.messages)?;
         if certificate_id(&certificate).as_deref() != Some(id) {
             return Err(missing());
@@ -161,6 +158,10 @@ impl Ca {
         let hours = (life / 200).clamp(60, 21_600);
         Ok(Response::json(200, info.encode()).with_header("retry-after", hours.to_string()))
     }
+}
+
+fn none_yet() -> Problem {
+    not_found("there is no certificate yet")
 }
 
 /// A chain, or word that it is the one that is known. `leaf` names this version of it.

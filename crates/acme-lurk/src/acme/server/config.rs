@@ -1,11 +1,11 @@
 //! What a CA does, and how much of it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use watchfire_core::ConfigError;
+use watchfire_core::{ConfigError, config_builder};
 
+use super::desk::{DeskConfig, DeskLimits};
 use crate::acme::ChallengeKind;
 use crate::jose::MacKey;
 use crate::limits::Limits;
@@ -34,20 +34,24 @@ impl fmt::Debug for NamePolicy {
 
 /// The configuration of a CA.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CaConfig {
-    base: String,
-    pub(super) limits: CaLimits,
-    pub(super) messages: Limits,
-    pub(super) terms_of_service: Option<String>,
+    pub(super) desk: DeskConfig,
+    /// How much it keeps and does.
+    pub limits: CaLimits,
+    /// How large messages may be.
+    pub messages: Limits,
+    /// Whether every account is believed every name, without challenges: never, but in laboratories.
+    pub trusted_identifiers: bool,
+    /// For how many seconds certificates are valid at most that are not renewed automatically: 90 days. At least 1.
+    pub validity: u64,
+    /// Whether everybody may fetch certificates of orders that ask for it (RFC 9115): not.
+    pub certificate_get: bool,
     pub(super) caa_identities: Vec<String>,
-    pub(super) external_accounts: BTreeMap<String, MacKey>,
     pub(super) challenges: Vec<ChallengeKind>,
-    pub(super) trusted: bool,
     pub(super) names: Option<NamePolicy>,
-    pub(super) validity: u64,
     pub(super) star: Option<StarPolicy>,
     pub(super) fraction: Fraction,
-    pub(super) certificate_get: bool,
     pub(super) issuers: Vec<u8>,
 }
 
@@ -56,70 +60,65 @@ impl CaConfig {
     /// all names, and does not speak STAR.
     pub fn builder(base: impl Into<String>) -> CaConfigBuilder {
         CaConfigBuilder(Self {
-            base: base.into(),
+            desk: DeskConfig::new(base),
             limits: CaLimits::default(),
             messages: Limits::default(),
-            terms_of_service: None,
-            caa_identities: Vec::new(),
-            external_accounts: BTreeMap::new(),
-            challenges: vec![ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01],
-            trusted: false,
-            names: None,
+            trusted_identifiers: false,
             validity: 90 * 86_400,
+            certificate_get: false,
+            caa_identities: Vec::new(),
+            challenges: vec![ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01],
+            names: None,
             star: None,
             fraction: Fraction::HALF,
-            certificate_get: false,
             issuers: Vec::new(),
         })
     }
 
     /// The begin of all URLs.
     pub fn base(&self) -> &str {
-        &self.base
+        &self.desk.base
     }
 
     /// A URL of the CA.
     pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
+        self.desk.url(path)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let is_base = !self.base.is_empty() && !self.base.ends_with('/');
-        ConfigError::unless(is_base, "base", "must be the begin of URLs, without a slash at its end")?;
+        self.desk.check()?;
         ConfigError::unless(self.validity > 0, "validity", "must be at least a second")
+    }
+
+    pub(super) fn desk_limits(&self) -> DeskLimits {
+        let CaLimits { nonces, accounts, contacts, orders, open_orders, .. } = self.limits;
+        DeskLimits { messages: self.messages, nonces, accounts, contacts, orders, open_orders, delegations: false }
     }
 }
 
-/// What becomes a [`CaConfig`].
-#[derive(Debug, Clone)]
-pub struct CaConfigBuilder(CaConfig);
+config_builder! {
+    /// What becomes a [`CaConfig`].
+    pub struct CaConfigBuilder for CaConfig {
+        with_limits => limits: CaLimits,
+        with_messages => messages: Limits,
+        with_trusted_identifiers => trusted_identifiers: bool,
+        with_validity => validity: u64,
+        with_certificate_get => certificate_get: bool,
+    }
+}
 
 impl CaConfigBuilder {
-    /// The same with these limits of what it keeps and does.
-    #[must_use]
-    pub fn with_limits(mut self, limits: CaLimits) -> Self {
-        self.0.limits = limits;
-        self
-    }
-
-    /// The same with these limits of messages.
-    #[must_use]
-    pub fn with_messages(mut self, messages: Limits) -> Self {
-        self.0.messages = messages;
-        self
-    }
-
     /// The same with terms of service, which must be agreed to.
     #[must_use]
     pub fn with_terms_of_service(mut self, url: impl Into<String>) -> Self {
-        self.0.terms_of_service = Some(url.into());
+        self.0.desk.terms_of_service = Some(url.into());
         self
     }
 
     /// The same with an external account. If there is one, every account must be bound to one.
     #[must_use]
     pub fn with_external_account(mut self, kid: impl Into<String>, key: MacKey) -> Self {
-        self.0.external_accounts.insert(kid.into(), key);
+        self.0.desk.external_accounts.insert(kid.into(), key);
         self
     }
 
@@ -130,24 +129,10 @@ impl CaConfigBuilder {
         self
     }
 
-    /// The same, believing every account every name: no challenges. For laboratories alone.
-    #[must_use]
-    pub fn with_trusted_identifiers(mut self, trusted: bool) -> Self {
-        self.0.trusted = trusted;
-        self
-    }
-
     /// The same, issuing only for names that the policy allows.
     #[must_use]
     pub fn with_names(mut self, policy: NamePolicy) -> Self {
         self.0.names = Some(policy);
-        self
-    }
-
-    /// The same with certificates that are valid for so many seconds at most, if they are not renewed automatically.
-    #[must_use]
-    pub fn with_validity(mut self, seconds: u64) -> Self {
-        self.0.validity = seconds;
         self
     }
 
@@ -159,27 +144,11 @@ impl CaConfigBuilder {
         self
     }
 
-    /// The same with certificates that everybody may fetch if the order asks for it (RFC 9115).
-    #[must_use]
-    pub fn with_certificate_get(mut self, allowed: bool) -> Self {
-        self.0.certificate_get = allowed;
-        self
-    }
-
     /// The same with the certificates, in PEM, that stand behind every certificate in its chain.
     #[must_use]
     pub fn with_issuers(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.0.issuers = pem.into();
         self
-    }
-
-    /// The configuration.
-    ///
-    /// # Errors
-    /// When a value cannot be, or two do not go together.
-    pub fn build(self) -> Result<CaConfig, ConfigError> {
-        self.0.check()?;
-        Ok(self.0)
     }
 }
 

@@ -6,20 +6,17 @@ use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use watchfire_core::ConfigError;
 
-use super::event::OrderId;
-use super::http::Request;
+use super::http::{Request, Response, ResponseExt as _};
+use super::id::{AccountId, Id, OrderId};
 use super::{Problem, ProblemType};
-use crate::acme::AccountStatus;
+use crate::acme::{AccountStatus, Directory};
 use crate::base64url;
 use crate::crypto::{PublicKey, Verifier};
 use crate::jose::{Jws, KeyRef, MacKey, Purpose};
 use crate::limits::Limits;
 use crate::record::Tracked;
-
-/// Names an account: the last part of its URL.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct AccountId(pub(crate) Arc<str>);
 
 #[derive(Debug)]
 pub(crate) struct AccountEntry {
@@ -32,17 +29,54 @@ pub(crate) struct AccountEntry {
     pub(crate) open: BTreeSet<OrderId>,
 }
 
-/// What a front desk is like.
+/// What the configuration of every server has.
 #[derive(Debug, Clone)]
 pub(crate) struct DeskConfig {
     /// How all URLs begin.
     pub(crate) base: String,
-    pub(crate) messages: Limits,
     pub(crate) terms_of_service: Option<String>,
     pub(crate) external_accounts: BTreeMap<String, MacKey>,
+}
+
+impl DeskConfig {
+    pub(crate) fn new(base: impl Into<String>) -> Self {
+        Self { base: base.into(), terms_of_service: None, external_accounts: BTreeMap::new() }
+    }
+
+    /// A URL of the server.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let is_base = !self.base.is_empty() && !self.base.ends_with('/');
+        ConfigError::unless(is_base, "base", "must be the begin of URLs, without a slash at its end")
+    }
+
+    /// The directory of a server without anything that not all have.
+    pub(crate) fn directory(&self) -> Directory {
+        let mut directory = Directory {
+            new_nonce: self.url("/new-nonce"),
+            new_account: self.url("/new-account"),
+            new_order: self.url("/new-order"),
+            key_change: Some(self.url("/key-change")),
+            ..Directory::default()
+        };
+        directory.meta.terms_of_service.clone_from(&self.terms_of_service);
+        directory.meta.external_account_required = !self.external_accounts.is_empty();
+        directory
+    }
+}
+
+/// How much a front desk keeps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeskLimits {
+    pub(crate) messages: Limits,
+    pub(crate) nonces: usize,
     pub(crate) accounts: usize,
     pub(crate) contacts: usize,
-    pub(crate) nonces: usize,
+    pub(crate) orders: usize,
+    pub(crate) open_orders: usize,
     /// Whether accounts have delegations.
     pub(crate) delegations: bool,
 }
@@ -51,9 +85,10 @@ pub(crate) struct DeskConfig {
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) config: DeskConfig,
+    pub(super) limits: DeskLimits,
     pub(crate) verifier: Arc<dyn Verifier>,
     pub(crate) front: Front,
-    pub(crate) accounts: Tracked<AccountId, AccountEntry>,
+    pub(crate) accounts: Tracked<AccountId, Box<AccountEntry>>,
     pub(super) keys: BTreeMap<[u8; 32], AccountId>,
 }
 
@@ -70,9 +105,9 @@ impl Front {
         Self { random: StdRng::from_seed(seed), live: BTreeSet::new(), oldest: VecDeque::new(), max: max.max(1) }
     }
 
-    /// 128 bits that nobody can guess, as base64url.
-    pub(crate) fn random(&mut self) -> String {
-        base64url::encode(self.random.random::<[u8; 16]>())
+    /// A new name for something.
+    pub(crate) fn id(&mut self) -> Id {
+        Id::random(&mut self.random)
     }
 
     /// A new nonce.
@@ -108,19 +143,14 @@ pub(crate) enum Signer {
 }
 
 impl Desk {
-    pub(crate) fn new(config: DeskConfig, verifier: Arc<dyn Verifier>, seed: [u8; 32]) -> Self {
-        let front = Front::new(config.nonces, seed);
-        Self { config, verifier, front, accounts: Tracked::new(), keys: BTreeMap::new() }
-    }
-
-    /// A URL of the server.
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.config.base)
+    pub(crate) fn new(config: DeskConfig, limits: DeskLimits, verifier: Arc<dyn Verifier>, seed: [u8; 32]) -> Self {
+        let front = Front::new(limits.nonces, seed);
+        Self { config, limits, verifier, front, accounts: Tracked::new(), keys: BTreeMap::new() }
     }
 
     fn account_by_id(&self, id: &str) -> Option<(AccountId, &AccountEntry)> {
-        let id = AccountId(id.into());
-        self.accounts.get_key_value(&id).map(|(id, entry)| (id.clone(), &**entry))
+        let id = AccountId::from_text(id)?;
+        self.accounts.get(&id).map(|entry| (id, &**entry))
     }
 
     /// Whether this is the key of an account.
@@ -131,11 +161,11 @@ impl Desk {
     /// When there are as many accounts as there may be: forgets one that has no order and is not wanted, by the
     /// thumbprint of its key.
     pub(crate) fn make_room(&mut self, is_wanted: impl Fn(&String) -> bool) {
-        if self.accounts.len() < self.config.accounts {
+        if self.accounts.len() < self.limits.accounts {
             return;
         }
         let mut idle = self.accounts.iter().filter(|(_, account)| account.orders.is_empty());
-        let found = idle.find(|(_, account)| !is_wanted(&account.key.thumbprint_text())).map(|(id, _)| id.clone());
+        let found = idle.find(|(_, account)| !is_wanted(&account.key.thumbprint_text())).map(|(id, _)| *id);
         if let Some(account) = found.and_then(|id| self.accounts.remove(&id)) {
             self.keys.remove(&account.key.thumbprint());
         }
@@ -144,8 +174,8 @@ impl Desk {
     /// An order was made. Lists of orders are not recorded: the orders are.
     pub(crate) fn opened(&mut self, account: &AccountId, order: &OrderId) {
         if let Some(account) = self.accounts.get_untracked(account) {
-            account.orders.insert(order.clone());
-            account.open.insert(order.clone());
+            account.orders.insert(*order);
+            account.open.insert(*order);
         }
     }
 
@@ -157,13 +187,29 @@ impl Desk {
         }
     }
 
-    /// Whether an account may have one more open order; `is_open` says of an order whether it is.
-    pub(crate) fn may_open(&mut self, account: &AccountId, most: usize, is_open: impl Fn(&OrderId) -> bool) -> bool {
-        let Some(entry) = self.accounts.get_untracked(account) else { return false };
-        if entry.open.len() >= most {
-            entry.open.retain(is_open);
+    /// What a new order of an account is answered with when there is no room for it, among as many as there are;
+    /// `is_open` says of an order whether it is not `valid` yet.
+    pub(crate) fn refuse_order(
+        &mut self,
+        account: &AccountId,
+        orders: usize,
+        is_open: impl Fn(&OrderId) -> bool,
+    ) -> Option<Response> {
+        let most = self.limits.open_orders;
+        let open = self.accounts.get_untracked(account).map(|entry| {
+            if entry.open.len() >= most {
+                entry.open.retain(is_open);
+            }
+            entry.open.len()
+        });
+        if open.is_none_or(|open| open >= most) {
+            let problem = Problem::new(ProblemType::RateLimited, format!("{most} orders wait for you already"));
+            return Some(Response::problem(&problem).with_header("retry-after", "60"));
         }
-        entry.open.len() < most
+        (orders >= self.limits.orders).then(|| {
+            let problem = Problem::new(ProblemType::ServerInternal, "no more orders are taken").with_status(503);
+            Response::problem(&problem).with_header("retry-after", "3600")
+        })
     }
 
     /// The account that has signed a request, and the payload.
@@ -184,7 +230,7 @@ impl Desk {
             let problem = Problem::new(ProblemType::Malformed, "the content must be of type application/jose+json");
             return Err(problem.with_status(415));
         }
-        let jws = Jws::decode(request.body, Purpose::Request, &self.config.messages)?;
+        let jws = Jws::decode(request.body, Purpose::Request, &self.limits.messages)?;
         if jws.header().url() != request.url {
             let problem = Problem::new(ProblemType::Unauthorized, "the request was signed for another URL");
             return Err(problem.with_status(401));

@@ -1,10 +1,10 @@
 //! What a CA asks for.
 
-use std::fmt;
 use std::sync::Arc;
 
 use watchfire_core::UnixTime;
 
+use super::id::{ChallengeId, OrderId};
 use crate::acme::{ChallengeKind, Identifier};
 
 /// Something that is to be done, or has happened.
@@ -54,27 +54,4 @@ pub struct Issuance {
     pub not_before: UnixTime,
     /// What must stand in the certificate.
     pub not_after: UnixTime,
-}
-
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(pub(crate) Arc<str>);
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-id! {
-    /// Names an order: the last part of its URL.
-    OrderId
-}
-id! {
-    /// Names a challenge: the last part of its URL.
-    ChallengeId
 }

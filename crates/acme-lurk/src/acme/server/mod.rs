@@ -16,26 +16,33 @@ pub(crate) mod certificates;
 mod challenges;
 mod config;
 pub(crate) mod desk;
+pub(crate) mod dispatch;
 pub(crate) mod event;
 pub(crate) mod http;
+pub(crate) mod id;
 mod issue;
+mod issued;
 mod orders;
+mod papers;
 pub(crate) mod records;
 mod store;
 
 pub use config::{CaConfig, CaConfigBuilder, CaLimits, NamePolicy};
-pub use event::{CaEvent, ChallengeId, Issuance, OrderId};
+pub use event::{CaEvent, Issuance};
 pub use http::{Request, Response};
+pub use id::{ChallengeId, OrderId};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use watchfire_core::UnixTime;
 
-use self::desk::{Desk, DeskConfig};
+use self::desk::Desk;
+use self::dispatch::{Path, Service};
 use self::http::ResponseExt as _;
+use self::id::AccountId;
 use self::store::Store;
-use super::{Directory, Problem, ProblemType};
+use super::{Problem, ProblemType};
 use crate::crypto::Verifier;
 
 /// A CA.
@@ -50,17 +57,7 @@ pub struct Ca {
 impl Ca {
     /// A CA without accounts. The seed must be secret and new: nonces, tokens and URLs that nobody may guess come from it.
     pub fn new(config: Arc<CaConfig>, verifier: Arc<dyn Verifier>, seed: [u8; 32]) -> Self {
-        let desk = DeskConfig {
-            base: config.base().to_owned(),
-            messages: config.messages,
-            terms_of_service: config.terms_of_service.clone(),
-            external_accounts: config.external_accounts.clone(),
-            accounts: config.limits.accounts,
-            contacts: config.limits.contacts,
-            nonces: config.limits.nonces,
-            delegations: false,
-        };
-        let desk = Desk::new(desk, verifier, seed);
+        let desk = Desk::new(config.desk.clone(), config.desk_limits(), verifier, seed);
         let store = Store::new(config.limits.orders);
         Self { config, desk, store, events: VecDeque::new() }
     }
@@ -68,22 +65,7 @@ impl Ca {
     /// Answers a request.
     pub fn handle_request(&mut self, now: UnixTime, request: &Request<'_>) -> Response {
         self.handle_timeout(now);
-        let is_post = request.method == "POST";
-        let mut response = match self.route(now, request) {
-            Ok(response) => response,
-            Err(problem) => Response::problem(&problem),
-        };
-        if is_post {
-            response = response.with_header("replay-nonce", self.desk.front.nonce());
-        }
-        let index = self.config.url("/directory");
-        if request.url != index {
-            response = response.with_header("link", format!("<{index}>;rel=\"index\""));
-        }
-        if request.method == "HEAD" {
-            response.body.clear();
-        }
-        response
+        dispatch::answer(self, now, request)
     }
 
     /// What is to be done, or has happened.
@@ -108,69 +90,60 @@ impl Ca {
     pub fn len(&self) -> (usize, usize) {
         (self.desk.accounts.len(), self.store.orders.len())
     }
+}
 
-    fn route(&mut self, now: UnixTime, request: &Request<'_>) -> Result<Response, Problem> {
-        let path = request.url.strip_prefix(self.config.base()).ok_or_else(|| not_found("nothing is at this URL"))?;
-        let mut parts = path.split('/').skip(1);
-        let route = (parts.next().unwrap_or(""), parts.next(), parts.next(), parts.next());
-        let is_get = matches!(request.method, "GET" | "HEAD");
-        if !is_get && request.method != "POST" {
-            return Err(Problem::new(ProblemType::Malformed, "GET, HEAD and POST are used here").with_status(405));
-        }
-        match (route, is_get) {
-            (("directory", None, ..), true) => Ok(Response::json(200, self.directory().encode())),
-            (("new-nonce", None, ..), true) => {
-                let status = if request.method == "HEAD" { 200 } else { 204 };
-                let response = Response::new(status).with_header("replay-nonce", self.desk.front.nonce());
-                Ok(response.with_header("cache-control", "no-store"))
-            }
-            (("renewal-info", Some(id), None, _), true) => self.renewal_info(now, id),
-            (("cert", Some(id), None, _), true) => self.certificate(now, id, None, request),
-            (("star", Some(id), None, _), true) => self.star_certificate(now, id, None, request),
-            (_, true) => {
-                Err(Problem::new(ProblemType::Malformed, "this is not for GET: POST a signed request").with_status(405))
-            }
-            (("new-account", None, ..), false) => self.desk.new_account(request),
-            (("revoke-cert", None, ..), false) => self.revoke(now, request),
-            (route, false) => {
-                let (account, payload) = self.desk.authenticate(request)?;
-                match route {
-                    ("new-order", None, ..) => self.new_order(now, &account, &payload),
-                    ("key-change", None, ..) => self.desk.change_key(request.url, &account, &payload),
-                    ("acct", Some(id), None, _) => self.desk.account(id, &account, &payload),
-                    ("acct", Some(id), Some("orders"), after) => {
-                        self.desk.account_orders(id, after, &account, &payload)
-                    }
-                    ("order", Some(id), None, _) => self.order(now, id, &account, &payload),
-                    ("order", Some(id), Some("finalize"), None) => self.finalize(now, id, &account, &payload),
-                    ("authz", Some(id), None, _) => self.authorization(id, &account, &payload),
-                    ("chall", Some(id), None, _) => self.challenge(id, &account, &payload),
-                    ("cert", Some(id), None, _) => self.certificate(now, id, Some((&account, &payload)), request),
-                    ("star", Some(id), None, _) => self.star_certificate(now, id, Some((&account, &payload)), request),
-                    ("directory", None, ..) => Ok(Response::json(200, self.directory().encode())),
-                    _ => Err(not_found("nothing is at this URL")),
-                }
-            }
+impl Service for Ca {
+    type Now = UnixTime;
+
+    fn desk(&mut self) -> &mut Desk {
+        &mut self.desk
+    }
+
+    fn show_directory(&self, _: UnixTime) -> Response {
+        let mut directory = self.config.desk.directory();
+        directory.revoke_cert = Some(self.config.url("/revoke-cert"));
+        directory.renewal_info = Some(self.config.url("/renewal-info"));
+        directory.meta.caa_identities.clone_from(&self.config.caa_identities);
+        directory.meta.auto_renewal = self.config.star.map(|policy| policy.meta);
+        directory.meta.allow_certificate_get = self.config.certificate_get;
+        Response::json(200, directory.encode())
+    }
+
+    fn fetched(&mut self, now: UnixTime, path: Path<'_>, request: &Request<'_>) -> Option<Result<Response, Problem>> {
+        Some(match path {
+            ("renewal-info", Some(id), None, _) => self.renewal_info(now, id),
+            ("cert", Some(id), None, _) => self.certificate(now, id, None, request),
+            ("star", Some(id), None, _) => self.star_certificate(now, id, None, request),
+            _ => return None,
+        })
+    }
+
+    fn keyed(&mut self, now: UnixTime, path: Path<'_>, request: &Request<'_>) -> Option<Result<Response, Problem>> {
+        match path {
+            ("new-account", None, ..) => Some(self.desk.new_account(request)),
+            ("revoke-cert", None, ..) => Some(self.revoke(now, request)),
+            _ => None,
         }
     }
 
-    fn directory(&self) -> Directory {
-        let url = |path| self.config.url(path);
-        let mut directory = Directory {
-            new_nonce: url("/new-nonce"),
-            new_account: url("/new-account"),
-            new_order: url("/new-order"),
-            revoke_cert: Some(url("/revoke-cert")),
-            key_change: Some(url("/key-change")),
-            renewal_info: Some(url("/renewal-info")),
-            ..Directory::default()
-        };
-        directory.meta.terms_of_service.clone_from(&self.config.terms_of_service);
-        directory.meta.caa_identities.clone_from(&self.config.caa_identities);
-        directory.meta.external_account_required = !self.config.external_accounts.is_empty();
-        directory.meta.auto_renewal = self.config.star.map(|policy| policy.meta);
-        directory.meta.allow_certificate_get = self.config.certificate_get;
-        directory
+    fn signed(
+        &mut self,
+        now: UnixTime,
+        path: Path<'_>,
+        by: (&AccountId, &[u8]),
+        request: &Request<'_>,
+    ) -> Option<Result<Response, Problem>> {
+        let (account, payload) = by;
+        Some(match path {
+            ("new-order", None, ..) => self.new_order(now, account, payload),
+            ("order", Some(id), None, _) => self.order(now, id, account, payload),
+            ("order", Some(id), Some("finalize"), None) => self.finalize(now, id, account, payload),
+            ("authz", Some(id), None, _) => self.authorization(id, account, payload),
+            ("chall", Some(id), None, _) => self.challenge(id, account, payload),
+            ("cert", Some(id), None, _) => self.certificate(now, id, Some(by), request),
+            ("star", Some(id), None, _) => self.star_certificate(now, id, Some(by), request),
+            _ => return None,
+        })
     }
 }
 

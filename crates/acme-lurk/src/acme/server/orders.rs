@@ -1,14 +1,13 @@
 //! Orders. [RFC 8555 section 7.4](https://www.rfc-editor.org/rfc/rfc8555#section-7.4),
 //! [RFC 8739 section 3.1](https://www.rfc-editor.org/rfc/rfc8739#section-3.1)
 
-use std::sync::Arc;
-
 use watchfire_core::UnixTime;
 
-use super::desk::AccountId;
-use super::event::{CaEvent, Issuance, OrderId};
+use super::event::{CaEvent, Issuance};
 use super::http::{Response, ResponseExt as _};
-use super::store::{OrderEntry, renewals_a_day};
+use super::id::{AccountId, OrderId};
+use super::papers::Papers;
+use super::store::{Awaited, OrderEntry, renewals_a_day};
 use super::{Ca, Problem, ProblemType, not_found};
 use crate::acme::{Finalize, Identifier, IdentifierKind, NewOrder, Order, OrderStatus};
 use crate::csr::Csr;
@@ -28,14 +27,13 @@ impl Ca {
         payload: &[u8],
     ) -> Result<Response, Problem> {
         let asked = NewOrder::decode(payload, &self.config.messages)?;
-        if !self.may_open(account) {
-            let detail = format!("{} orders wait for you already", self.config.limits.open_orders);
-            let problem = Problem::new(ProblemType::RateLimited, detail);
-            return Ok(Response::problem(&problem).with_header("retry-after", "60"));
-        }
-        if self.store.orders.len() >= self.config.limits.orders {
-            let problem = Problem::new(ProblemType::ServerInternal, "no more orders are taken").with_status(503);
-            return Ok(Response::problem(&problem).with_header("retry-after", "3600"));
+        let orders = &self.store.orders;
+        let refused = self.desk.refuse_order(account, orders.len(), |id| {
+            let status = orders.get(id).map(|order| order.status);
+            matches!(status, Some(OrderStatus::Pending | OrderStatus::Ready | OrderStatus::Processing))
+        });
+        if let Some(refused) = refused {
+            return Ok(refused);
         }
         self.check_identifiers(&asked.identifiers)?;
         // A CA that does not speak STAR passes over what it does not know, as everybody does; clients see that it is not
@@ -61,29 +59,26 @@ impl Ca {
                 }
             }
         }
-        let id = OrderId(self.desk.front.random().into());
+        let id = OrderId(self.desk.front.id());
         let expires = later(now, self.config.limits.pending_seconds);
-        let authorizations = self.authorizations_for(&id, &asked.identifiers);
         let order = OrderEntry {
-            account: account.clone(),
-            status: if self.config.trusted { OrderStatus::Ready } else { OrderStatus::Pending },
+            account: *account,
+            status: if self.config.trusted_identifiers { OrderStatus::Ready } else { OrderStatus::Pending },
             expires,
-            identifiers: asked.identifiers,
+            names: self.names_for(asked.identifiers),
             validity: (asked.not_before, asked.not_after),
-            authorizations,
             auto_renewal,
             certificate_get: asked
                 .allow_certificate_get
                 .filter(|_| self.config.certificate_get && auto_renewal.is_none()),
             error: None,
-            csr: None,
+            papers: None,
             star: None,
             certificate: None,
-            leaf: None,
             awaited: None,
         };
         self.desk.opened(account, &id);
-        self.store.insert_order(id.clone(), order);
+        self.store.insert_order(id, order);
         self.order_response(201, &id)
     }
 
@@ -133,8 +128,8 @@ impl Ca {
         payload: &[u8],
     ) -> Result<Response, Problem> {
         let (id, order) = self.store.order_of(id, account).ok_or_else(|| not_found("this is not your order"))?;
-        let csr: Arc<[u8]> = Finalize::decode(payload, &self.config.messages)?.csr.into();
-        if order.csr.as_ref() == Some(&csr) {
+        let csr = Finalize::decode(payload, &self.config.messages)?.csr;
+        if order.papers.as_ref().is_some_and(|papers| papers.request() == csr) {
             // The same request again: the answer to the first one was lost.
             return self.order_response(200, &id);
         }
@@ -142,7 +137,7 @@ impl Ca {
             let detail = format!("the order is {}", order.status);
             return Err(Problem::new(ProblemType::OrderNotReady, detail));
         }
-        self.check_csr(&csr, account, &order.identifiers)?;
+        self.check_csr(&csr, account, order)?;
         let (auto_renewal, wanted) = (order.auto_renewal, order.validity);
         let mut expires = later(now, self.config.limits.pending_seconds);
         let mut awaited = None;
@@ -154,50 +149,34 @@ impl Ca {
             let fraction = self.config.fraction;
             let schedule =
                 Schedule::new(first, start.max(now), agreed.end, agreed.lifetime, agreed.lifetime_adjust, fraction);
-            let entered = self.store.book.insert(StarOrder::new(schedule.map_err(refused)?), id.clone());
+            let entered = self.store.book.insert(StarOrder::new(schedule.map_err(refused)?), id);
             star = Some(entered.map_err(|_| Problem::new(ProblemType::ServerInternal, "no more orders are taken"))?);
             expires = later(agreed.end, DAY);
         } else {
             let (not_before, not_after) = self.validity(now, wanted)?;
-            awaited = Some((0, not_before, not_after));
+            awaited = Some(Awaited { index: 0, not_before, not_after });
         }
         if let Some(order) = self.store.orders.get_mut(&id) {
             order.status = OrderStatus::Processing;
-            order.csr = Some(csr);
+            order.papers = Some(Papers::new(csr));
             order.star = star;
-            order.awaited = awaited;
         }
         self.store.keep_until(&id, expires);
-        if let Some((index, not_before, not_after)) = awaited {
-            self.ask_for(&id, index, not_before, not_after);
+        if let Some(awaited) = awaited {
+            self.ask_for(&id, awaited);
         }
         self.renew(now);
         self.order_response(200, &id)
     }
 
     /// Asks for a certificate of an order.
-    pub(super) fn ask_for(&mut self, id: &OrderId, index: u64, not_before: UnixTime, not_after: UnixTime) {
+    pub(super) fn ask_for(&mut self, id: &OrderId, awaited: Awaited) {
         let Some(order) = self.store.orders.get_mut(id) else { return };
-        let Some(csr) = order.csr.clone() else { return };
-        order.awaited = Some((index, not_before, not_after));
-        let identifiers = order.identifiers.clone();
-        self.events.push_back(CaEvent::Issue(Issuance {
-            order: id.clone(),
-            index,
-            csr,
-            identifiers,
-            not_before,
-            not_after,
-        }));
-    }
-
-    /// Whether an account may have one more order that is not `valid` yet.
-    fn may_open(&mut self, account: &AccountId) -> bool {
-        let orders = &self.store.orders;
-        self.desk.may_open(account, self.config.limits.open_orders, |id| {
-            let status = orders.get(id).map(|order| order.status);
-            matches!(status, Some(OrderStatus::Pending | OrderStatus::Ready | OrderStatus::Processing))
-        })
+        let Some(csr) = order.papers.as_ref().map(|papers| papers.request().into()) else { return };
+        order.awaited = Some(Box::new(awaited));
+        let identifiers = order.identifiers();
+        let Awaited { index, not_before, not_after } = awaited;
+        self.events.push_back(CaEvent::Issue(Issuance { order: *id, index, csr, identifiers, not_before, not_after }));
     }
 
     fn check_identifiers(&self, identifiers: &[Identifier]) -> Result<(), Problem> {
@@ -215,7 +194,7 @@ impl Ca {
         if problem.subproblems.is_empty() { Ok(()) } else { Err(problem) }
     }
 
-    fn check_csr(&self, csr: &[u8], account: &AccountId, identifiers: &[Identifier]) -> Result<(), Problem> {
+    fn check_csr(&self, csr: &[u8], account: &AccountId, order: &OrderEntry) -> Result<(), Problem> {
         let bad = |detail: String| Problem::new(ProblemType::BadCsr, detail);
         let csr = Csr::decode(csr, &self.config.messages).map_err(|error| bad(error.to_string()))?;
         let key = csr.key().map_err(|error| bad(format!("csr.subjectPKInfo: {error}")))?;
@@ -226,7 +205,7 @@ impl Ca {
         }
         let mut found: Vec<Option<String>> = csr.dns_names().map(names::normalize).collect();
         let mut wanted: Vec<Option<String>> =
-            identifiers.iter().map(|identifier| Some(identifier.value().to_owned())).collect();
+            order.names.iter().map(|name| Some(name.identifier.value().to_owned())).collect();
         found.sort_unstable();
         found.dedup();
         wanted.sort_unstable();
@@ -255,14 +234,16 @@ impl Ca {
     pub(super) fn order_response(&self, status: u16, id: &OrderId) -> Result<Response, Problem> {
         let entry = self.store.orders.get(id).ok_or_else(|| not_found("there is no such order"))?;
         let url = self.config.url(&format!("/order/{id}"));
-        let mut order = Order::new(entry.status, entry.identifiers.clone(), format!("{url}/finalize"));
+        let mut order = Order::new(entry.status, entry.identifiers(), format!("{url}/finalize"));
         order.expires = Some(entry.expires);
         (order.not_before, order.not_after) = entry.validity;
         order.error = entry.error.as_deref().cloned();
-        order.authorizations = entry.authorizations.iter().map(|id| self.config.url(&format!("/authz/{id}"))).collect();
+        order.authorizations = entry.names.iter().map(|name| self.config.url(&format!("/authz/{}", name.id))).collect();
         order.auto_renewal = entry.auto_renewal;
         order.allow_certificate_get = entry.certificate_get;
-        if let Some(certificate) = entry.certificate.as_deref().filter(|_| entry.leaf.is_some()) {
+        if let Some(certificate) =
+            entry.certificate.filter(|_| entry.papers.as_ref().is_some_and(Papers::has_certificate))
+        {
             match entry.star {
                 Some(_) => order.star_certificate = Some(self.config.url(&format!("/star/{certificate}"))),
                 None => order.certificate = Some(self.config.url(&format!("/cert/{certificate}"))),
@@ -274,17 +255,16 @@ impl Ca {
 
     /// Shows an authorization, or gives it up.
     pub(super) fn authorization(&mut self, id: &str, account: &AccountId, payload: &[u8]) -> Result<Response, Problem> {
-        let (order, entry) = self.authorization_of(id, account)?;
+        let (order, at) = self.authorization_of(id, account)?;
         if payload.is_empty() {
-            return Ok(Response::json(200, self.show_authorization(entry).encode()));
+            return Ok(Response::json(200, self.show_authorization(&order, at)?.encode()));
         }
         let mut members = Members::decode(payload, "authorization", &self.config.messages)?;
         if members.required_text("status")? != "deactivated" {
             return Err(members.error("status", DecodeErrorKind::Expected("deactivated")).into());
         }
-        self.deactivate(id, &order);
-        let (_, entry) = self.authorization_of(id, account)?;
-        Ok(Response::json(200, self.show_authorization(entry).encode()))
+        self.deactivate(&order, at);
+        Ok(Response::json(200, self.show_authorization(&order, at)?.encode()))
     }
 }
 

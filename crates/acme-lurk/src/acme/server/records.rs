@@ -5,11 +5,12 @@ use std::sync::Arc;
 use jsonbcd::{Object, Value};
 use watchfire_core::UnixTime;
 
-use super::desk::{AccountEntry, AccountId, Desk};
-use super::event::{CaEvent, ChallengeId, OrderId};
-use super::store::{AuthorizationEntry, IssuedEntry, OrderEntry, SingleEntry};
+use super::desk::{AccountEntry, Desk};
+use super::id::{AccountId, ChallengeId, Id, OrderId};
+use super::issued::{IssuedEntry, Serial, SingleEntry};
+use super::papers::Papers;
+use super::store::{Awaited, ChallengeEntry, NameEntry, OrderEntry};
 use super::{Ca, CaConfig};
-use crate::acme::challenge::key_authorization;
 use crate::acme::{AccountStatus, AuthorizationStatus, Challenge, ChallengeStatus, Identifier, OrderStatus, Problem};
 use crate::base64url;
 use crate::crypto::{PublicKey, Verifier};
@@ -29,8 +30,8 @@ impl Ca {
             records.push(Record { name: format!("order/{id}"), value });
         }
         for serial in self.store.issued.take_changed() {
-            let value = self.store.issued.get(&serial).map(|entry| encode_issued(entry));
-            records.push(Record { name: format!("cert/{}", base64url::encode(&serial)), value });
+            let value = self.store.issued.get(&serial).map(encode_issued);
+            records.push(Record { name: format!("cert/{}", base64url::encode(serial.octets())), value });
         }
         records
     }
@@ -51,11 +52,13 @@ impl Ca {
         for (name, value) in records {
             match name.split_once('/') {
                 Some(("acct", id)) => ca.desk.restore_account(id, &value)?,
-                Some(("order", id)) => orders.push((OrderId(id.into()), value)),
+                Some(("order", id)) => orders.push((OrderId(Id::from_record(id, &*name)?), value)),
                 Some(("cert", serial)) => {
                     let serial = base64url::decode(serial).ok_or_else(|| DecodeErrorKind::Base64.at(&*name))?;
                     let entry = read_issued(Members::decode(&value, &name, &LIMITS)?)?;
-                    ca.store.restore_issued(serial.into(), entry);
+                    let serial = Serial::new(&serial);
+                    let serial = serial.ok_or_else(|| DecodeErrorKind::Expected("a serial number").at(&*name))?;
+                    ca.store.issued.restore(serial, entry);
                 }
                 _ => return Err(DecodeErrorKind::Expected("a record of a CA").at(name)),
             }
@@ -70,128 +73,105 @@ impl Ca {
 
     fn encode_order(&self, order: &OrderEntry) -> Vec<u8> {
         let mut object = Object::new();
-        object.insert("account", &*order.account.0);
+        object.insert("account", order.account.to_string());
         object.insert("status", order.status.as_str());
         object.insert("expires", format_rfc3339(order.expires));
-        object.insert("identifiers", Identifier::write_all(&order.identifiers));
+        object.insert("identifiers", Identifier::write_all(order.names.iter().map(|name| &name.identifier)));
         put(&mut object, "notBefore", order.validity.0.map(format_rfc3339));
         put(&mut object, "notAfter", order.validity.1.map(format_rfc3339));
         put(&mut object, "auto-renewal", order.auto_renewal.map(|agreed| agreed.to_object()));
         put(&mut object, "allow-certificate-get", order.certificate_get);
         put(&mut object, "error", order.error.as_deref().map(Problem::to_object));
-        put(&mut object, "csr", order.csr.as_deref().map(base64url::encode));
-        put(&mut object, "certificate", order.certificate.as_deref());
-        put(&mut object, "leaf", order.leaf.as_deref().map(base64url::encode));
-        if let Some((index, not_before, not_after)) = order.awaited {
-            let mut awaited = Object::new();
-            awaited.insert("index", index);
-            awaited.insert("not-before", format_rfc3339(not_before));
-            awaited.insert("not-after", format_rfc3339(not_after));
-            object.insert("awaited", awaited);
+        put(&mut object, "csr", order.papers.as_ref().map(|papers| base64url::encode(papers.request())));
+        put(&mut object, "certificate", order.certificate.map(|id| id.to_string()));
+        put(&mut object, "leaf", order.leaf().map(base64url::encode));
+        if let Some(awaited) = order.awaited.as_deref() {
+            let mut inner = Object::new();
+            inner.insert("index", awaited.index);
+            inner.insert("not-before", format_rfc3339(awaited.not_before));
+            inner.insert("not-after", format_rfc3339(awaited.not_after));
+            object.insert("awaited", inner);
         }
         if let Some((star, _)) = order.star.and_then(|id| self.store.book.get(id)) {
             object.insert("star", encode_star(star));
         }
-        let authorizations = order.authorizations.iter().filter_map(|id| {
-            let entry = self.store.authorizations.get(id)?;
-            Some(Value::Object(encode_authorization(id, entry)))
-        });
+        let authorizations = order.names.iter().map(|name| Value::Object(self.encode_authorization(name)));
         object.insert("authorizations", Value::Array(authorizations.collect()));
         json::encode(&object)
     }
 
     fn restore_order(&mut self, now: UnixTime, id: OrderId, mut members: Members) -> Result<(), DecodeError> {
         let status = OrderStatus::read(&mut members, "status")?;
-        let account = AccountId(members.required_text("account")?.into());
-        let mut authorizations: Vec<Arc<str>> = Vec::new();
+        let account = AccountId(required_id(&mut members, "account")?);
         let place = members.place("authorizations");
-        for value in members.array("authorizations")?.unwrap_or_default() {
-            let mut members = Members::of(value, place.as_str())?;
-            let authorization: Arc<str> = members.required_text("id")?.into();
-            let entry = self.read_authorization(&authorization, id.clone(), members)?;
-            self.look_again(&account, &entry);
-            self.store.authorizations.insert(authorization.clone(), Box::new(entry));
-            authorizations.push(authorization);
+        let names = members.array("authorizations")?.unwrap_or_default().into_iter();
+        let names = names.map(|value| read_authorization(Members::of(value, place.as_str())?));
+        let names = names.collect::<Result<Box<[NameEntry]>, _>>()?;
+        for name in &names {
+            self.look_again(&account, name);
         }
         let star = members.members("star")?.map(read_star).transpose()?;
-        let star = star.and_then(|order| self.store.book.insert(order, id.clone()).ok());
+        let star = star.and_then(|order| self.store.book.insert(order, id).ok());
         let awaited = members.members("awaited")?.map(|mut awaited| -> Result<_, DecodeError> {
             let mut time = |name: &str| awaited.time(name)?.ok_or_else(|| awaited.missing(name));
             let (not_before, not_after) = (time("not-before")?, time("not-after")?);
-            Ok((awaited.integer("index")?.unwrap_or(0), not_before, not_after))
+            let index = awaited.integer("index")?.unwrap_or(0);
+            Ok(Box::new(Awaited { index, not_before, not_after }))
         });
+        let papers = match (octets(&mut members, "csr")?, octets(&mut members, "leaf")?) {
+            (Some(request), Some(leaf)) => Some(self.store.press.pack(&request, &leaf)),
+            (request, _) => request.map(Papers::new),
+        };
         let order = OrderEntry {
             account,
             status,
             expires: members.time("expires")?.ok_or_else(|| members.missing("expires"))?,
-            identifiers: Identifier::read_all(&mut members, &LIMITS)?,
+            names,
             validity: (members.time("notBefore")?, members.time("notAfter")?),
-            authorizations,
             auto_renewal: read_auto_renewal(&mut members)?,
             certificate_get: members.boolean("allow-certificate-get")?,
             error: read_problem(&mut members)?.map(Box::new),
-            csr: octets(&mut members, "csr")?.map(Into::into),
+            papers,
             star,
-            certificate: members.text("certificate")?.map(Into::into),
-            leaf: octets(&mut members, "leaf")?.map(Into::into),
+            certificate: optional_id(&mut members, "certificate")?,
             awaited: awaited.transpose()?,
         };
-        if let Some(certificate) = &order.certificate {
-            self.store.certificates.insert(certificate.clone(), id.clone());
-        }
-        let again = order.awaited.filter(|_| order.star.is_none() && order.status == OrderStatus::Processing);
+        let again = order.awaited.as_deref().copied();
+        let again = again.filter(|_| order.star.is_none() && order.status == OrderStatus::Processing);
         self.desk.opened(&order.account, &id);
-        self.store.restore_order(id.clone(), order);
+        self.store.restore_order(id, order);
         match again {
-            Some((index, not_before, not_after)) if not_after > now => {
-                self.ask_for(&id, index, not_before, not_after);
-            }
-            Some((index, ..)) => {
+            Some(awaited) if awaited.not_after > now => self.ask_for(&id, awaited),
+            Some(awaited) => {
                 let detail = "the certificate was not made in time: the server was away";
                 let problem = Problem::new(super::ProblemType::ServerInternal, detail);
-                self.issue_failed(now, &id, index, problem).expect("this certificate is waited for");
+                self.issue_failed(now, &id, awaited.index, problem).expect("this certificate is waited for");
             }
             None => {}
         }
         Ok(())
     }
 
-    fn read_authorization(
-        &mut self,
-        id: &Arc<str>,
-        order: OrderId,
-        mut members: Members,
-    ) -> Result<AuthorizationEntry, DecodeError> {
-        let place = members.place("identifier");
-        let identifier = members.take("identifier").ok_or_else(|| members.missing("identifier"))?;
-        let identifier = Identifier::from_value(identifier, &place)?;
-        let status = AuthorizationStatus::read(&mut members, "status")?;
-        let place = members.place("challenges");
-        let mut challenges = Vec::new();
-        for value in members.array("challenges")?.unwrap_or_default() {
-            let mut members = Members::of(value, place.as_str())?;
-            let challenge = ChallengeId(members.required_text("id")?.into());
-            self.store.challenges.insert(challenge.clone(), id.clone());
-            challenges.push((challenge, Challenge::read(members, &LIMITS)?));
-        }
-        Ok(AuthorizationEntry { order, identifier, status, challenges })
+    fn encode_authorization(&self, name: &NameEntry) -> Object {
+        let mut object = Object::new();
+        object.insert("id", name.id.to_string());
+        object.insert("identifier", name.identifier.to_object());
+        object.insert("status", name.status.as_str());
+        let challenges = name.challenges.iter().map(|challenge| {
+            let mut object = challenge.show(&self.config).to_object();
+            object.insert("id", challenge.id.to_string());
+            Value::Object(object)
+        });
+        object.insert("challenges", Value::Array(challenges.collect()));
+        object
     }
 
     /// Challenges that were being looked at are looked at again.
-    fn look_again(&mut self, account: &AccountId, entry: &AuthorizationEntry) {
-        let Some(key) = self.desk.accounts.get(account).map(|account| account.key.clone()) else { return };
-        for (id, challenge) in &entry.challenges {
-            if challenge.status != ChallengeStatus::Processing || entry.status != AuthorizationStatus::Pending {
-                continue;
-            }
-            let token = challenge.token.clone().unwrap_or_default();
-            self.events.push_back(CaEvent::Validate {
-                id: id.clone(),
-                kind: challenge.kind.clone(),
-                identifier: entry.identifier.base(),
-                key_authorization: key_authorization(&token, &key),
-                token,
-            });
+    fn look_again(&mut self, account: &AccountId, name: &NameEntry) {
+        let Some(key) = self.desk.accounts.get(account).map(|account| &account.key) else { return };
+        if name.status == AuthorizationStatus::Pending {
+            let open = name.challenges.iter().filter(|challenge| challenge.status == ChallengeStatus::Processing);
+            self.events.extend(open.map(|challenge| challenge.look(&name.identifier, key)));
         }
     }
 }
@@ -201,7 +181,7 @@ impl Desk {
         let changed = self.accounts.take_changed().into_iter();
         let record = |id: AccountId| {
             let value = self.accounts.get(&id).map(|entry| encode_account(entry));
-            Record { name: format!("acct/{}", id.0), value }
+            Record { name: format!("acct/{id}"), value }
         };
         changed.map(record).collect()
     }
@@ -212,7 +192,7 @@ impl Desk {
         let place = members.place("key");
         let key = PublicKey::from_jwk(&json::encode(&key.rest()), &LIMITS)?;
         let key = key.map_err(|_| DecodeErrorKind::Expected("a public key").at(place))?;
-        let id = AccountId(id.into());
+        let id = AccountId(Id::from_record(id, format!("acct/{id}"))?);
         let entry = AccountEntry {
             key,
             status: AccountStatus::read(&mut members, "status")?,
@@ -221,8 +201,8 @@ impl Desk {
             orders: std::collections::BTreeSet::new(),
             open: std::collections::BTreeSet::new(),
         };
-        self.keys.insert(entry.key.thumbprint(), id.clone());
-        self.accounts.restore(id, entry);
+        self.keys.insert(entry.key.thumbprint(), id);
+        self.accounts.restore(id, Box::new(entry));
         Ok(())
     }
 }
@@ -237,18 +217,38 @@ fn encode_account(entry: &AccountEntry) -> Vec<u8> {
     json::encode(&object)
 }
 
-fn encode_authorization(id: &str, entry: &AuthorizationEntry) -> Object {
-    let mut object = Object::new();
-    object.insert("id", id);
-    object.insert("identifier", entry.identifier.to_object());
-    object.insert("status", entry.status.as_str());
-    let challenges = entry.challenges.iter().map(|(id, challenge)| {
-        let mut object = challenge.to_object();
-        object.insert("id", id.to_string());
-        Value::Object(object)
-    });
-    object.insert("challenges", Value::Array(challenges.collect()));
-    object
+fn read_authorization(mut members: Members) -> Result<NameEntry, DecodeError> {
+    let id = required_id(&mut members, "id")?;
+    let place = members.place("identifier");
+    let identifier = members.take("identifier").ok_or_else(|| members.missing("identifier"))?;
+    let identifier = Identifier::from_value(identifier, &place)?;
+    let status = AuthorizationStatus::read(&mut members, "status")?;
+    let place = members.place("challenges");
+    let challenges = members.array("challenges")?.unwrap_or_default().into_iter();
+    let challenges = challenges.map(|value| read_challenge(Members::of(value, place.as_str())?));
+    Ok(NameEntry { identifier, id, status, challenges: challenges.collect::<Result<_, _>>()? })
+}
+
+fn read_challenge(mut members: Members) -> Result<ChallengeEntry, DecodeError> {
+    let id = ChallengeId(required_id(&mut members, "id")?);
+    let place = members.place("token");
+    let challenge = Challenge::read(members, &LIMITS)?;
+    Ok(ChallengeEntry {
+        id,
+        kind: challenge.kind,
+        status: challenge.status,
+        token: Id::from_record(&challenge.token.unwrap_or_default(), place)?,
+        validated: challenge.validated,
+        error: challenge.error.map(Box::new),
+    })
+}
+
+pub(crate) fn required_id(members: &mut Members, name: &str) -> Result<Id, DecodeError> {
+    Id::from_record(&members.required_text(name)?, members.place(name))
+}
+
+pub(crate) fn optional_id(members: &mut Members, name: &str) -> Result<Option<Id>, DecodeError> {
+    members.text(name)?.map(|text| Id::from_record(&text, members.place(name))).transpose()
 }
 
 fn encode_issued(entry: &IssuedEntry) -> Vec<u8> {
@@ -265,7 +265,7 @@ fn encode_issued(entry: &IssuedEntry) -> Vec<u8> {
 }
 
 fn read_issued(mut members: Members) -> Result<IssuedEntry, DecodeError> {
-    let order = OrderId(members.required_text("order")?.into());
+    let order = OrderId(required_id(&mut members, "order")?);
     let mut time = |name: &str| members.time(name)?.ok_or_else(|| members.missing(name));
     let not_after = time("not-after")?;
     if members.boolean("star")?.unwrap_or(false) {

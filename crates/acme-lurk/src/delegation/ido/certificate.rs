@@ -13,6 +13,7 @@ use crate::acme::client::{ClientError, Obtain};
 use crate::acme::renewal::{RenewalInfo, certificate_id};
 use crate::acme::server::certificates::{Asker, chain_response, may_get};
 use crate::acme::server::http::ResponseExt as _;
+use crate::acme::server::id::Id;
 use crate::acme::server::{OrderId, Request, Response, not_found};
 use crate::acme::{NewOrder, OrderStatus, Problem, ProblemType};
 use crate::certificate::{Certificate, encode_chain};
@@ -30,7 +31,8 @@ impl Ido {
         request: &Request<'_>,
     ) -> Result<Response, Problem> {
         let missing = || not_found("there is no such certificate");
-        let id = self.store.handles.get(handle).cloned().ok_or_else(missing)?;
+        let id =
+            Id::from_text(handle).and_then(|handle| self.store.handles.get(&handle).copied()).ok_or_else(missing)?;
         let order = self.store.orders.get(&id).ok_or_else(missing)?;
         if asker.is_some_and(|(account, _)| order.account != *account) {
             return Err(missing());
@@ -135,9 +137,9 @@ impl Ido {
         order.served = Some(ServedChain { chain, not_before, not_after });
         order.gap_said = false;
         if order.handle.is_none() {
-            let handle: std::sync::Arc<str> = self.desk.front.random().into();
-            order.handle = Some(handle.clone());
-            self.store.handles.insert(handle, id.clone());
+            let handle = self.desk.front.id();
+            order.handle = Some(handle);
+            self.store.handles.insert(handle, *id);
         }
         self.audit(Some(id), Audit::Issued { not_after });
         self.becomes_valid(id);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use watchfire_core::ConfigError;
+use watchfire_core::{ConfigError, config_builder};
 
+use crate::acme::server::desk::{DeskConfig, DeskLimits};
 use crate::acme::{ChallengeKind, Delegation, NewAccount};
 use crate::jose::MacKey;
 use crate::limits::Limits;
@@ -127,20 +128,28 @@ impl Emulation {
 
 /// The configuration of a name owner's server.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct IdoConfig {
-    pub(super) base: String,
-    pub(super) limits: IdoLimits,
-    pub(super) messages: Limits,
-    pub(super) terms_of_service: Option<String>,
-    pub(super) external_accounts: BTreeMap<String, MacKey>,
+    pub(super) desk: DeskConfig,
+    /// How much it keeps and does.
+    pub limits: IdoLimits,
+    /// How large messages may be.
+    pub messages: Limits,
+    /// The bounds for STAR orders; none for none at all. Up to a year, with lifetimes from an hour on.
+    pub star: Option<StarPolicy>,
+    /// Where delegates fetch certificates: at the CA.
+    pub serving: Serving,
+    /// Whether an order without `delegation` uses the account's only one, for clients that know nothing of delegation:
+    /// not.
+    pub inferred_delegation: bool,
+    /// Whether an order stays `ready` when its request does not fit, as RFC 8555 section 7.4 would have it. RFC 9115
+    /// section 2.2 makes it `invalid`, which is the default.
+    pub ready_kept: bool,
+    /// Whether requests must be signed as the template's `SignatureType` says: they must.
+    pub signature_type: bool,
     pub(super) rules: BTreeMap<String, DelegationRule>,
     pub(super) challenges: Vec<ChallengeKind>,
-    pub(super) star: Option<StarPolicy>,
-    pub(super) serving: Serving,
     pub(super) emulation: Option<Emulation>,
-    pub(super) inferred: bool,
-    pub(super) keep_ready: bool,
-    pub(super) signature_type: bool,
     pub(super) account: NewAccount,
     pub(super) external: Option<(String, MacKey)>,
 }
@@ -150,19 +159,17 @@ impl IdoConfig {
     /// year with lifetimes from an hour on; meets dns-01 alone.
     pub fn builder(base: impl Into<String>) -> IdoConfigBuilder {
         IdoConfigBuilder(Self {
-            base: base.into(),
+            desk: DeskConfig::new(base),
             limits: IdoLimits::default(),
             messages: Limits::default(),
-            terms_of_service: None,
-            external_accounts: BTreeMap::new(),
-            rules: BTreeMap::new(),
-            challenges: vec![ChallengeKind::Dns01],
             star: Some(StarPolicy::new(StarMeta::new(3600, 366 * 86_400, true))),
             serving: Serving::HandThrough,
-            emulation: None,
-            inferred: false,
-            keep_ready: false,
+            inferred_delegation: false,
+            ready_kept: false,
             signature_type: true,
+            rules: BTreeMap::new(),
+            challenges: vec![ChallengeKind::Dns01],
+            emulation: None,
             account: NewAccount { terms_of_service_agreed: true, ..NewAccount::default() },
             external: None,
         })
@@ -170,29 +177,42 @@ impl IdoConfig {
 
     /// The begin of all URLs.
     pub fn base(&self) -> &str {
-        &self.base
+        &self.desk.base
     }
 
     /// A URL of the server.
     pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
+        self.desk.url(path)
     }
 
     /// The same with these delegations and no others.
     pub(super) fn with_only(&self, rules: impl IntoIterator<Item = DelegationRule>) -> Result<Self, ConfigError> {
-        let bare = IdoConfigBuilder(Self { rules: BTreeMap::new(), ..self.clone() });
+        let bare = Self { rules: BTreeMap::new(), ..self.clone() }.into_builder();
         rules.into_iter().try_fold(bare, IdoConfigBuilder::with_delegation)?.build()
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let is_base = !self.base.is_empty() && !self.base.ends_with('/');
-        ConfigError::unless(is_base, "base", "must be the begin of URLs, without a slash at its end")
+        self.desk.check()
+    }
+
+    pub(super) fn desk_limits(&self) -> DeskLimits {
+        let IdoLimits { nonces, accounts, contacts, orders, open_orders, .. } = self.limits;
+        DeskLimits { messages: self.messages, nonces, accounts, contacts, orders, open_orders, delegations: true }
     }
 }
 
-/// What becomes an [`IdoConfig`].
-#[derive(Debug, Clone)]
-pub struct IdoConfigBuilder(IdoConfig);
+config_builder! {
+    /// What becomes an [`IdoConfig`].
+    pub struct IdoConfigBuilder for IdoConfig {
+        with_limits => limits: IdoLimits,
+        with_messages => messages: Limits,
+        with_star => star: Option<StarPolicy>,
+        with_serving => serving: Serving,
+        with_inferred_delegation => inferred_delegation: bool,
+        with_ready_kept => ready_kept: bool,
+        with_signature_type => signature_type: bool,
+    }
+}
 
 impl IdoConfigBuilder {
     /// The same with a delegation.
@@ -200,7 +220,7 @@ impl IdoConfigBuilder {
     /// # Errors
     /// When there is one of this name, or it is passed on to this server itself.
     pub fn with_delegation(mut self, rule: DelegationRule) -> Result<Self, ConfigError> {
-        let to_itself = rule.upstream.as_ref().is_some_and(|url| url.starts_with(&self.0.base));
+        let to_itself = rule.upstream.as_ref().is_some_and(|url| url.starts_with(self.0.base()));
         ConfigError::unless(!to_itself, "delegation", "must not be passed on to this server itself")?;
         let is_new = !self.0.rules.contains_key(&rule.name);
         ConfigError::unless(is_new, "delegation", "must have a name of its own")?;
@@ -208,31 +228,17 @@ impl IdoConfigBuilder {
         Ok(self)
     }
 
-    /// The same with these limits of what it keeps and does.
-    #[must_use]
-    pub fn with_limits(mut self, limits: IdoLimits) -> Self {
-        self.0.limits = limits;
-        self
-    }
-
-    /// The same with these limits of messages.
-    #[must_use]
-    pub fn with_messages(mut self, messages: Limits) -> Self {
-        self.0.messages = messages;
-        self
-    }
-
     /// The same with terms of service, which delegates must agree to.
     #[must_use]
     pub fn with_terms_of_service(mut self, url: impl Into<String>) -> Self {
-        self.0.terms_of_service = Some(url.into());
+        self.0.desk.terms_of_service = Some(url.into());
         self
     }
 
     /// The same with an external account that delegates may bind theirs to. If there is one, they must.
     #[must_use]
     pub fn with_external_account(mut self, kid: impl Into<String>, key: MacKey) -> Self {
-        self.0.external_accounts.insert(kid.into(), key);
+        self.0.desk.external_accounts.insert(kid.into(), key);
         self
     }
 
@@ -244,46 +250,10 @@ impl IdoConfigBuilder {
         self
     }
 
-    /// The same with these bounds for STAR orders; none for none at all.
-    #[must_use]
-    pub fn with_star(mut self, policy: Option<StarPolicy>) -> Self {
-        self.0.star = policy;
-        self
-    }
-
-    /// The same with certificates served here or there.
-    #[must_use]
-    pub fn with_serving(mut self, serving: Serving) -> Self {
-        self.0.serving = serving;
-        self
-    }
-
     /// The same, with STAR of our own where the CA has none.
     #[must_use]
     pub fn with_emulation(mut self, emulation: Emulation) -> Self {
         self.0.emulation = Some(emulation);
-        self
-    }
-
-    /// The same for clients that know nothing of delegation: an order without `delegation` uses the account's only one.
-    #[must_use]
-    pub fn with_inferred_delegation(mut self, inferred: bool) -> Self {
-        self.0.inferred = inferred;
-        self
-    }
-
-    /// The same, leaving an order `ready` when its request does not fit. RFC 9115 section 2.2 makes it `invalid`, which is
-    /// the default; RFC 8555 section 7.4 would have it stay.
-    #[must_use]
-    pub fn with_ready_kept(mut self, kept: bool) -> Self {
-        self.0.keep_ready = kept;
-        self
-    }
-
-    /// Whether requests must be signed as the template's `SignatureType` says (they must, by default).
-    #[must_use]
-    pub fn with_signature_type(mut self, on: bool) -> Self {
-        self.0.signature_type = on;
         self
     }
 
@@ -292,15 +262,6 @@ impl IdoConfigBuilder {
     pub fn with_upstream_account(mut self, account: NewAccount, external: Option<(String, MacKey)>) -> Self {
         (self.0.account, self.0.external) = (account, external);
         self
-    }
-
-    /// The configuration.
-    ///
-    /// # Errors
-    /// When a value cannot be, or two do not go together.
-    pub fn build(self) -> Result<IdoConfig, ConfigError> {
-        self.0.check()?;
-        Ok(self.0)
     }
 }
 

@@ -26,8 +26,8 @@ use self::store::{Store, Work};
 use crate::acme::client::{
     CallId, Client, ClientConfig, ClientError, ExchangeFailure, ExchangeId, ProvisionId, Received,
 };
-use crate::acme::server::desk::{Desk, DeskConfig};
-use crate::acme::server::{OrderId, Request, Response};
+use crate::acme::server::desk::Desk;
+use crate::acme::server::{OrderId, Request, Response, dispatch};
 use crate::acme::{OrderStatus, Problem, ProblemType};
 use crate::crypto::{Signer, Verifier};
 use crate::error::ApiMisuse;
@@ -91,17 +91,7 @@ impl Ido {
     ) -> Result<Self, ClientError> {
         let mut random = StdRng::from_seed(seed);
         let client = Client::new(upstream, key, random.random())?;
-        let desk = DeskConfig {
-            base: config.base.clone(),
-            messages: config.messages,
-            terms_of_service: config.terms_of_service.clone(),
-            external_accounts: config.external_accounts.clone(),
-            accounts: config.limits.accounts,
-            contacts: config.limits.contacts,
-            nonces: config.limits.nonces,
-            delegations: true,
-        };
-        let desk = Desk::new(desk, verifier, random.random());
+        let desk = Desk::new(config.desk.clone(), config.desk_limits(), verifier, random.random());
         let (first, longest) = (watchfire_core::Duration::from_secs(5), watchfire_core::Duration::from_secs(600));
         let backoff = Backoff::new(first, longest, random.random());
         Ok(Self {
@@ -142,7 +132,7 @@ impl Ido {
     /// All orders.
     pub fn orders(&self) -> impl Iterator<Item = OrderSummary> {
         self.store.orders.iter().map(|(id, order)| OrderSummary {
-            id: id.clone(),
+            id: *id,
             url: self.config.url(&format!("/order/{id}")),
             account: self.thumbprint_of(&order.account),
             delegation: order.delegation.clone(),
@@ -156,8 +146,8 @@ impl Ido {
 
     /// The order with this URL.
     pub fn order_by_url(&self, url: &str) -> Option<OrderId> {
-        let id = url.strip_prefix(&*self.config.base)?.strip_prefix("/order/")?;
-        self.store.orders.get_key_value(&OrderId(id.into())).map(|(id, _)| id.clone())
+        let id = url.strip_prefix(self.config.base())?.strip_prefix("/order/")?;
+        OrderId::from_text(id).filter(|id| self.store.orders.contains_key(id))
     }
 
     /// Stops an order: cancels it at the CA, or revokes its certificate if it is not renewed automatically
@@ -175,7 +165,7 @@ impl Ido {
             order.stopping = true;
             // What else was to be tried again can wait.
             if let Some(at) = order.retry_at.take() {
-                self.store.retries.remove(&(at, id.clone()));
+                self.store.retries.remove(&(at, *id));
             }
         }
         self.work(now, id);
@@ -196,7 +186,7 @@ impl Ido {
     /// Answers a request of a delegate, or of whoever fetches a certificate.
     pub fn handle_request(&mut self, now: Now, request: &Request<'_>) -> Response {
         self.wake_orders(now);
-        self.answer(now, request)
+        dispatch::answer(self, now, request)
     }
 
     /// The next thing to do or to know, or when to wake.
@@ -319,10 +309,10 @@ impl Ido {
     }
 
     fn audit(&mut self, order: Option<&OrderId>, what: Audit) {
-        self.events.push_back(IdoEvent::Audit { order: order.cloned(), what });
+        self.events.push_back(IdoEvent::Audit { order: order.copied(), what });
     }
 
-    fn thumbprint_of(&self, account: &crate::acme::server::desk::AccountId) -> String {
+    fn thumbprint_of(&self, account: &crate::acme::server::id::AccountId) -> String {
         self.desk.accounts.get(account).map(|entry| entry.key.thumbprint_text()).unwrap_or_default()
     }
 }
@@ -330,7 +320,7 @@ impl Ido {
 impl fmt::Debug for Ido {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ido")
-            .field("base", &self.config.base)
+            .field("base", &self.config.base())
             .field("orders", &self.store.orders.len())
             .field("upstream", &self.client)
             .finish_non_exhaustive()

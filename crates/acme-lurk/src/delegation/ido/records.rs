@@ -8,8 +8,10 @@ use super::store::{Entry, ServedChain, Work};
 use super::{Ido, IdoConfig};
 use crate::acme::client::{ClientConfig, ClientError};
 use crate::acme::server::OrderId;
-use crate::acme::server::desk::AccountId;
-use crate::acme::server::records::{encode_star, octets, read_auto_renewal, read_problem, read_star};
+use crate::acme::server::id::{AccountId, Id};
+use crate::acme::server::records::{
+    encode_star, octets, optional_id, read_auto_renewal, read_problem, read_star, required_id,
+};
 use crate::acme::{Identifier, OrderStatus, Problem};
 use crate::base64url;
 use crate::certificate::{decode_chain, encode_chain};
@@ -43,7 +45,7 @@ impl Ido {
                 Some(("acct", id)) => ido.desk.restore_account(id, &value)?,
                 Some(("order", id)) => {
                     let order = read_order(Members::decode(&value, &name, &LIMITS)?)?;
-                    ido.enter(OrderId(id.into()), order);
+                    ido.enter(OrderId(Id::from_record(id, &*name)?), order);
                 }
                 None if name == UPSTREAM => {
                     let mut members = Members::decode(&value, &name, &LIMITS)?;
@@ -61,7 +63,7 @@ impl Ido {
         }
         // Accounts may have come behind their orders.
         let orders: Vec<(OrderId, AccountId)> =
-            ido.store.orders.iter().map(|(id, order)| (id.clone(), order.account.clone())).collect();
+            ido.store.orders.iter().map(|(id, order)| (*id, order.account)).collect();
         ido.want_account(now);
         for (id, account) in orders {
             ido.desk.opened(&account, &id);
@@ -71,10 +73,8 @@ impl Ido {
     }
 
     fn enter(&mut self, id: OrderId, order: Entry) {
-        if let Some(handle) = &order.handle {
-            self.store.handles.insert(handle.clone(), id.clone());
-        }
-        self.store.orders.restore(id, order);
+        self.store.handles.extend(order.handle.map(|handle| (handle, id)));
+        self.store.orders.restore(id, Box::new(order));
     }
 
     pub(super) fn changed_records(&mut self) -> Vec<Record> {
@@ -99,7 +99,7 @@ impl Ido {
 
 fn encode_order(order: &Entry) -> Vec<u8> {
     let mut object = Object::new();
-    object.insert("account", &*order.account.0);
+    object.insert("account", order.account.to_string());
     object.insert("delegation", order.delegation.as_str());
     object.insert("status", order.status.as_str());
     object.insert("expires", format_rfc3339(order.expires));
@@ -113,7 +113,7 @@ fn encode_order(order: &Entry) -> Vec<u8> {
     put(&mut object, "error", order.error.as_ref().map(Problem::to_object));
     put(&mut object, "upstream", order.upstream.as_deref());
     put(&mut object, "certificate", order.certificate.as_deref());
-    put(&mut object, "handle", order.handle.as_deref());
+    put(&mut object, "handle", order.handle.map(|handle| handle.to_string()));
     if let Some(served) = &order.served {
         let mut inner = Object::new();
         let pem = encode_chain(served.chain.iter().map(Vec::as_slice));
@@ -138,7 +138,7 @@ fn read_order(mut members: Members) -> Result<Entry, DecodeError> {
         members.texts("superseded")?.unwrap_or_default().iter().map(base64url::decode).collect::<Option<_>>();
     let superseded = superseded.ok_or_else(|| members.error("superseded", DecodeErrorKind::Base64))?;
     Ok(Entry {
-        account: AccountId(members.required_text("account")?.into()),
+        account: AccountId(required_id(&mut members, "account")?),
         delegation: members.required_text("delegation")?,
         status: OrderStatus::read(&mut members, "status")?,
         expires: members.time("expires")?.ok_or_else(|| members.missing("expires"))?,
@@ -151,7 +151,7 @@ fn read_order(mut members: Members) -> Result<Entry, DecodeError> {
         error: read_problem(&mut members)?,
         upstream: members.text("upstream")?,
         certificate: members.text("certificate")?,
-        handle: members.text("handle")?.map(Into::into),
+        handle: optional_id(&mut members, "handle")?,
         served,
         superseded,
         recalled: None,

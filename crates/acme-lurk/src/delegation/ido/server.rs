@@ -9,8 +9,10 @@ use super::config::{DelegationRule, Serving};
 use super::event::Audit;
 use super::store::{Entry, Work};
 use crate::acme::server::accounts::must_be_get;
-use crate::acme::server::desk::AccountId;
+use crate::acme::server::desk::Desk;
+use crate::acme::server::dispatch::{Path, Service};
 use crate::acme::server::http::ResponseExt as _;
+use crate::acme::server::id::AccountId;
 use crate::acme::server::{OrderId, Request, Response, not_found};
 use crate::acme::{
     Directory, Finalize, Identifier, IdentifierKind, NewOrder, Order, OrderStatus, Problem, ProblemType,
@@ -26,71 +28,11 @@ const PAGE: usize = 500;
 /// For how long an order is kept behind its end, so that whoever asks is told what became of it.
 pub(super) const DAY: u64 = 86_400;
 
-impl Ido {
-    pub(super) fn answer(&mut self, now: Now, request: &Request<'_>) -> Response {
-        let mut response = match self.route(now, request) {
-            Ok(response) => response,
-            Err(problem) => Response::problem(&problem),
-        };
-        if request.method == "POST" {
-            response = response.with_header("replay-nonce", self.desk.front.nonce());
-        }
-        let index = self.config.url("/directory");
-        if request.url != index {
-            response = response.with_header("link", format!("<{index}>;rel=\"index\""));
-        }
-        if request.method == "HEAD" {
-            response.body.clear();
-        }
-        response
-    }
+impl Service for Ido {
+    type Now = Now;
 
-    fn route(&mut self, now: Now, request: &Request<'_>) -> Result<Response, Problem> {
-        let path = request.url.strip_prefix(&*self.config.base).ok_or_else(|| not_found("nothing is at this URL"))?;
-        let mut parts = path.split('/').skip(1);
-        let route = (parts.next().unwrap_or(""), parts.next(), parts.next(), parts.next());
-        let is_get = matches!(request.method, "GET" | "HEAD");
-        if !is_get && request.method != "POST" {
-            return Err(Problem::new(ProblemType::Malformed, "GET, HEAD and POST are used here").with_status(405));
-        }
-        match (route, is_get) {
-            (("directory", None, ..), true) => Ok(self.show_directory(now)),
-            (("new-nonce", None, ..), true) => {
-                let response = Response::new(if request.method == "HEAD" { 200 } else { 204 });
-                let response = response.with_header("replay-nonce", self.desk.front.nonce());
-                Ok(response.with_header("cache-control", "no-store"))
-            }
-            (("cert" | "star", Some(handle), None, _), true) => self.serve(now, handle, None, request),
-            (_, true) => {
-                Err(Problem::new(ProblemType::Malformed, "this is not for GET: POST a signed request").with_status(405))
-            }
-            (("new-account", None, ..), false) => {
-                // Whoever may not delegate anything makes room for who may.
-                let rules = &self.config.rules;
-                self.desk.make_room(|thumbprint| rules.values().any(|rule| rule.accounts.contains(thumbprint)));
-                self.desk.new_account(request)
-            }
-            (route, false) => {
-                let (account, payload) = self.desk.authenticate(request)?;
-                match route {
-                    ("new-order", None, ..) => self.new_order(now, &account, &payload),
-                    ("key-change", None, ..) => self.desk.change_key(request.url, &account, &payload),
-                    ("acct", Some(id), None, _) => self.desk.account(id, &account, &payload),
-                    ("acct", Some(id), Some("orders"), after) => {
-                        self.desk.account_orders(id, after, &account, &payload)
-                    }
-                    ("acct", Some(id), Some("delegations"), after) => self.list(id, after, &account, &payload),
-                    ("delegation", Some(name), None, _) => self.delegation(name, &account, &payload),
-                    ("order", Some(id), None, _) => self.order(id, &account, &payload),
-                    ("order", Some(id), Some("finalize"), None) => self.finalize(now, id, &account, &payload),
-                    ("cert" | "star", Some(handle), None, _) => {
-                        self.serve(now, handle, Some((&account, &payload)), request)
-                    }
-                    ("directory", None, ..) => Ok(self.show_directory(now)),
-                    _ => Err(not_found("nothing is at this URL")),
-                }
-            }
-        }
+    fn desk(&mut self) -> &mut Desk {
+        &mut self.desk
     }
 
     /// The directory, once the CA's is known: what it says of lifetimes is the CA's to say.
@@ -101,6 +43,42 @@ impl Ido {
         }
     }
 
+    fn fetched(&mut self, now: Now, path: Path<'_>, request: &Request<'_>) -> Option<Result<Response, Problem>> {
+        match path {
+            ("cert" | "star", Some(handle), None, _) => Some(self.serve(now, handle, None, request)),
+            _ => None,
+        }
+    }
+
+    fn keyed(&mut self, _: Now, path: Path<'_>, request: &Request<'_>) -> Option<Result<Response, Problem>> {
+        let ("new-account", None, ..) = path else { return None };
+        // Whoever may not delegate anything makes room for who may.
+        let rules = &self.config.rules;
+        self.desk.make_room(|thumbprint| rules.values().any(|rule| rule.accounts.contains(thumbprint)));
+        Some(self.desk.new_account(request))
+    }
+
+    fn signed(
+        &mut self,
+        now: Now,
+        path: Path<'_>,
+        by: (&AccountId, &[u8]),
+        request: &Request<'_>,
+    ) -> Option<Result<Response, Problem>> {
+        let (account, payload) = by;
+        Some(match path {
+            ("new-order", None, ..) => self.new_order(now, account, payload),
+            ("acct", Some(id), Some("delegations"), after) => self.list(id, after, account, payload),
+            ("delegation", Some(name), None, _) => self.delegation(name, account, payload),
+            ("order", Some(id), None, _) => self.order(id, account, payload),
+            ("order", Some(id), Some("finalize"), None) => self.finalize(now, id, account, payload),
+            ("cert" | "star", Some(handle), None, _) => self.serve(now, handle, Some(by), request),
+            _ => return None,
+        })
+    }
+}
+
+impl Ido {
     /// 503, until the CA has been asked again.
     fn not_reached(&self, now: Now) -> Response {
         let wait = self.account_at.map_or(0, |at| at.saturating_since(now.instant).as_micros());
@@ -110,16 +88,7 @@ impl Ido {
     }
 
     fn directory(&self) -> Directory {
-        let url = |path| self.config.url(path);
-        let mut directory = Directory {
-            new_nonce: url("/new-nonce"),
-            new_account: url("/new-account"),
-            new_order: url("/new-order"),
-            key_change: Some(url("/key-change")),
-            ..Directory::default()
-        };
-        directory.meta.terms_of_service.clone_from(&self.config.terms_of_service);
-        directory.meta.external_account_required = !self.config.external_accounts.is_empty();
+        let mut directory = self.config.desk.directory();
         directory.meta.delegation_enabled = true;
         directory.meta.auto_renewal = self.star_policy().map(|policy| policy.meta);
         let upstream_lets = self.client.directory().is_some_and(|directory| directory.meta.allow_certificate_get);
@@ -165,7 +134,7 @@ impl Ido {
     }
 
     fn list(&self, id: &str, after: Option<&str>, account: &AccountId, payload: &[u8]) -> Result<Response, Problem> {
-        if *account.0 != *id {
+        if AccountId::from_text(id) != Some(*account) {
             return Err(not_found("this is not your account"));
         }
         must_be_get(payload)?;
@@ -198,21 +167,14 @@ impl Ido {
                 return Err(problem);
             }
         };
-        let limits = self.config.limits;
         let orders = &self.store.orders;
-        let may_open = self.desk.may_open(account, limits.open_orders, |id| {
+        let refused = self.desk.refuse_order(account, orders.len(), |id| {
             matches!(orders.get(id).map(|order| order.status), Some(OrderStatus::Ready | OrderStatus::Processing))
         });
-        if !may_open {
-            let detail = format!("{} orders wait for you already", limits.open_orders);
-            let problem = Problem::new(ProblemType::RateLimited, detail);
-            return Ok(Response::problem(&problem).with_header("retry-after", "60"));
+        if let Some(refused) = refused {
+            return Ok(refused);
         }
-        if self.store.orders.len() >= limits.orders {
-            let problem = Problem::new(ProblemType::ServerInternal, "no more orders are taken").with_status(503);
-            return Ok(Response::problem(&problem).with_header("retry-after", "3600"));
-        }
-        let id = OrderId(self.desk.front.random().into());
+        let id = OrderId(self.desk.front.id());
         let what = Audit::Ordered {
             delegation: order.delegation.clone(),
             account: self.thumbprint_of(account),
@@ -220,7 +182,7 @@ impl Ido {
         };
         self.audit(Some(&id), what);
         self.desk.opened(account, &id);
-        self.store.orders.insert(id.clone(), order);
+        self.store.orders.insert(id, Box::new(order));
         self.store.reschedule(now.unix, &id);
         self.order_response(201, &id)
     }
@@ -230,12 +192,12 @@ impl Ido {
         let asked = NewOrder::decode(payload, &self.config.messages)?;
         let rule = match &asked.delegation {
             Some(url) => {
-                let name = url.strip_prefix(&*self.config.base).and_then(|path| path.strip_prefix("/delegation/"));
+                let name = url.strip_prefix(self.config.base()).and_then(|path| path.strip_prefix("/delegation/"));
                 self.rule_for(account, name.unwrap_or(""))?
             }
             None => {
                 let mut rules = self.rules_of(self.thumbprint_of(account));
-                let only = rules.next().filter(|_| self.config.inferred && rules.next().is_none());
+                let only = rules.next().filter(|_| self.config.inferred_delegation && rules.next().is_none());
                 let detail = "the order says no delegation; they are listed where the account says `delegations`";
                 only.ok_or_else(|| Problem::new(ProblemType::UnknownDelegation, detail))?
             }
@@ -259,7 +221,7 @@ impl Ido {
             return Err(malformed("allow-certificate-get: must be true in a delegated order"));
         }
         Ok(Entry {
-            account: account.clone(),
+            account: *account,
             delegation: rule.name.clone(),
             status: OrderStatus::Ready,
             expires: now.date_in(self.config.limits.pending_seconds),
@@ -314,7 +276,7 @@ impl Ido {
         // Whoever may not use the delegation any more does not use it through an order from before.
         let rule = self.rule_for(account, &order.delegation)?;
         if let Err(problem) = self.check_csr(rule, order, &csr) {
-            if !self.config.keep_ready
+            if !self.config.ready_kept
                 && let Some(order) = self.store.orders.get_mut(&id)
             {
                 order.status = OrderStatus::Invalid;
@@ -368,7 +330,7 @@ impl Ido {
         }
         if matches!(entry.status, OrderStatus::Valid | OrderStatus::Canceled) {
             let is_star = entry.auto_renewal.is_some();
-            let own = entry.handle.as_deref();
+            let own = entry.handle;
             let own =
                 own.map(|handle| self.config.url(&format!("/{}/{handle}", if is_star { "star" } else { "cert" })));
             let found = own.or_else(|| entry.certificate.clone());

@@ -7,7 +7,7 @@ use watchfire_core::{Instant, UnixTime};
 
 use crate::acme::client::CallId;
 use crate::acme::server::OrderId;
-use crate::acme::server::desk::AccountId;
+use crate::acme::server::id::{AccountId, Id};
 use crate::acme::{Identifier, OrderStatus, Problem};
 use crate::certificate::Certificate;
 use crate::limits::Limits;
@@ -33,7 +33,7 @@ pub(super) struct Entry {
     /// Where its certificate is there.
     pub(super) certificate: Option<String>,
     /// The last part of our own URL for the certificate, unguessable.
-    pub(super) handle: Option<Arc<str>>,
+    pub(super) handle: Option<Id>,
     /// What is served there.
     pub(super) served: Option<ServedChain>,
     /// Certificates of our own schedule that were served before, and are still good: DER. They are revoked with the last.
@@ -129,8 +129,8 @@ pub(super) enum Work {
 
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) orders: Tracked<OrderId, Entry>,
-    pub(super) handles: BTreeMap<Arc<str>, OrderId>,
+    pub(super) orders: Tracked<OrderId, Box<Entry>>,
+    pub(super) handles: BTreeMap<Id, OrderId>,
     pub(super) jobs: BTreeMap<CallId, OrderId>,
     /// When orders want something, by the wall; each order once.
     dates: BTreeSet<(UnixTime, OrderId)>,
@@ -153,14 +153,15 @@ impl Store {
 
     /// An order of this account.
     pub(super) fn order_of(&self, id: &str, account: &AccountId) -> Option<(OrderId, &Entry)> {
-        let found = self.orders.get_key_value(&OrderId(id.into()));
-        found.filter(|(_, order)| order.account == *account).map(|(id, order)| (id.clone(), &**order))
+        let id = OrderId::from_text(id)?;
+        let order = self.orders.get(&id).filter(|order| order.account == *account)?;
+        Some((id, order))
     }
 
     /// Enters anew when an order wants something: not before the next second, so that none is woken without end.
     pub(super) fn reschedule(&mut self, now: UnixTime, id: &OrderId) {
         if let Some(before) = self.by_order.remove(id) {
-            self.dates.remove(&(before, id.clone()));
+            self.dates.remove(&(before, *id));
         }
         let Some(order) = self.orders.get(id) else { return };
         let is_open = order.work == Work::Nothing && order.retry_at.is_none();
@@ -170,8 +171,8 @@ impl Store {
         let date = [Some(order.expires), own, look, ask].into_iter().flatten().min();
         let next = UnixTime::from_secs(now.as_secs().saturating_add(1));
         if let Some(date) = date.map(|date| date.max(next)) {
-            self.dates.insert((date, id.clone()));
-            self.by_order.insert(id.clone(), date);
+            self.dates.insert((date, *id));
+            self.by_order.insert(*id, date);
         }
     }
 
@@ -196,12 +197,12 @@ impl Store {
             self.handles.remove(handle);
         }
         if let Some(at) = order.retry_at {
-            self.retries.remove(&(at, id.clone()));
+            self.retries.remove(&(at, *id));
         }
         self.jobs.retain(|_, of| of != id);
         if let Some(date) = self.by_order.remove(id) {
-            self.dates.remove(&(date, id.clone()));
+            self.dates.remove(&(date, *id));
         }
-        Some(order)
+        Some(*order)
     }
 }

@@ -88,7 +88,7 @@ impl Ido {
     ) {
         match call(&mut self.client) {
             Ok(call) => {
-                self.store.jobs.insert(call, id.clone());
+                self.store.jobs.insert(call, *id);
                 if let Some(order) = self.store.orders.get_mut(id) {
                     order.work = work;
                 }
@@ -324,7 +324,7 @@ impl Ido {
         order.attempts = order.attempts.saturating_add(1).min(16);
         let at = now.instant + Duration::from_millis(secs.saturating_mul(1000).saturating_add(spread));
         order.retry_at = Some(at);
-        self.store.retries.insert((at, id.clone()));
+        self.store.retries.insert((at, *id));
     }
 
     /// The CA would not let the delegate fetch: the order ends before a challenge is met.

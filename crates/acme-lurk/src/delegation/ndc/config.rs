@@ -1,6 +1,6 @@
 //! What a delegate wants.
 
-use watchfire_core::{ConfigError, Duration};
+use watchfire_core::{ConfigError, Duration, config_builder};
 
 use crate::acme::NewAccount;
 use crate::names;
@@ -8,14 +8,17 @@ use crate::template::Answers;
 
 /// What a delegate orders, and of whom.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct NdcConfig {
+    /// The account that is made, if there is none yet.
+    pub account: NewAccount,
+    /// The waits before an order is tried again, the first and the longest: 5 seconds, 10 minutes.
+    pub retry: (Duration, Duration),
     pub(super) names: Vec<String>,
     pub(super) answers: Answers,
     pub(super) delegation: Option<String>,
-    pub(super) account: NewAccount,
     pub(super) star: Option<Star>,
     pub(super) once: bool,
-    pub(super) retry: (Duration, Duration),
 }
 
 /// How certificates are to be renewed.
@@ -53,9 +56,13 @@ impl NdcConfig {
     }
 }
 
-/// What becomes an [`NdcConfig`].
-#[derive(Debug, Clone)]
-pub struct NdcConfigBuilder(NdcConfig);
+config_builder! {
+    /// What becomes an [`NdcConfig`].
+    pub struct NdcConfigBuilder for NdcConfig {
+        with_account => account: NewAccount,
+        with_retry => retry: (Duration, Duration),
+    }
+}
 
 impl NdcConfigBuilder {
     /// The same with a value for a part of the subject that the template leaves open.
@@ -69,13 +76,6 @@ impl NdcConfigBuilder {
     #[must_use]
     pub fn with_delegation(mut self, url: impl Into<String>) -> Self {
         self.0.delegation = Some(url.into());
-        self
-    }
-
-    /// The same with an account that is made so, if there is none yet.
-    #[must_use]
-    pub fn with_account(mut self, account: NewAccount) -> Self {
-        self.0.account = account;
         self
     }
 
@@ -98,21 +98,5 @@ impl NdcConfigBuilder {
     pub fn once(mut self) -> Self {
         self.0.once = true;
         self
-    }
-
-    /// The same with these waits before an order is tried again, the first and the longest.
-    #[must_use]
-    pub fn with_retry(mut self, first: Duration, longest: Duration) -> Self {
-        self.0.retry = (first, longest);
-        self
-    }
-
-    /// The configuration.
-    ///
-    /// # Errors
-    /// When a value cannot be, or two do not go together.
-    pub fn build(self) -> Result<NdcConfig, ConfigError> {
-        self.0.check()?;
-        Ok(self.0)
     }
 }

@@ -128,7 +128,7 @@ impl Ndc {
         now: Now,
         snapshot: &[u8],
     ) -> Result<Self, ClientError> {
-        let kept = Kept::decode(snapshot, server.messages()).map_err(ClientError::InvalidMessage)?;
+        let kept = Kept::decode(snapshot, &server.messages).map_err(ClientError::InvalidMessage)?;
         Self::begin(config, server, account_key, key, verifier, seed, now, kept)
     }
 
@@ -148,7 +148,7 @@ impl Ndc {
             return Err(ClientError::ApiMisuse(ApiMisuse::Key));
         }
         let mut kept = kept;
-        kept.drop_unless_for(key.public_key(), &config.names, server.messages());
+        kept.drop_unless_for(key.public_key(), &config.names, &server.messages);
         let mut random = StdRng::from_seed(seed);
         let mut client = Client::new(server, account_key, random.random())?;
         if let Some(account) = &kept.account {
@@ -367,7 +367,7 @@ impl Ndc {
 
     /// Whether a certificate is the one that was ordered, and valid.
     fn check(&self, now: Now, leaf: &[u8]) -> Result<(UnixTime, UnixTime), WrongCertificate> {
-        let limits = self.client.config().messages();
+        let limits = &self.client.config().messages;
         let leaf =
             Certificate::decode(leaf, limits).map_err(|error: DecodeError| WrongCertificate::Unreadable(error))?;
         if !leaf.is_for_key(self.key.public_key()) {

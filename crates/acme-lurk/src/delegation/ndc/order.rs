@@ -116,7 +116,7 @@ impl Ndc {
         // The name owner has a policy for what the template leaves open; we ask for what we want.
         let policy = |_: &str| true;
         let checker = Checker::new().with_identifiers(&planned).with_name_policy(&policy);
-        let limits = self.client.config().messages();
+        let limits = &self.client.config().messages;
         let read = Csr::decode(&csr, limits).map_err(|_| Unfit::Names(planned.clone()))?;
         checker.check(template, &read, &*self.verifier).map_err(Unfit::Report)?;
         Ok(csr)
@@ -131,7 +131,7 @@ impl Ndc {
 
     /// Makes the order that is planned, or goes on with it.
     pub(super) fn pursue(&mut self, now: Now) {
-        let names = self.ordered_names(self.client.config().messages());
+        let names = self.ordered_names(&self.client.config().messages);
         let Some(order) = &self.kept.order else { return };
         let identifiers: Vec<Identifier> = names.iter().filter_map(|name| Identifier::dns(name)).collect();
         let mut identifiers = identifiers;
