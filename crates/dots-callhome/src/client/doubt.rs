@@ -53,6 +53,10 @@ impl Doubt {
         (self.due, self.rounds, self.fewest) = (Some(now), 0, usize::MAX);
     }
 
+    fn extend(&mut self, until: Instant) {
+        self.until = Some(self.until.map_or(until, |known| known.max(until)));
+    }
+
     /// In a new session nothing of the one before arrives any more.
     pub(super) fn session_up(&mut self, now: Instant) {
         if self.is_open() {
@@ -68,9 +72,9 @@ impl Doubt {
         }
     }
 
-    /// Something is too much, by what a report or an answer says that was not asked for here.
+    /// The server has too much, as it says itself, asked or not.
     pub(super) fn suspect(&mut self, now: Instant) {
-        self.until = Some(self.until.map_or(now, |until| until.max(now)));
+        self.extend(now);
         self.hint(now);
     }
 
@@ -146,7 +150,9 @@ impl<P: ClientPolicy> Client<P> {
         if self.doubt.left.len() > self.config.limits.mitigations {
             self.doubt.left.pop_first();
         }
-        if !known || !self.doubt.is_open() {
+        if known && self.doubt.is_open() {
+            self.doubt.extend(settled);
+        } else {
             self.doubt.open(self.now, settled);
         }
     }
@@ -169,20 +175,102 @@ impl<P: ClientPolicy> Client<P> {
         self.rows.get(&mid).map_or_else(|| self.doubt.left.contains(&mid), |row| !row.is_live())
     }
 
-    /// The server said what it has, because it was asked.
-    pub(super) fn reported(&mut self, now: Instant, too_much: &[(u32, bool)]) {
-        let withdrawn = too_much.iter().filter(|(_, held)| !held);
-        for (mid, _) in withdrawn.clone() {
-            if !self.is_pending(Ask::Delete { mid: *mid }) {
+    /// The server said what it has, or what changed of it unless it was `asked`.
+    pub(super) fn reported(&mut self, now: Instant, too_much: &[(u32, bool)], asked: bool) {
+        if too_much.iter().any(|(_, held)| !held || !self.doubt.is_open()) {
+            self.doubt.suspect(now);
+        }
+        if !asked {
+            return;
+        }
+        let (held, unwanted): (Vec<_>, Vec<_>) = too_much.iter().partition(|(_, held)| *held);
+        for (mid, _) in &unwanted {
+            if self.doubt.goes_on() && !self.is_pending(Ask::Delete { mid: *mid }) {
                 self.send_delete(now, *mid);
             }
         }
-        let count = withdrawn.count();
-        self.doubt.answered(count, too_much.len().saturating_sub(count));
+        self.doubt.answered(unwanted.len(), held.len());
     }
 }
 
 /// Whether the server mitigates, and has not heard that it need not.
 fn in_force(scope: &Scope) -> bool {
     scope.status.is_none_or(|status| status.code() < Status::ClientWithdrawn.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::policy::AnySource;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn ask(doubt: &mut Doubt, now: Instant) -> bool {
+        let due = doubt.take_due(now);
+        if due {
+            doubt.asked(now);
+        }
+        due
+    }
+
+    #[test]
+    fn a_report_ends_it_that_was_asked_for_when_nothing_was_under_way() {
+        let mut doubt = Doubt::new(at(0));
+        doubt.open(at(10), at(155));
+        assert!(ask(&mut doubt, at(10)));
+        doubt.answered(0, 0);
+        assert_eq!((doubt.is_open(), doubt.due()), (true, Some(at(155))));
+        // Something else ended meanwhile, and was asked for later.
+        doubt.extend(at(170));
+        assert!(!ask(&mut doubt, at(154)));
+        assert!(ask(&mut doubt, at(155)));
+        doubt.answered(0, 0);
+        assert!(ask(&mut doubt, at(170)));
+        doubt.answered(0, 0);
+        assert_eq!((doubt.is_open(), doubt.due()), (false, None));
+    }
+
+    #[test]
+    fn what_waits_for_a_request_is_not_asked_for_until_there_is_a_hint() {
+        let mut doubt = Doubt::new(at(0));
+        doubt.open(at(10), at(10));
+        assert!(ask(&mut doubt, at(10)));
+        doubt.answered(0, 2);
+        assert_eq!((doubt.is_open(), doubt.due()), (true, None));
+        doubt.hint(at(500));
+        assert_eq!(doubt.due(), Some(at(500)));
+    }
+
+    #[test]
+    fn who_lets_go_of_some_is_asked_on_and_who_lets_go_of_none_is_not() {
+        let mut doubt = Doubt::new(at(0));
+        doubt.open(at(0), at(0));
+        let (mut rounds, mut now) = (0, at(0));
+        while let Some(due) = doubt.due() {
+            now = due;
+            if !ask(&mut doubt, now) {
+                break;
+            }
+            rounds += 1;
+            doubt.answered(30usize.saturating_sub(rounds).max(5), 0);
+        }
+        assert_eq!(rounds, 25 + 8, "at {now:?}");
+        assert!(!doubt.goes_on());
+        doubt.suspect(now);
+        assert_eq!(doubt.due(), None, "it has been asked often enough");
+        doubt.session_up(now);
+        assert_eq!(doubt.due(), Some(now));
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_there_may_be_mitigations() {
+        let limits = Limits::default().with_mitigations(3);
+        let config = ClientConfig::builder("c", "server").with_limits(limits).build().unwrap();
+        let mut client = Client::new(Arc::new(config), AnySource, [0; 32], at(0));
+        (1..=9).for_each(|mid| client.leave(mid, false));
+        assert_eq!(client.doubt.left, [7, 8, 9].into());
+    }
 }

@@ -259,10 +259,8 @@ impl<P: ClientPolicy> Client<P> {
         scopes.into_iter().for_each(|scope| self.status(now, scope));
         if !answer.notification {
             self.resynchronise(&known);
-            self.reported(now, &too_much);
-        } else if too_much.iter().any(|(_, held)| !held || !self.doubt.is_open()) {
-            self.doubt.suspect(now);
         }
+        self.reported(now, &too_much, !answer.notification);
     }
 
     pub(super) fn put_answered(&mut self, now: Instant, mid: u32, efficacy: bool, answer: &Answer<'_>, text: String) {
