@@ -158,7 +158,7 @@ impl Ca {
         }
         if let Some(order) = self.store.orders.get_mut(&id) {
             order.status = OrderStatus::Processing;
-            order.papers = Some(Papers::new(csr));
+            order.papers = Some(Papers::new(&csr));
             order.star = star;
         }
         self.store.keep_until(&id, expires);

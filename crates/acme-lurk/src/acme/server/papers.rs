@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
+use lz4_flex::block::{compress_into_with_dict, decompress_with_dict, get_maximum_output_size};
 
 /// A request and the certificate that it led to, if there is one yet.
 #[derive(Debug)]
@@ -11,22 +11,28 @@ pub(super) struct Papers {
     octets: Box<[u8]>,
     /// What they were packed by; none if they are as they are.
     model: Option<Arc<Box<[u8]>>>,
-    /// Octets of the request. The rest is the certificate.
-    request: usize,
+    /// Octets of the request, and of both.
+    lengths: (u32, u32),
+}
+
+/// Messages and certificates have limits that are far below.
+fn length(octets: &[u8]) -> u32 {
+    u32::try_from(octets.len()).expect("a message is shorter than 4 GiB")
 }
 
 impl Papers {
     /// A request alone.
-    pub(super) fn new(request: Vec<u8>) -> Self {
-        Self { request: request.len(), octets: request.into(), model: None }
+    pub(super) fn new(request: &[u8]) -> Self {
+        Self { octets: request.into(), model: None, lengths: (length(request), length(request)) }
     }
 
     fn whole(&self) -> Cow<'_, [u8]> {
         match &self.model {
             None => Cow::Borrowed(&self.octets),
             Some(model) => {
-                let whole = decompress_size_prepended_with_dict(&self.octets, model);
-                Cow::Owned(whole.expect("it was looked at when it was packed"))
+                let length = usize::try_from(self.lengths.1).unwrap_or(0);
+                let whole = decompress_with_dict(&self.octets, length, model);
+                Cow::Owned(whole.expect("what is packed can be unpacked"))
             }
         }
     }
@@ -34,18 +40,19 @@ impl Papers {
     /// The request, DER.
     pub(super) fn request(&self) -> Vec<u8> {
         let mut whole = self.whole().into_owned();
-        whole.truncate(self.request);
+        whole.truncate(usize::try_from(self.lengths.0).unwrap_or(0));
         whole
     }
 
     /// The certificate, DER.
     pub(super) fn certificate(&self) -> Option<Vec<u8>> {
-        self.has_certificate().then(|| self.whole().into_owned().split_off(self.request))
+        let at = usize::try_from(self.lengths.0).unwrap_or(0);
+        self.has_certificate().then(|| self.whole().into_owned().split_off(at))
     }
 
     /// Whether there is a certificate.
     pub(super) fn has_certificate(&self) -> bool {
-        self.model.is_some() || self.octets.len() > self.request
+        self.lengths.0 < self.lengths.1
     }
 }
 
@@ -53,28 +60,38 @@ impl Papers {
 #[derive(Debug, Default)]
 pub(super) struct Press {
     model: Option<Arc<Box<[u8]>>>,
+    /// Where they are packed. What is kept is copied from there, so that it fits where an older one has made room.
+    room: Vec<u8>,
 }
 
 impl Press {
     /// A request with its certificate. One that has little in common with the model is the next model: the CA has a new
     /// issuer, or others ask now.
     pub(super) fn pack(&mut self, request: &[u8], certificate: &[u8]) -> Papers {
-        let whole: Box<[u8]> = [request, certificate].concat().into();
-        let by = |model: &Arc<Box<[u8]>>| {
-            let octets = compress_prepend_size_with_dict(&whole, model).into_boxed_slice();
-            Papers { octets, model: Some(Arc::clone(model)), request: request.len() }
-        };
-        let is_short = |papers: &Papers| papers.octets.len() < whole.len() / 4 * 3;
-        let packed = self.model.as_ref().map(by).filter(is_short).unwrap_or_else(|| {
-            let model = Arc::new(whole.clone());
-            let packed = by(&model);
-            self.model = Some(model);
-            packed
-        });
-        let model = packed.model.as_deref().map(|model| &**model).unwrap_or_default();
-        let is_whole = decompress_size_prepended_with_dict(&packed.octets, model).is_ok_and(|read| read == *whole);
-        if is_whole { packed } else { Papers { octets: whole, model: None, request: request.len() } }
+        let whole = [request, certificate].concat();
+        let lengths = (length(request), length(&whole));
+        self.room.resize(get_maximum_output_size(whole.len()), 0);
+        if let Some(model) = &self.model {
+            let octets = squeeze(&whole, model, &mut self.room).filter(|octets| octets.len() < whole.len() / 4 * 3);
+            if let Some(octets) = octets {
+                return Papers { octets: octets.into(), model: Some(Arc::clone(model)), lengths };
+            }
+        }
+        let model = Arc::new(whole.clone().into_boxed_slice());
+        let packed = squeeze(&whole, &model, &mut self.room).map(Into::into);
+        self.model = packed.as_ref().map(|_| Arc::clone(&model));
+        match packed {
+            Some(octets) => Papers { octets, model: Some(model), lengths },
+            None => Papers { octets: whole.into(), model: None, lengths },
+        }
     }
+}
+
+/// What is left of the octets beside the model; none if that does not lead back to them.
+fn squeeze<'a>(whole: &[u8], model: &[u8], room: &'a mut [u8]) -> Option<&'a [u8]> {
+    let length = compress_into_with_dict(whole, room, model).ok()?;
+    let octets = room.get(..length)?;
+    decompress_with_dict(octets, whole.len(), model).is_ok_and(|read| read == whole).then_some(octets)
 }
 
 #[cfg(test)]
@@ -85,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_found_again() {
-        let alone = Papers::new(b"a request".to_vec());
+        let alone = Papers::new(b"a request");
         assert_eq!(
             (alone.request(), alone.certificate(), alone.has_certificate()),
             (b"a request".to_vec(), None, false)

@@ -120,7 +120,7 @@ impl Ca {
         });
         let papers = match (octets(&mut members, "csr")?, octets(&mut members, "leaf")?) {
             (Some(request), Some(leaf)) => Some(self.store.press.pack(&request, &leaf)),
-            (request, _) => request.map(Papers::new),
+            (request, _) => request.as_deref().map(Papers::new),
         };
         let order = OrderEntry {
             account,
