@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use acme_lurk_hyper::Going;
-use acme_lurk_hyper::acme_lurk::acme::ChallengeKind;
+use acme_lurk_hyper::acme_lurk::acme::challenge::is_token;
 use acme_lurk_hyper::acme_lurk::acme::client::{Answer, ClientError, Provision};
+use acme_lurk_hyper::acme_lurk::acme::{ChallengeKind, ProblemType};
 use acme_lurk_hyper::ca::CaNotice;
 use acme_lurk_hyper::respond::{Http01, Nobody, Responder, Responders, TlsAlpn01};
 use acme_lurk_hyper::validate::ValidatorConfig;
@@ -80,21 +81,28 @@ impl Responder for Pretender {
 #[tokio::test]
 async fn what_does_not_meet_http_01_is_said() {
     let end = "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let to = |url: &str| format!("HTTP/1.1 302 Found\r\nLocation: {url}{end}");
     let long = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(5000));
-    for (response, why) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong".to_owned(), "the content is not the key authorization"),
-        (long, "length limit exceeded"),
-        (format!("HTTP/1.1 404 Not Found{end}"), "status 404"),
-        (format!("HTTP/1.1 302 Found\r\nLocation: https://x.localhost/{end}"), "not http"),
-        (format!("HTTP/1.1 302 Found\r\nLocation: http://x.localhost:9/{end}"), "another port"),
-        (format!("HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/{end}"), "what is no name"),
-        (format!("HTTP/1.1 302 Found\r\nLocation: http://x.localhost:PORT/{end}"), "more than 5 times"),
-        (format!("HTTP/1.1 302 Found{end}"), "to nowhere"),
-        ("SSH-2.0-x\r\n".to_owned(), "invalid HTTP version parsed"),
+    let not_followed = "led to something that is not http, which is not followed";
+    for (response, kind, why) in [
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong".to_owned(),
+            ProblemType::IncorrectResponse,
+            "the content is not the key authorization",
+        ),
+        (long, ProblemType::IncorrectResponse, "length limit exceeded"),
+        (format!("HTTP/1.1 404 Not Found{end}"), ProblemType::Unauthorized, "status 404 Not Found"),
+        (to("https://x.localhost/"), ProblemType::Connection, not_followed),
+        (to("http://x.localhost:9/"), ProblemType::Connection, "led to another port"),
+        (to("http://10.0.0.1/"), ProblemType::Connection, "led to what is no name"),
+        (to("http://x.localhost:PORT/"), ProblemType::Connection, "led elsewhere more than 5 times"),
+        (format!("HTTP/1.1 302 Found{end}"), ProblemType::Connection, "a redirect to nowhere"),
+        ("SSH-2.0-x\r\n".to_owned(), ProblemType::Connection, "invalid HTTP version parsed"),
     ] {
         let mut config = quick();
         config.attempts = 1;
-        config.http01_port = canned(response).await;
+        let port = canned(response).await;
+        config.http01_port = port;
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
         let heard = Arc::clone(&said);
         let hear = move |notice: CaNotice<'_>| {
@@ -107,9 +115,16 @@ async fn what_does_not_meet_http_01_is_said() {
         let wanted = wanted("no.localhost", false).with_challenges([ChallengeKind::Http01]);
         let error = obtain(&client, wanted).await.unwrap_err();
         let ClientError::Problem(problem) = error else { panic!("{why}: {error:?}") };
-        // It says where it was looked last.
-        let place = if why.starts_with("more than") { "http://x.localhost:" } else { "http://no.localhost:" };
-        assert!(problem.detail.starts_with(place) && problem.detail.contains(why), "{why}: {problem:?}");
+        // It says where it was looked last: where the challenge is, or where the last redirect led.
+        let (place, what) = problem.detail.split_once(": ").unwrap();
+        assert_eq!((&problem.kind, what), (&kind, why), "{problem:?}");
+        match why.starts_with("led elsewhere") {
+            true => assert_eq!(place, format!("http://x.localhost:{port}/")),
+            false => {
+                let token = place.strip_prefix(&format!("http://no.localhost:{port}/.well-known/acme-challenge/"));
+                assert!(token.is_some_and(is_token), "{place}");
+            }
+        }
         assert_eq!(*said.lock().unwrap(), [problem.detail], "the operator is told the same, once");
     }
 }

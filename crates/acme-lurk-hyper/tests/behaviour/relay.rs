@@ -1,6 +1,4 @@
 //! The rendezvous over real sockets: relays and peers that are as they should be, and some that are not.
-#![cfg(all(feature = "relay", feature = "ring"))]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
