@@ -215,3 +215,25 @@ impl Hasher for Fingerprint {
         self.0 = fingerprint as u64;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher as _;
+
+    use super::*;
+
+    /// Fingerprints that fell together would make the guard slow, which somebody might want.
+    #[test]
+    fn different_fingerprints_have_different_hashes() {
+        let hashed: HashSet<u64> =
+            (0..1000u128).map(|n| BuildHasherDefault::<Fingerprint>::default().hash_one(n << 7 | n)).collect();
+        assert_eq!(hashed.len(), 1000);
+        let of = |octets: &[u8]| {
+            let mut hasher = Fingerprint::default();
+            hasher.write(octets);
+            hasher.finish()
+        };
+        assert_eq!(of(&[1, 2, 3, 4, 5, 6, 7, 8]), u64::from_le_bytes([1, 2, 3, 4, 5, 6, 7, 8]));
+        assert_eq!(of(&[1, 2, 3, 4, 5, 6, 7, 8, 3, 3]), u64::from_le_bytes([2, 1, 3, 4, 5, 6, 7, 8]));
+    }
+}
