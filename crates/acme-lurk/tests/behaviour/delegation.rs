@@ -45,6 +45,30 @@ fn a_delegate_obtains_rolls_and_loses_a_certificate() {
 }
 
 #[test]
+fn an_order_that_was_stopped_at_the_ca_alone_is_noticed() {
+    let mut lab = lab();
+    assert!(lab.run(30, |lab| !lab.installed.is_empty()), "{:?} {:?}", lab.ndc, lab.audit);
+    // Somebody else with the key of the account stops it: as this owner, who then knows nothing of it.
+    let before = lab.ido_records.clone();
+    let (now, order) = (lab.now(), lab.ido.orders().next().unwrap());
+    assert_eq!(order.auto_renewal.unwrap().lifetime, STAR.0);
+    lab.ido.cancel(now, &order.id).unwrap();
+    assert!(lab.run(10, |lab| lab.audit.contains(&Audit::Canceled)));
+    let _ = lab.ido.take_records();
+    lab.ido_records = before;
+    lab.restart_ido();
+    lab.audit.clear();
+    assert_eq!(lab.ido.orders().next().unwrap().status, OrderStatus::Valid);
+    assert!(lab.run(STAR.0 + 10, |lab| lab.audit.contains(&Audit::Canceled)), "{:?}", lab.audit);
+    assert_eq!(lab.ido.orders().next().unwrap().status, OrderStatus::Canceled);
+    // It is done with.
+    let seen = lab.seen.len();
+    lab.run(10 * STAR.0, |lab| lab.ended.is_some());
+    lab.run(10 * STAR.0, |_| false);
+    assert!(!lab.seen[seen..].iter().any(|(is_ndc, _)| !is_ndc), "{:?}", &lab.seen[seen..]);
+}
+
+#[test]
 fn a_certificate_that_nobody_renews_is_ordered_anew_and_revoked_at_the_end() {
     let ca = CaConfig::builder(BASE).with_certificate_get(true).with_validity(60);
     let mut lab = Lab::new(ca, ido_config(), NdcConfig::builder([NAME]).unwrap().without_star(), 1);

@@ -21,6 +21,11 @@ use crate::csr::Csr;
 use crate::now::Now;
 use crate::star::{CertificateHeaders, Look, RollTimer, Schedule, StarOrder, Task, cache_max_age};
 
+/// The CA is asked after an order twice in the lifetime of a certificate; at least so many seconds lie between, and at
+/// most so many.
+const CHECK_MIN: u64 = 5;
+const CHECK_MAX: u64 = 6 * 3600;
+
 impl Ido {
     /// Answers whoever fetches a certificate.
     pub(super) fn serve(
@@ -90,10 +95,24 @@ impl Ido {
             order.look_at = None;
             return;
         }
-        let is_due = order.look_at.is_none_or(|at| at <= now.unix);
-        let own = self.config.serving == Serving::Own && order.auto_renewal.is_some();
-        if let Some(url) = order.certificate.clone().filter(|_| own && is_due) {
-            self.job(now, id, Work::Fetching, |client| client.certificate(now, url));
+        let Some(agreed) = order.auto_renewal else { return };
+        match self.config.serving {
+            Serving::Own => {
+                let is_due = order.look_at.is_none_or(|at| at <= now.unix);
+                if let Some(url) = order.certificate.clone().filter(|_| is_due) {
+                    self.job(now, id, Work::Fetching, |client| client.certificate(now, url));
+                }
+            }
+            // Whoever has the key of our account may stop the order at the CA, and nobody tells us.
+            Serving::HandThrough => {
+                let is_due = order.look_at.is_some_and(|at| at <= now.unix);
+                if is_due || order.look_at.is_none() {
+                    order.look_at = Some(now.date_in((agreed.lifetime / 2).clamp(CHECK_MIN, CHECK_MAX)));
+                }
+                if let Some(url) = order.upstream.clone().filter(|_| is_due) {
+                    self.job(now, id, Work::Checking, |client| client.read_order(now, url));
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use watchfire_core::UnixTime;
 use crate::acme::client::{Exchange, ExchangeId, Provision};
 use crate::acme::server::OrderId;
 use crate::acme::{Identifier, OrderStatus, Problem};
+use crate::star::AutoRenewal;
 
 /// What a name owner's server wants done, and has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,4 +108,6 @@ pub struct OrderSummary {
     pub emulated: bool,
     /// Whether it is being stopped.
     pub stopping: bool,
+    /// How it renews itself, as the CA agreed to it; none for an order of one certificate.
+    pub auto_renewal: Option<AutoRenewal>,
 }

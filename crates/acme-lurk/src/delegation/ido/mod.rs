@@ -141,6 +141,7 @@ impl Ido {
             upstream: order.upstream.clone(),
             emulated: order.emulated.is_some(),
             stopping: order.stopping,
+            auto_renewal: order.auto_renewal,
         })
     }
 

@@ -119,6 +119,8 @@ pub(super) enum Work {
     Asking,
     /// The certificate of this moment.
     Fetching,
+    /// Whether the order of a certificate that is handed through is still renewed.
+    Checking,
     Canceling,
     /// To stop an order that came too late.
     Discarding,

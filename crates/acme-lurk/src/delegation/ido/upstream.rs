@@ -234,6 +234,11 @@ impl Ido {
                 order.look_at = Some(end.max(now.date_in(600)));
             }
             (Work::Canceling, Ok(_)) => self.becomes_canceled(now, id),
+            (Work::Checking, Ok(Answer::Order { order: theirs, .. })) if theirs.status == OrderStatus::Canceled => {
+                self.becomes_canceled(now, id);
+            }
+            // It is asked again when its time comes.
+            (Work::Checking, Err(error)) => self.audit(Some(id), Audit::Trouble { detail: error.to_string() }),
             (Work::Recalling, Ok(Answer::Certificate(fetched))) => {
                 let leaf = fetched.chain.into_iter().next().unwrap_or_default();
                 self.job(now, id, Work::Revoking, |client| client.revoke(now, leaf, 5, None));
