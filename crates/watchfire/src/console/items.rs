@@ -265,6 +265,8 @@ pub struct StarOrder {
     pub stopping: bool,
     /// The end of the newest certificate that is known of, in seconds since 1970: it rolls before that.
     pub not_after: Option<i64>,
+    /// The lifetime of each certificate in seconds, and the end of the last in seconds since 1970.
+    pub renews: Option<(u64, i64)>,
     /// How many certificates there were.
     pub certificates: u64,
 }

@@ -92,6 +92,7 @@ impl OwnerOrders {
                     delegation: one.delegation,
                     stopping: one.stopping && one.status != OrderStatus::Canceled,
                     not_after: known.map(|(not_after, _)| not_after),
+                    renews: one.auto_renewal.map(|agreed| (agreed.lifetime, agreed.end.as_secs())),
                     certificates: known.map_or(0, |(_, count)| count),
                     order: name,
                 }
@@ -125,6 +126,7 @@ impl DelegateOrder {
             delegation: delegation.unwrap_or_default().to_owned(),
             stopping: false,
             not_after: None,
+            renews: None,
             certificates: 0,
         }));
         let shown = Arc::clone(&order);

@@ -4,7 +4,7 @@ import { h, render } from "./vendor/preact.mjs";
 import { useEffect, useRef, useState } from "./vendor/hooks.mjs";
 import { Alerts } from "./alerts.js";
 import { Detail } from "./detail.js";
-import { connection, on, start } from "./feed.js";
+import { connection, on, start, stop } from "./feed.js";
 import { Overview } from "./overview.js";
 import { Broker, Certificates, Dots, Reputations, Sensors } from "./panels.js";
 import { useData } from "./parts.js";
@@ -47,7 +47,7 @@ function State() {
 
 function LogOut() {
   const { data } = useData("/api/overview");
-  return data?.has_token ? h("form", { method: "post", action: "/logout" }, h("button", { class: "plain", type: "submit" }, "Log out")) : null;
+  return data?.has_token ? h("form", { method: "post", action: "/logout", onSubmit: stop }, h("button", { class: "plain", type: "submit" }, "Log out")) : null;
 }
 
 function App() {

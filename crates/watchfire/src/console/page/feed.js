@@ -4,6 +4,8 @@ const names = ["hello", "alert", "answer", "reputation", "dots", "star", "gap"];
 const listeners = new Map();
 let source;
 let state = "connecting";
+// What is under way ends with the session.
+const underWay = new AbortController();
 
 /** Calls `call` with the data of each event of this name, or with the state of the connection for "state". */
 export function on(name, call) {
@@ -39,11 +41,17 @@ export function start() {
   }
 }
 
+/** Ends the stream and all questions: this page is about to be left. */
+export function stop() {
+  source?.close();
+  underWay.abort();
+}
+
 /** Asks for JSON; throws an Error whose message is for people. */
 export async function ask(path, options) {
   let answer;
   try {
-    answer = await fetch(path, options);
+    answer = await fetch(path, { signal: underWay.signal, ...options });
   } catch {
     throw new Error("Watchfire does not answer. This page goes on as soon as it does.");
   }

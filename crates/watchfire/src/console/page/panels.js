@@ -147,11 +147,11 @@ export function Dots() {
     data && data.states.length > 0 && h("div", null,
       h(Section, { title: "Mitigations", aside: counted(mitigations.length, "mitigation") }, mitigations.length
         ? h(Table, { label: "Mitigations",
-            head: [{ name: "Status" }, { name: "From", class: "address" }, { name: "To", class: "address" }, { name: "Peer", class: "name" }, { name: "Seen by", class: "narrow" }, { name: "mid", class: number }, { name: "Left", class: number }, { name: "Dropped", class: number }],
+            head: [{ name: "Status" }, { name: "From", class: "address" }, { name: "To", class: "address" }, { name: "Peer", class: "name" }, { name: "mid", class: number }, { name: "Left", class: number }, { name: "Dropped", class: number }],
             rows: mitigations.map(({ mitigation, role, key }) => ({ key, cells: [
               h(Badge, { kind: good.test(mitigation.status ?? "") ? "good" : "none" }, h(Text, { value: mitigation.status ?? "asked for" })),
               prefixes(mitigation, "ietf-dots-call-home:source-prefix"), prefixes(mitigation, "target-prefix"),
-              h(Text, { value: mitigation.peer, max: 48 }), role, String(mitigation.mid), mitigation.lifetime === undefined ? "-" : mitigation.lifetime < 0 ? "no end" : span(mitigation.lifetime), dropped(mitigation),
+              h("span", null, h("span", { class: "end" }, h(Text, { value: mitigation.peer, max: 48 })), h("span", { class: "quiet" }, `seen by ${role}`)), String(mitigation.mid), mitigation.lifetime === undefined ? "-" : mitigation.lifetime < 0 ? "no end" : span(mitigation.lifetime), dropped(mitigation),
             ] })) })
         : h(Empty, { title: "No mitigation is asked for" }, "Ask for one: ", h("code", null, "watchfire dots mitigate --api ADDR --peer NAME --mid 1 --source-prefix P --target-prefix P"))),
       h(Section, { title: "Sessions", aside: counted(sessions.filter((one) => one.session).length, "session up", "sessions up") }, sessions.length
@@ -170,6 +170,10 @@ const closed = /cancel|invalid|revok/i;
 export function Certificates() {
   const { data, error } = useData("/api/star", ["star"], 5000);
   const left = (order) => {
+    if (order.not_after === null && order.status === "valid" && order.renews) {
+      const [lifetime, end] = order.renews;
+      return h("span", null, `at the CA, every ${span(lifetime)} or sooner`, h("span", { class: "quiet end" }, "until ", h(Moment, { date: new Date(end * 1000) })));
+    }
     if (order.not_after === null) return h("span", { class: "quiet" }, order.status === "valid" ? "at the CA, where the delegate fetches it" : "no certificate yet");
     const seconds = order.not_after - data.now;
     return seconds > 0 ? h("span", null, "before ", h(Moment, { date: new Date(order.not_after * 1000) }), h("span", { class: "quiet" }, ` (in ${span(seconds)})`)) : h("span", { class: "quiet" }, `the last one ended ${span(-seconds)} ago`);
