@@ -84,6 +84,29 @@ fn nobody_there_and_somebody_else_there() {
 }
 
 #[test]
+fn who_waits_or_does_not_read_does_not_hold_up_the_end() {
+    let site = site();
+    let mut operator = Operator::start(&site, &["--api-requests", "2"]);
+    // One follower who reads nothing, and one who asks for what cannot be had for ten minutes: all places are taken.
+    let ask = |request: &str| {
+        let mut stream = std::net::TcpStream::connect(&operator.api).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let mut follower = ask("GET /v1/mitigations?follow=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    follower.read_exact(&mut [0; 12]).unwrap();
+    let body = r#"{"ietf-dots-signal-channel:mitigation-scope":{"scope":[{"target-prefix":["198.51.100.7/32"],
+        "ietf-dots-call-home:source-prefix":["192.0.2.1/32"],"lifetime":60}]}}"#;
+    let _waits = ask(&format!(
+        "PUT /v1/peers/{HOME}/mitigations/1?timeout=600 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    operator.service.signal("TERM");
+    assert_eq!(operator.service.wait(), 0, "{}", operator.service.log());
+}
+
+#[test]
 fn programs_may_ask_by_http_alone() {
     let site = site();
     let operator = Operator::start(&site, &[]);

@@ -31,7 +31,6 @@ mod routes;
 pub use guard::{Guard, read_token};
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,18 +38,17 @@ use bytes::Bytes;
 use dots_tokio::{CallHomeClient, CallHomeServer};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use watchfire_hyper::{ConnectionEvent, ConnectionLimits, Peer, Server, Site};
 
 use super::proposals::Book;
 
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(10);
+/// For one who does not read.
+const WRITE: Duration = Duration::from_secs(30);
 /// How long requests that are under way may take when everything ends.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -100,68 +98,40 @@ pub struct Door {
 impl Door {
     /// Serves until shutdown.
     pub(super) async fn serve<A: Answers>(self, answers: Arc<A>, listener: TcpListener, shutdown: CancellationToken) {
-        let places = Arc::new(Semaphore::new(self.requests));
-        let guard = Arc::new(self.guard);
-        let all = tokio_util::task::TaskTracker::new();
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-            let accepted = tokio::select! {
-                () = shutdown.cancelled() => break,
-                accepted = listener.accept() => accepted,
-            };
-            let (stream, from) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "api: cannot accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let (guard, answers, shutdown) = (Arc::clone(&guard), Arc::clone(&answers), shutdown.clone());
-            all.spawn(async move {
-                exchange(guard, answers, stream, from, shutdown).await;
-                drop(place);
-            });
+        let mut limits = ConnectionLimits::default();
+        (limits.connections, limits.connections_per_address) = (self.requests, self.requests);
+        (limits.head, limits.write) = (HEAD, WRITE);
+        let gate = Gate { guard: self.guard, answers, shutdown: shutdown.clone() };
+        let server = Server::start(Arc::new(gate), limits);
+        if let Err(error) = server.serve(listener, None) {
+            tracing::error!(%error, "api: cannot be served");
         }
-        all.close();
-        let _ = tokio::time::timeout(GRACE, all.wait()).await;
+        shutdown.cancelled().await;
+        server.shutdown(GRACE).await;
     }
 }
 
-/// One connection, one request.
-async fn exchange<A: Answers>(
-    guard: Arc<Guard>,
+/// Whoever passes is answered.
+struct Gate<A> {
+    guard: Guard,
     answers: Arc<A>,
-    stream: tokio::net::TcpStream,
-    from: SocketAddr,
     shutdown: CancellationToken,
-) {
-    let until = shutdown.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (guard, answers, shutdown) = (Arc::clone(&guard), Arc::clone(&answers), shutdown.clone());
-        async move {
-            Ok::<_, Infallible>(match guard.admit(request.method(), request.headers()) {
-                Ok(()) => answers.answer(request, shutdown).await,
-                Err((status, what)) => answers::refused(status, what),
-            })
+}
+
+impl<A: Answers> Site for Gate<A> {
+    type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+    async fn respond(&self, request: Request<Incoming>, _peer: Peer) -> Answer {
+        match self.guard.admit(request.method(), request.headers()) {
+            Ok(()) => Arc::clone(&self.answers).answer(request, self.shutdown.clone()).await,
+            Err((status, what)) => answers::refused(status, what),
         }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_headers(64)
-        .max_buf_size(16 * 1024)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = until.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    }
+
+    fn tell(&self, event: ConnectionEvent<'_>) {
+        match event {
+            ConnectionEvent::AcceptFailed { .. } => tracing::warn!("api: {event}"),
+            _ => tracing::debug!("api: {event}"),
         }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%from, %error, "api: the connection broke");
     }
 }
