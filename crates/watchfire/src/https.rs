@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -28,7 +28,12 @@ pub struct ServerCertificate {
     chain: PathBuf,
     key: PathBuf,
     current: RwLock<Arc<CertifiedKey>>,
+    /// Of the files, before they were read.
+    seen: Mutex<Stamp>,
 }
+
+/// When each file was changed, and its size.
+type Stamp = [Option<(SystemTime, u64)>; 2];
 
 impl ServerCertificate {
     /// Reads both files, PEM, the server's own certificate first.
@@ -36,8 +41,9 @@ impl ServerCertificate {
     /// # Errors
     /// When they cannot be read, or the key is not that of the certificate.
     pub fn load(chain: &Path, key: &Path) -> Result<Arc<Self>, Failure> {
+        let seen = Mutex::new(stamp(chain, key));
         let current = RwLock::new(Arc::new(certified(chain, key)?));
-        Ok(Arc::new(Self { chain: chain.to_owned(), key: key.to_owned(), current }))
+        Ok(Arc::new(Self { chain: chain.to_owned(), key: key.to_owned(), current, seen }))
     }
 
     /// Reads both files again; connections that are open keep what they have. On an error the old ones stay.
@@ -67,14 +73,15 @@ impl ServerCertificate {
     pub fn keep_fresh(self: &Arc<Self>, context: &Context) {
         let (this, mut reload, shutdown) = (Arc::clone(self), context.reload.clone(), context.shutdown.clone());
         tokio::spawn(async move {
-            let mut seen = this.stamp();
+            // As they were when they were read: what has changed since is noticed.
+            let mut seen = *this.seen.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
                 let asked = tokio::select! {
                     () = shutdown.cancelled() => return,
                     () = reload.requested() => true,
                     () = tokio::time::sleep(WATCH) => false,
                 };
-                let now = this.stamp();
+                let now = stamp(&this.chain, &this.key);
                 if !asked && now == seen {
                     continue;
                 }
@@ -86,13 +93,13 @@ impl ServerCertificate {
             }
         });
     }
+}
 
-    fn stamp(&self) -> [Option<(std::time::SystemTime, u64)>; 2] {
-        [&self.chain, &self.key].map(|path| {
-            let meta = std::fs::metadata(path).ok()?;
-            Some((meta.modified().ok()?, meta.len()))
-        })
-    }
+fn stamp(chain: &Path, key: &Path) -> Stamp {
+    [chain, key].map(|path| {
+        let meta = std::fs::metadata(path).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    })
 }
 
 impl ResolvesServerCert for ServerCertificate {

@@ -1,10 +1,20 @@
 //! Standard output: results, one line at a time.
 
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::exit::Failure;
 
-/// Writes one line. A reader that has gone away (`| head`) ends the program quietly, as it would any filter.
+/// Whether services run, which have more to end than their output.
+static SERVES: AtomicBool = AtomicBool::new(false);
+
+/// From now on a reader that goes away is an error, so that services drain.
+pub fn serves() {
+    SERVES.store(true, Ordering::Relaxed);
+}
+
+/// Writes one line. A reader that has gone away (`| head`) ends the program quietly, as it would any filter, but not
+/// where [services](serves) run.
 ///
 /// # Errors
 /// When standard output cannot be written to.
@@ -24,7 +34,7 @@ pub fn octets(octets: &[u8]) -> Result<(), Failure> {
 }
 
 fn failed(error: &io::Error) -> Result<(), Failure> {
-    if error.kind() == io::ErrorKind::BrokenPipe {
+    if error.kind() == io::ErrorKind::BrokenPipe && !SERVES.load(Ordering::Relaxed) {
         std::process::exit(0);
     }
     Err(Failure::usage(format!("cannot write to standard output: {error}")))

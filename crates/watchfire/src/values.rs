@@ -134,6 +134,8 @@ impl FromStr for Octets {
 #[allow(clippy::exhaustive_structs)]
 pub struct Span(pub Duration);
 
+const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
@@ -162,7 +164,9 @@ impl FromStr for Span {
             "d" => 86_400.0,
             _ => return Err(bad()),
         };
-        Duration::try_from_secs_f64(number * seconds).map(Self).map_err(|_| bad())
+        let span = Duration::try_from_secs_f64(number * seconds).map_err(|_| bad())?;
+        // Moments are counted from now, and must not run over.
+        if span > LONGEST { Err("this is longer than 100 years".to_owned()) } else { Ok(Self(span)) }
     }
 }
 
