@@ -14,7 +14,12 @@ const BUFFER: usize = 64 * 1024;
 /// A store that cannot be opened or read.
 pub async fn run(args: &AlertsArgs, json: bool) -> Result<(), Failure> {
     let store = store::open(&args.store, args.store_password_file.as_deref(), Access::Read).await?;
-    let filter = Filter { since: args.since.map(|moment| moment.0), source: args.source, limit: args.limit };
+    let filter = Filter {
+        since: args.since.map(|moment| moment.0),
+        until: args.until.map(|moment| moment.0),
+        source: args.source,
+        limit: args.limit,
+    };
     let mut stream = store.query(filter).await?;
     let mut buffer = Vec::with_capacity(BUFFER * 2);
     while let Some(record) = stream.next().await {

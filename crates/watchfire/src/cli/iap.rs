@@ -437,6 +437,9 @@ pub struct AlertsArgs {
     /// Only alerts received at or after this moment (RFC 3339), or so long ago (15m, 2h, 7d)
     #[arg(long, value_name = "T")]
     pub since: Option<Moment>,
+    /// Only alerts received before this moment
+    #[arg(long, value_name = "T")]
+    pub until: Option<Moment>,
     /// Only alerts with a source address in this network
     #[arg(long, value_name = "CIDR", value_parser = parse_cidr)]
     pub source: Option<IpNet>,

@@ -172,7 +172,8 @@ impl Alerts {
                     Some(super::filter::End::Net(net)) => Some(*net),
                     _ => None,
                 };
-                let query = store::Filter { since: asked.filter.since, source, limit: Some(self.most as u64) };
+                let (since, until) = (asked.filter.since, asked.filter.until);
+                let query = store::Filter { since, until, source, limit: Some(self.most as u64) };
                 let mut stream = store.query(query).await.map_err(|error| error.to_string())?;
                 let mut count = 0;
                 while let Some(record) = stream.next().await {
@@ -204,13 +205,11 @@ impl Alerts {
         let Some(received) = rows::received(id) else { return Ok(None) };
         let Ok(_place) = self.looks.acquire().await else { return Ok(None) };
         for store in self.hub.sources().stores() {
-            let query = store::Filter { since: Some(received), ..store::Filter::default() };
+            let until = Some(received.saturating_add(1));
+            let query = store::Filter { since: Some(received), until, ..store::Filter::default() };
             let mut stream = store.query(query).await.map_err(|error| error.to_string())?;
             while let Some(record) = stream.next().await {
                 let record = record.map_err(|error| error.to_string())?;
-                if record.received > received {
-                    break;
-                }
                 if rows::id(&record) == id {
                     return Ok(Some(detail(&record)));
                 }

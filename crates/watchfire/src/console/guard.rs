@@ -5,6 +5,7 @@
 //! `Host` of each request must be an address, `localhost`, or a name that the operator gave, so that no page of another
 //! name can be made to lead here.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -15,6 +16,8 @@ use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode, Uri};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tokio_util::sync::CancellationToken;
+use watchfire_hyper::network;
 use zeroize::Zeroizing;
 
 use crate::dots::api::read_token;
@@ -23,8 +26,12 @@ use crate::pki::hex;
 
 /// Logins that are remembered; the oldest is forgotten.
 const SESSIONS: usize = 64;
-/// Wrong tokens in [`WINDOW`]; then nobody is listened to until it is over.
+/// Wrong tokens of one network in [`WINDOW`]; then nobody there is listened to until it is over.
 const WRONG: u32 = 20;
+/// Networks whose wrong tokens are counted apart.
+const NETWORKS: usize = 1024;
+/// Wrong tokens in [`WINDOW`] of those that are too many for that.
+const WRONG_OF_OTHERS: u32 = 10_000;
 /// Of wrong tokens.
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -41,7 +48,28 @@ pub(super) struct Guard {
     cookie: String,
     is_tls: bool,
     sessions: Mutex<Vec<Session>>,
-    wrong: Mutex<(Option<Instant>, u32)>,
+    wrong: Mutex<Wrong>,
+    /// Ends what was let in by a login: streams show anew who reads them.
+    streams: Mutex<CancellationToken>,
+}
+
+/// Wrong tokens since the window began, by network: an address of IPv4, a /64 of IPv6.
+#[derive(Debug, Default)]
+struct Wrong {
+    since: Option<Instant>,
+    by_network: BTreeMap<u128, u32>,
+    others: u32,
+}
+
+impl Wrong {
+    /// How many came from there, and how many may.
+    fn count(&mut self, from: IpAddr) -> (&mut u32, u32) {
+        let network = network(from);
+        if self.by_network.len() >= NETWORKS && !self.by_network.contains_key(&network) {
+            return (&mut self.others, WRONG_OF_OTHERS);
+        }
+        (self.by_network.entry(network).or_default(), WRONG)
+    }
 }
 
 #[derive(Debug)]
@@ -86,6 +114,7 @@ impl Guard {
             is_tls,
             sessions: Mutex::default(),
             wrong: Mutex::default(),
+            streams: Mutex::default(),
         })
     }
 
@@ -105,8 +134,18 @@ impl Guard {
         if *current != new {
             *current = new;
             self.sessions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.end_streams();
         }
         Ok(())
+    }
+
+    /// Ends when a login ended: whoever reads a stream then shows anew that he may.
+    pub(super) fn until(&self) -> CancellationToken {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn end_streams(&self) {
+        std::mem::take(&mut *self.streams.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
     }
 
     /// Looks where a request is meant to go, and whose page it comes from.
@@ -140,13 +179,13 @@ impl Guard {
     }
 
     /// Whether a request shows the token, or that it was shown.
-    pub(super) fn admits(&self, headers: &HeaderMap) -> Result<bool, Refusal> {
+    pub(super) fn admits(&self, headers: &HeaderMap, from: IpAddr) -> Result<bool, Refusal> {
         if self.token.is_none() {
             return Ok(true);
         }
         if let Some(shown) = headers.get(AUTHORIZATION) {
             let shown = shown.as_bytes().strip_prefix(b"Bearer ").unwrap_or_default();
-            return self.is_token(shown);
+            return self.is_token(shown, from);
         }
         let Some(id) = self.shown_cookie(headers) else { return Ok(false) };
         let (id, now) = (digest(id.as_bytes()), Instant::now());
@@ -163,21 +202,20 @@ impl Guard {
     }
 
     /// Compares a token, and counts wrong ones.
-    fn is_token(&self, shown: &[u8]) -> Result<bool, Refusal> {
+    fn is_token(&self, shown: &[u8], from: IpAddr) -> Result<bool, Refusal> {
         let Some(token) = &self.token else { return Ok(true) };
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        if wrong.0.is_none_or(|since| since.elapsed() >= WINDOW) {
-            *wrong = (None, 0);
+        if wrong.since.is_some_and(|since| since.elapsed() >= WINDOW) {
+            *wrong = Wrong::default();
         }
-        if wrong.1 >= WRONG {
+        wrong.since.get_or_insert_with(Instant::now);
+        let (count, most) = wrong.count(from);
+        if *count >= most {
             return Err((StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens: wait a minute"));
         }
         let current = *token.digest.read().unwrap_or_else(PoisonError::into_inner);
         let is_right = bool::from(digest(shown).ct_eq(&current));
-        if !is_right {
-            wrong.0.get_or_insert_with(Instant::now);
-            wrong.1 += 1;
-        }
+        *count += u32::from(!is_right);
         Ok(is_right)
     }
 
@@ -185,8 +223,8 @@ impl Guard {
     ///
     /// # Errors
     /// Too many wrong ones, or no randomness.
-    pub(super) fn log_in(&self, shown: &[u8]) -> Result<Option<String>, Refusal> {
-        if !self.has_token() || !self.is_token(shown)? {
+    pub(super) fn log_in(&self, shown: &[u8], from: IpAddr) -> Result<Option<String>, Refusal> {
+        if !self.has_token() || !self.is_token(shown, from)? {
             return Ok(None);
         }
         let mut id = Zeroizing::new([0; 32]);
@@ -207,7 +245,13 @@ impl Guard {
         if let Some(id) = self.shown_cookie(headers) {
             let id = digest(id.as_bytes());
             let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = sessions.len();
             sessions.retain(|session| !bool::from(session.digest.ct_eq(&id)));
+            let has_ended = sessions.len() < before;
+            drop(sessions);
+            if has_ended {
+                self.end_streams();
+            }
         }
         self.cookie("", 0)
     }
@@ -223,6 +267,7 @@ mod tests {
     use super::*;
     use crate::testing::TempDir;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
     fn guard(lifetime: u64) -> (TempDir, Guard) {
@@ -272,56 +317,73 @@ mod tests {
     #[test]
     fn a_login_is_a_cookie_that_ends() {
         let (dir, guard) = guard(60);
-        assert_eq!(guard.admits(&headers(&[("authorization", &format!("Bearer {TOKEN}"))])), Ok(true));
+        assert_eq!(guard.admits(&headers(&[("authorization", &format!("Bearer {TOKEN}"))]), HERE), Ok(true));
         for wrong in ["Bearer 0123456789abcdef", TOKEN, "Basic x", ""] {
-            assert_eq!(guard.admits(&headers(&[("authorization", wrong)])), Ok(false), "{wrong}");
+            assert_eq!(guard.admits(&headers(&[("authorization", wrong)]), HERE), Ok(false), "{wrong}");
         }
-        assert_eq!(guard.admits(&headers(&[])), Ok(false));
-        assert_eq!(guard.log_in(b"wrong"), Ok(None));
-        let set = guard.log_in(TOKEN.as_bytes()).unwrap().unwrap();
+        assert_eq!(guard.admits(&headers(&[]), HERE), Ok(false));
+        assert_eq!(guard.log_in(b"wrong", HERE), Ok(None));
+        let set = guard.log_in(TOKEN.as_bytes(), HERE).unwrap().unwrap();
         for word in ["__Host-watchfire-7080=", "HttpOnly", "SameSite=Strict", "Secure", "Path=/", "Max-Age=60"] {
             assert!(set.contains(word), "{set}");
         }
         assert!(!set.contains(TOKEN));
         let cookie = set.split(';').next().unwrap();
         let shown = headers(&[("cookie", &format!("a=b; {cookie}"))]);
-        assert_eq!(guard.admits(&shown), Ok(true));
+        assert_eq!(guard.admits(&shown, HERE), Ok(true));
+        let stream = guard.until();
+        assert!(guard.log_out(&headers(&[])).contains("Max-Age=0") && !stream.is_cancelled(), "nobody was logged in");
         assert!(guard.log_out(&shown).contains("Max-Age=0"));
-        assert_eq!(guard.admits(&shown), Ok(false));
-        let again = guard.log_in(TOKEN.as_bytes()).unwrap().unwrap();
+        assert_eq!(guard.admits(&shown, HERE), Ok(false));
+        assert!(stream.is_cancelled() && !guard.until().is_cancelled());
+        let (stream, other) = (guard.until(), guard.until());
+        let again = guard.log_in(TOKEN.as_bytes(), HERE).unwrap().unwrap();
         let again = headers(&[("cookie", again.split(';').next().unwrap())]);
         guard.reload().unwrap();
-        assert_eq!(guard.admits(&again), Ok(true), "the same token");
+        assert_eq!(guard.admits(&again, HERE), Ok(true), "the same token");
+        assert!(!stream.is_cancelled());
         std::fs::write(dir.path().join("token"), "another-token-of-32-characters..").unwrap();
         guard.reload().unwrap();
-        assert_eq!(guard.admits(&again), Ok(false), "another token ends what the first one opened");
+        assert_eq!(guard.admits(&again, HERE), Ok(false), "another token ends what the first one opened");
+        assert!(stream.is_cancelled() && other.is_cancelled());
         std::fs::write(dir.path().join("token"), "short").unwrap();
         assert!(guard.reload().is_err());
         let (_dir, brief) = self::guard(0);
-        let over = brief.log_in(TOKEN.as_bytes()).unwrap().unwrap();
-        assert_eq!(brief.admits(&headers(&[("cookie", over.split(';').next().unwrap())])), Ok(false));
+        let over = brief.log_in(TOKEN.as_bytes(), HERE).unwrap().unwrap();
+        assert_eq!(brief.admits(&headers(&[("cookie", over.split(';').next().unwrap())]), HERE), Ok(false));
     }
 
     #[test]
     fn guessing_is_stopped_and_logins_are_bounded() {
         let (_dir, guard) = guard(60);
-        let first = guard.log_in(TOKEN.as_bytes()).unwrap().unwrap();
+        let first = guard.log_in(TOKEN.as_bytes(), HERE).unwrap().unwrap();
         for _ in 0..SESSIONS {
-            guard.log_in(TOKEN.as_bytes()).unwrap().unwrap();
+            guard.log_in(TOKEN.as_bytes(), HERE).unwrap().unwrap();
         }
         assert_eq!(guard.sessions.lock().unwrap().len(), SESSIONS);
         let first = headers(&[("cookie", first.split(';').next().unwrap())]);
-        assert_eq!(guard.admits(&first), Ok(false), "the oldest is forgotten");
+        assert_eq!(guard.admits(&first, HERE), Ok(false), "the oldest is forgotten");
         for _ in 0..WRONG {
-            assert_eq!(guard.log_in(b"guess"), Ok(None));
+            assert_eq!(guard.log_in(b"guess", HERE), Ok(None));
         }
-        assert_eq!(guard.log_in(TOKEN.as_bytes()).unwrap_err().0, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(guard.log_in(TOKEN.as_bytes(), HERE).unwrap_err().0, StatusCode::TOO_MANY_REQUESTS);
+        let bearer = headers(&[("authorization", &format!("Bearer {TOKEN}"))]);
+        assert_eq!(guard.admits(&bearer, HERE).unwrap_err().0, StatusCode::TOO_MANY_REQUESTS);
+        let there = "192.0.2.1".parse().unwrap();
+        assert_eq!(guard.admits(&bearer, there), Ok(true), "others are not kept out by that");
+        for host in 0..WRONG_OF_OTHERS + 2 * NETWORKS as u32 {
+            let _ = guard.log_in(b"guess", std::net::Ipv4Addr::from(host).into());
+        }
+        assert!(guard.wrong.lock().unwrap().by_network.len() <= NETWORKS);
+        assert_eq!(guard.admits(&bearer, there), Ok(true), "whoever was there before them");
+        let stranger = "192.0.2.2".parse().unwrap();
+        assert_eq!(guard.admits(&bearer, stranger).unwrap_err().0, StatusCode::TOO_MANY_REQUESTS);
     }
 
     #[test]
     fn without_a_token_everybody_of_the_loopback_is_admitted_and_nobody_logs_in() {
         let guard = Guard::new(None, &[], Duration::from_secs(60), 1, false).unwrap();
-        assert_eq!(guard.admits(&headers(&[])), Ok(true));
-        assert_eq!(guard.log_in(b""), Ok(None));
+        assert_eq!(guard.admits(&headers(&[]), HERE), Ok(true));
+        assert_eq!(guard.log_in(b"", HERE), Ok(None));
     }
 }

@@ -208,10 +208,9 @@ impl Hub {
         for item in items {
             state.keep(item);
         }
-        let last = state.last;
-        drop(state);
-        if last != before {
-            self.0.news.send_replace(last);
+        if state.last != before {
+            // Within the lock, so that the number never falls behind a newer one.
+            self.0.news.send_replace(state.last);
         }
     }
 

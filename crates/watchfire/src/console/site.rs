@@ -12,6 +12,7 @@
 //! | `GET /api/events` | what happens, as it happens; see [`stream`](super::stream) |
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,9 +65,10 @@ pub(super) struct ConsoleSite {
 impl Site for ConsoleSite {
     type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-    async fn respond(&self, request: Request<Incoming>, _peer: Peer) -> Answer {
+    async fn respond(&self, request: Request<Incoming>, peer: Peer) -> Answer {
         let is_head = *request.method() == Method::HEAD;
-        let mut answer = self.answer(request).await.unwrap_or_else(|(status, why)| refused(status, why));
+        let mut answer =
+            self.answer(request, peer.address.ip()).await.unwrap_or_else(|(status, why)| refused(status, why));
         if is_head {
             *answer.body_mut() = Full::default().boxed_unsync();
         }
@@ -80,13 +82,13 @@ impl Site for ConsoleSite {
 }
 
 impl ConsoleSite {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    async fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Result<Answer, Refusal> {
         self.guard.is_meant(request.method(), request.uri(), request.headers())?;
         let path = request.uri().path().to_owned();
         let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
         // What is needed to log in says nothing of what is here.
         match path.as_str() {
-            "/login" if *request.method() == Method::POST => return self.log_in(request).await,
+            "/login" if *request.method() == Method::POST => return self.log_in(request, from).await,
             "/login" if is_reading && !self.guard.has_token() => return Ok(found("/")),
             "/login" if is_reading => return Ok(file(assets::LOGIN)),
             _ => {}
@@ -94,7 +96,7 @@ impl ConsoleSite {
         if let (true, Some(name)) = (is_reading, path.strip_prefix("/assets/")) {
             return assets::find(name).map(file).ok_or((StatusCode::NOT_FOUND, "no such file"));
         }
-        if !self.guard.admits(request.headers())? {
+        if !self.guard.admits(request.headers(), from)? {
             let is_page = path == "/" && is_reading;
             let why = "show the token: Authorization: Bearer TOKEN, or log in";
             return if is_page { Ok(found("/login")) } else { Err((StatusCode::UNAUTHORIZED, why)) };
@@ -167,14 +169,14 @@ impl ConsoleSite {
         })
     }
 
-    async fn log_in(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    async fn log_in(&self, request: Request<Incoming>, from: IpAddr) -> Result<Answer, Refusal> {
         if !is_kind(&request, "application/x-www-form-urlencoded") {
             return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "this is for the form of the page"));
         }
         let body = zeroize::Zeroizing::new(body(request).await?.to_vec());
         let token = form_urlencoded::parse(&body).find(|(name, _)| name == "token");
         let token = zeroize::Zeroizing::new(token.map(|(_, token)| token.trim().to_owned()).unwrap_or_default());
-        match self.guard.log_in(token.as_bytes())? {
+        match self.guard.log_in(token.as_bytes(), from)? {
             Some(cookie) => {
                 let mut answer = found("/");
                 set_cookie(&mut answer, &cookie)?;
@@ -188,8 +190,8 @@ impl ConsoleSite {
         let full = (StatusCode::SERVICE_UNAVAILABLE, "too many readers: close a page, or raise `max-readers`");
         let place = Arc::clone(&self.readers).try_acquire_owned().map_err(|_| full)?;
         let resume = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
-        let shutdown = self.shutdown.clone();
-        let events = stream::events(&self.hub, &self.run, resume, self.pace, shutdown, place);
+        let ends = [self.shutdown.clone(), self.guard.until()];
+        let events = stream::events(&self.hub, &self.run, resume, self.pace, ends, place);
         Ok(answered(StatusCode::OK, "text/event-stream", StreamBody::new(Box::pin(events)).boxed_unsync()))
     }
 }

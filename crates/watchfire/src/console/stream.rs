@@ -46,7 +46,8 @@ struct Reader {
     run: String,
     cursor: u64,
     news: watch::Receiver<u64>,
-    shutdown: CancellationToken,
+    /// Of the process, and of the login.
+    ends: [CancellationToken; 2],
     beat: Duration,
     until: Instant,
     has_begun: bool,
@@ -60,7 +61,7 @@ pub(super) fn events(
     run: &str,
     resume: Option<&str>,
     pace: Pace,
-    shutdown: CancellationToken,
+    ends: [CancellationToken; 2],
     place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + use<> {
     let last = hub.last();
@@ -70,7 +71,7 @@ pub(super) fn events(
         run: run.to_owned(),
         cursor: known.unwrap_or(last),
         news: hub.follow(),
-        shutdown,
+        ends,
         beat: pace.beat,
         until: Instant::now() + pace.lifetime,
         has_begun: false,
@@ -97,7 +98,8 @@ impl Reader {
         let beat = Instant::now() + self.beat;
         while *self.news.borrow_and_update() <= self.cursor {
             tokio::select! {
-                () = self.shutdown.cancelled() => return None,
+                () = self.ends[0].cancelled() => return None,
+                () = self.ends[1].cancelled() => return None,
                 () = tokio::time::sleep_until(self.until) => return None,
                 () = tokio::time::sleep_until(beat) => return Some(":\n\n".to_owned()),
                 changed = self.news.changed() => changed.ok()?,
@@ -152,7 +154,7 @@ mod tests {
     async fn read(hub: &Hub, resume: Option<&str>, frames: usize) -> String {
         let places = Arc::new(Semaphore::new(1));
         let place = Arc::clone(&places).acquire_owned().await.unwrap();
-        let stream = events(hub, "run", resume, PACE, CancellationToken::new(), place);
+        let stream = events(hub, "run", resume, PACE, Default::default(), place);
         let frames: Vec<_> = stream.take(frames).collect().await;
         frames
             .into_iter()
@@ -187,24 +189,29 @@ mod tests {
         let hub = Hub::default();
         hub.turn_on(&HubLimits::default());
         let shutdown = CancellationToken::new();
-        let places = Arc::new(Semaphore::new(2));
-        let open = |lifetime| {
+        let places = Arc::new(Semaphore::new(3));
+        let open = |lifetime, login: &CancellationToken| {
             let pace = Pace { beat: Duration::from_millis(10), lifetime };
             let place = Arc::clone(&places).try_acquire_owned().unwrap();
-            Box::pin(events(&hub, "run", None, pace, shutdown.clone(), place))
+            Box::pin(events(&hub, "run", None, pace, [shutdown.clone(), login.clone()], place))
         };
-        let (mut long, mut short) = (open(PACE.lifetime), open(Duration::ZERO));
+        let (login, other) = (CancellationToken::new(), CancellationToken::new());
+        let (mut long, mut short) = (open(PACE.lifetime, &login), open(Duration::ZERO, &login));
+        let mut left = open(PACE.lifetime, &other);
         for _ in 0..3 {
-            assert!(long.next().await.is_some());
+            assert!(long.next().await.is_some() && left.next().await.is_some());
         }
         let mut frames = 0;
         while short.next().await.is_some() {
             frames += 1;
         }
         assert!((1..=2).contains(&frames), "{frames}");
+        other.cancel();
+        assert!(left.next().await.is_none(), "its login ended");
+        assert!(long.next().await.is_some());
         shutdown.cancel();
         assert!(long.next().await.is_none());
-        drop((long, short));
-        assert_eq!(places.available_permits(), 2);
+        drop((long, short, left));
+        assert_eq!(places.available_permits(), 3);
     }
 }

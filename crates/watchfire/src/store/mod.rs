@@ -58,6 +58,8 @@ pub enum Insertion {
 pub struct Filter {
     /// Received at or after this moment, in microseconds since 1970.
     pub since: Option<i64>,
+    /// Received before this moment, in microseconds since 1970.
+    pub until: Option<i64>,
     /// With a source address in this network.
     pub source: Option<IpNet>,
     /// Only the newest so many of those that match.

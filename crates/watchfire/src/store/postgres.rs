@@ -387,12 +387,12 @@ async fn stream(
         .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
         .start()
         .await?;
-    let since = filter.since.unwrap_or(i64::MIN);
+    let (since, until) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
     let source = filter.source.map(|net| net.to_string());
-    let mut conditions = vec!["received >= $1"];
-    let mut values: Vec<&(dyn ToSql + Sync)> = vec![&since];
+    let mut conditions = vec!["received >= $1 AND received < $2"];
+    let mut values: Vec<&(dyn ToSql + Sync)> = vec![&since, &until];
     if let Some(source) = &source {
-        conditions.push("id IN (SELECT alert FROM alert_source WHERE addr <<= $2::text::inet)");
+        conditions.push("id IN (SELECT alert FROM alert_source WHERE addr <<= $3::text::inet)");
         values.push(source);
     }
     let matching = conditions.join(" AND ");

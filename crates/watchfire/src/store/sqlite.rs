@@ -208,7 +208,7 @@ impl Names {
         self.check_schema(&connection)?;
         let streamed = (|| {
             let transaction = connection.unchecked_transaction()?;
-            let mut conditions = vec!["received >= ?1".to_owned()];
+            let mut conditions = vec!["received >= ?1 AND received < ?6".to_owned()];
             let (low, high) = filter.source.map(range).unwrap_or_default();
             if filter.source.is_some() {
                 conditions.push("id IN (SELECT alert FROM alert_source WHERE addr BETWEEN ?2 AND ?3)".into());
@@ -217,18 +217,18 @@ impl Names {
                 conditions.push("?2 = ?3".into());
             }
             let matching = conditions.join(" AND ");
-            let since = filter.since.unwrap_or(i64::MIN);
+            let (since, until) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
             let mut cutoff = (i64::MIN, i64::MIN);
             if let Some(limit) = filter.limit {
                 if limit == 0 {
                     return Ok(());
                 }
                 let sql = format!(
-                    "SELECT received, id FROM alert WHERE {matching} ORDER BY received DESC, id DESC LIMIT 1 OFFSET ?4"
+                    "SELECT received, id FROM alert WHERE {matching} ORDER BY received DESC, id DESC LIMIT 1 OFFSET ?4 + ?5"
                 );
                 let skip = i64::try_from(limit - 1).unwrap_or(i64::MAX);
                 cutoff = transaction
-                    .query_row(&sql, params![since, low, high, skip], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .query_row(&sql, params![since, low, high, skip, 0, until], |row| Ok((row.get(0)?, row.get(1)?)))
                     .optional()?
                     .unwrap_or(cutoff);
             }
@@ -238,7 +238,7 @@ impl Names {
             let mut ids = transaction.prepare(&sql)?;
             let mut one =
                 transaction.prepare("SELECT received, peer, content_type, parsed, body FROM alert WHERE id = ?1")?;
-            let mut ids = ids.query(params![since, low, high, cutoff.0, cutoff.1])?;
+            let mut ids = ids.query(params![since, low, high, cutoff.0, cutoff.1, until])?;
             while let Some(row) = ids.next()? {
                 let record = one.query_row([row.get::<_, i64>(0)?], |row| {
                     let body = Bytes::from(row.get::<_, Vec<u8>>(4)?);

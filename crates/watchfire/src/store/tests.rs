@@ -60,6 +60,11 @@ async fn suite(store: &Arc<dyn AlertStore>) {
     let source = |net: &str| Filter { source: Some(crate::values::parse_cidr(net).unwrap()), ..Filter::default() };
     assert_eq!(times(store_ref, since(30)).await, [30, 40, 50]);
     assert_eq!(times(store_ref, since(51)).await, Vec::<i64>::new());
+    let until = |at| Filter { until: Some(at), ..Filter::default() };
+    assert_eq!(times(store_ref, until(30)).await, [10, 20]);
+    assert_eq!(times(store_ref, Filter { limit: Some(1), ..until(30) }).await, [20]);
+    assert_eq!(times(store_ref, Filter { until: Some(40), ..since(30) }).await, [30]);
+    assert_eq!(times(store_ref, Filter { until: Some(50), ..source("0.0.0.0/0") }).await, [30]);
     assert_eq!(times(store_ref, source("192.0.2.0/24")).await, [30]);
     assert_eq!(times(store_ref, source("0.0.0.0/0")).await, [30, 50]);
     assert_eq!(times(store_ref, source("2001:db8::/32")).await, [40]);

@@ -47,16 +47,16 @@ export function useAlerts(filter, limit) {
   useEffect(() => {
     let gone = false;
     let last = 0;
+    let begins = 0;
     let timer = 0;
-    let early = [];
+    let loads = 0;
+    let meanwhile = [];
     const add = (rows) => {
       if (gone || !rows.length) return;
+      // An answer that is under way may not have them.
+      if (loads) meanwhile = [...rows, ...meanwhile].slice(0, most);
       setState((old) => {
-        // What comes before the first answer is kept until then.
-        if (!old.rows) {
-          early = [...rows, ...early].slice(0, most);
-          return old;
-        }
+        if (!old.rows) return old;
         const known = new Set([...old.rows, ...old.waiting].map(keyOf));
         const fresh = rows.filter((row) => !known.has(keyOf(row)));
         if (!fresh.length) return old;
@@ -67,13 +67,20 @@ export function useAlerts(filter, limit) {
     const load = async () => {
       const asked = queryOf(filter);
       asked.set("limit", String(limit));
+      loads += 1;
       try {
         const found = await ask(`/api/alerts?${asked}`);
         if (gone) return;
         last = found.last;
         setState((old) => ({ ...old, ...found, error: null, waiting: [], fresh: 0 }));
-        add(early);
+        loads -= 1;
+        const late = meanwhile;
+        if (!loads) meanwhile = [];
+        add(late);
+        // Events come from there on, and this answer is older.
+        if (begins > last) load();
       } catch (error) {
+        loads -= 1;
         if (!gone) setState((old) => ({ ...old, error: error.message }));
       }
     };
@@ -95,6 +102,10 @@ export function useAlerts(filter, limit) {
     const offs = [
       on("alert", (rows) => (isNarrow(filter) ? more() : add(rows))),
       on("gap", load),
+      on("hello", (number) => {
+        begins = number;
+        if (!loads && number > last) load();
+      }),
     ];
     return () => {
       gone = true;
@@ -224,6 +235,7 @@ function Filters({ filter, set }) {
   const [typed, setTyped] = useState(filter);
   const timer = useRef(0);
   useEffect(() => setTyped(filter), [JSON.stringify(filter)]);
+  useEffect(() => () => clearTimeout(timer.current), []);
   const change = (name, value, wait) => {
     const next = { ...typed, [name]: value };
     if (name === "span") next.since = next.until = "";

@@ -24,25 +24,49 @@ function become(next) {
 
 export const connection = () => state;
 
-/** Opens the stream of events, and opens it again whenever it ends. */
-export function start() {
+// What the server called the last event: a stream that begins there has missed nothing.
+let at = "";
+let again = 0;
+
+function open() {
+  clearTimeout(again);
+  source?.close();
   source = new EventSource("/api/events");
   source.onopen = () => become("live");
   source.onerror = () => {
     become("waiting");
     // The browser comes again by itself, unless it was refused.
-    if (source.readyState === EventSource.CLOSED) {
+    if (source?.readyState === EventSource.CLOSED) {
       source.close();
-      setTimeout(start, 5000);
+      again = setTimeout(open, 5000);
     }
   };
   for (const name of names) {
-    source.addEventListener(name, (event) => emit(name, JSON.parse(event.data)));
+    source.addEventListener(name, (event) => {
+      const goesOn = name === "hello" && event.lastEventId === at;
+      at = event.lastEventId;
+      if (!goesOn) emit(name, JSON.parse(event.data));
+    });
   }
+}
+
+/** Opens the stream of events, and opens it again whenever it ends. A page that nobody sees has none: browsers have few
+    connections to one place, and those that are seen shall have them. */
+export function start() {
+  const look = () => {
+    if (underWay.signal.aborted) return;
+    if (!document.hidden) return open();
+    clearTimeout(again);
+    source?.close();
+    become("waiting");
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
 }
 
 /** Ends the stream and all questions: this page is about to be left. */
 export function stop() {
+  clearTimeout(again);
   source?.close();
   underWay.abort();
 }

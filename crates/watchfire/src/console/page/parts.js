@@ -3,6 +3,7 @@
 import { h } from "./vendor/preact.mjs";
 import { useEffect, useRef, useState } from "./vendor/hooks.mjs";
 import { ask, on } from "./feed.js";
+import { shown } from "./text.js";
 
 /** Data of a path: asked for at once, when one of the events comes, and every so many milliseconds while the page is seen. */
 export function useData(path, events = [], every = 0) {
@@ -98,5 +99,5 @@ const severities = ["info", "low", "medium", "high"];
 export function Severity({ value }) {
   return severities.includes(value)
     ? h("span", { class: `severity ${value}` }, value)
-    : h("span", { class: "severity none" }, value ? value.slice(0, 20) : "-");
+    : h("span", { class: "severity none" }, value ? shown([...value].slice(0, 20).join("")) : "-");
 }
