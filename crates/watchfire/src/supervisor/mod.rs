@@ -38,7 +38,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// The first failure.
 pub async fn run(mut config: Config, file: Option<PathBuf>, json: bool) -> Result<(), Failure> {
     let (shutdown, reload) = signals::install()?;
-    crate::out::serves();
+    out::serves();
     let context = Context::new(json, shutdown, reload);
     let services = std::mem::take(&mut config.services);
     let mut all = Supervisor {
