@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
-use async_nats::jetstream::context::{Context as JetStream, ContextBuilder, GetStreamErrorKind, PublishAckFuture};
+use async_nats::jetstream::context::{
+    Context as JetStream, ContextBuilder, GetStreamErrorKind, PublishAckFuture, PublishError, PublishErrorKind,
+};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use async_nats::{ConnectErrorKind, ConnectOptions, ServerAddr};
@@ -234,9 +236,23 @@ impl Link {
             .max_ack_inflight(self.options.window.saturating_add(1))
             .build(client.clone());
         let config = self.stream(&stream).await.map_err(there)?;
+        let session = Session { client, stream };
+        self.note_largest(&session, &config);
+        Ok(session)
+    }
+
+    fn note_largest(&self, session: &Session, config: &Config) {
         let of_stream = usize::try_from(config.max_message_size).ok().filter(|most| *most > 0).unwrap_or(usize::MAX);
-        self.largest.store(client.max_payload().min(of_stream), Relaxed);
-        Ok(Session { client, stream })
+        self.largest.store(session.client.max_payload().min(of_stream), Relaxed);
+    }
+
+    /// The stream refuses what it took before: its limits may be others by now. What is too large for it comes to its
+    /// sensor's dead letters at the next try then, and is not sent for ever.
+    async fn look_again(&self, session: &Session) {
+        match session.stream.get_stream(&self.url.stream).await {
+            Ok(stream) => self.note_largest(session, &stream.cached_info().config),
+            Err(error) => tracing::debug!(output = %self.url, "the stream's limits cannot be read: {error}"),
+        }
     }
 
     fn settings(&self) -> Result<ConnectOptions, Failure> {
@@ -374,18 +390,14 @@ impl Publisher {
                 let Ok(job) = queue.try_recv() else { break };
                 group.push(job);
             }
-            let (mut messages, mut waiting) = (Vec::new(), Vec::new());
-            for job in group {
-                messages.extend(job.messages);
-                waiting.push(job.done);
-            }
-            let outcome = self.publish(messages).await;
-            if outcome.is_err() {
-                self.counts.failures.increment();
-            }
-            for done in waiting {
+            let (messages, waiting): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.messages, job.done)).unzip();
+            let outcomes = self.publish(messages).await;
+            for (outcome, done) in outcomes.into_iter().zip(waiting) {
+                if outcome.is_err() {
+                    self.counts.failures.increment();
+                }
                 // A caller that has gone away does not want to know.
-                let _ = done.send(outcome.clone());
+                let _ = done.send(outcome);
             }
         }
     }
@@ -400,17 +412,22 @@ impl Publisher {
         }
     }
 
-    async fn publish(&mut self, messages: Vec<Message>) -> Result<(), OutputError> {
-        self.reconnect().await?;
-        let Some(session) = &self.session else { return Err(self.failed("not connected")) };
-        let sent = send(session, &self.link, messages, &self.counts).await;
-        sent.map_err(|(what, lasting)| {
-            if !lasting {
-                // Whatever this connection still has to send would come at another time.
-                self.give_up();
-            }
-            self.failed(what)
-        })
+    /// What became of each batch.
+    async fn publish(&mut self, batches: Vec<Vec<Message>>) -> Vec<Result<(), OutputError>> {
+        let count = batches.len();
+        if let Err(error) = self.reconnect().await {
+            return vec![Err(error); count];
+        }
+        let Some(session) = &self.session else { return vec![Err(self.failed("not connected")); count] };
+        let sent = send(session, &self.link, batches, &self.counts).await;
+        if sent.is_refused {
+            self.link.look_again(session).await;
+        }
+        if sent.is_broken {
+            // Whatever this connection still has to send would come at another time.
+            self.give_up();
+        }
+        sent.outcomes.into_iter().map(|outcome| outcome.map_err(|what| self.failed(what))).collect()
     }
 
     /// Connects again when that is due.
@@ -443,51 +460,125 @@ impl Publisher {
     }
 }
 
-/// Sends all and waits for all acknowledgements. An error says whether it is the stream's answer (and the connection is
-/// good), or one of the connection.
-async fn send(session: &Session, link: &Link, messages: Vec<Message>, counts: &Counts) -> Result<(), (String, bool)> {
-    let mut in_flight: VecDeque<(PublishAckFuture, usize)> = VecDeque::new();
-    let mut octets = 0;
-    for Message { subject, id, payload } in messages {
-        while in_flight.len() >= link.options.window || octets > IN_FLIGHT {
-            let Some(oldest) = in_flight.pop_front() else { break };
-            octets -= acknowledged(oldest, counts).await?;
+/// What became of batches.
+struct Sent {
+    /// Of each: all of it is acknowledged, or why not.
+    outcomes: Vec<Result<(), String>>,
+    /// The stream has refused a message.
+    is_refused: bool,
+    /// The connection is not good any more.
+    is_broken: bool,
+}
+
+/// A message without an answer yet.
+struct OnTheWay {
+    acknowledgement: PublishAckFuture,
+    octets: usize,
+    batch: usize,
+}
+
+/// Why a message is not in the stream.
+enum Trouble {
+    /// It is the stream's answer, or would be: other messages may be taken.
+    Refused(String),
+    /// Nothing can be said of whatever else is on its way.
+    Broken(String),
+}
+
+/// Sends all and waits for all acknowledgements. A message that is refused fails its batch, of which no more is sent
+/// then; others go on.
+async fn send(session: &Session, link: &Link, batches: Vec<Vec<Message>>, counts: &Counts) -> Sent {
+    let mut left: Vec<usize> = batches.iter().map(Vec::len).collect();
+    let mut sent = Sent { outcomes: vec![Ok(()); left.len()], is_refused: false, is_broken: false };
+    if let Err(what) = send_each(session, link, batches, counts, &mut left, &mut sent).await {
+        sent.is_broken = true;
+        for (outcome, left) in sent.outcomes.iter_mut().zip(left) {
+            if left > 0 && outcome.is_ok() {
+                *outcome = Err(what.clone());
+            }
         }
-        let len = payload.len();
-        let message = PublishMessage::build().payload(payload).message_id(id).expected_stream(&link.url.stream);
-        let sent = session.stream.send_publish(subject, message).await.map_err(|error| explained(&error))?;
-        octets += len;
-        in_flight.push_back((sent, len));
     }
-    for sent in in_flight {
-        acknowledged(sent, counts).await?;
+    sent
+}
+
+/// An error is one of the connection. `left` counts what is not acknowledged of each batch.
+async fn send_each(
+    session: &Session,
+    link: &Link,
+    batches: Vec<Vec<Message>>,
+    counts: &Counts,
+    left: &mut [usize],
+    sent: &mut Sent,
+) -> Result<(), String> {
+    let mut answered = |batch: usize, answer: Result<bool, Trouble>, sent: &mut Sent| {
+        match answer {
+            Ok(is_known) => {
+                counts.messages.increment();
+                if is_known {
+                    counts.duplicates.increment();
+                }
+                left[batch] -= 1;
+            }
+            Err(Trouble::Refused(what)) => {
+                sent.is_refused = true;
+                sent.outcomes[batch] = Err(what);
+            }
+            Err(Trouble::Broken(what)) => return Err(what),
+        }
+        Ok(())
+    };
+    let mut in_flight: VecDeque<OnTheWay> = VecDeque::new();
+    let mut octets = 0;
+    for (batch, messages) in batches.into_iter().enumerate() {
+        for Message { subject, id, payload } in messages {
+            while in_flight.len() >= link.options.window || octets > IN_FLIGHT {
+                let Some(oldest) = in_flight.pop_front() else { break };
+                octets -= oldest.octets;
+                answered(oldest.batch, acknowledged(oldest.acknowledgement).await, sent)?;
+            }
+            if sent.outcomes[batch].is_err() {
+                break;
+            }
+            let len = payload.len();
+            let message = PublishMessage::build().payload(payload).message_id(id).expected_stream(&link.url.stream);
+            match session.stream.send_publish(subject, message).await {
+                Ok(acknowledgement) => {
+                    octets += len;
+                    in_flight.push_back(OnTheWay { acknowledgement, octets: len, batch });
+                }
+                Err(error) => answered(batch, Err(explained(&error)), sent)?,
+            }
+        }
+    }
+    for one in in_flight {
+        answered(one.batch, acknowledged(one.acknowledgement).await, sent)?;
     }
     Ok(())
 }
 
-async fn acknowledged((sent, len): (PublishAckFuture, usize), counts: &Counts) -> Result<usize, (String, bool)> {
-    let acknowledgement = sent.await.map_err(|error| explained(&error))?;
-    counts.messages.increment();
-    if acknowledgement.duplicate {
-        counts.duplicates.increment();
-    }
-    Ok(len)
+/// Whether the stream had it already.
+async fn acknowledged(acknowledgement: PublishAckFuture) -> Result<bool, Trouble> {
+    let acknowledgement = acknowledgement.await.map_err(|error| explained(&error))?;
+    Ok(acknowledgement.duplicate)
 }
 
-fn explained(error: &async_nats::jetstream::context::PublishError) -> (String, bool) {
-    use async_nats::jetstream::context::PublishErrorKind as Kind;
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    let what = match error.kind() {
-        Kind::TimedOut => "no acknowledgement in time".to_owned(),
-        Kind::BrokenPipe => "the connection broke".to_owned(),
-        Kind::StreamNotFound => "there is no such stream any more".to_owned(),
-        kind => format!("{kind}{cause}"),
-    };
-    (what, matches!(error.kind(), Kind::Other | Kind::MaxPayloadExceeded))
+fn explained(error: &PublishError) -> Trouble {
+    let source = std::error::Error::source(error);
+    let cause = source.map(|cause| format!(": {cause}")).unwrap_or_default();
+    let is_answer = source.is_some_and(|source| source.is::<async_nats::jetstream::Error>());
+    match error.kind() {
+        PublishErrorKind::TimedOut => Trouble::Broken("no acknowledgement in time".into()),
+        PublishErrorKind::BrokenPipe => Trouble::Broken("the connection broke".into()),
+        PublishErrorKind::StreamNotFound => Trouble::Broken("there is no such stream any more".into()),
+        kind if is_answer || kind == PublishErrorKind::MaxPayloadExceeded => Trouble::Refused(format!("{kind}{cause}")),
+        kind => Trouble::Broken(format!("{kind}{cause}")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use watchfire_testkit::servers::Nats;
+
     use super::*;
 
     #[test]
@@ -528,5 +619,50 @@ mod tests {
         let message = Message::of("s", &record("a.b", b"1"));
         assert_eq!(message.subject, "s.a%2Eb");
         assert!(serde_json::from_slice::<serde_json::Value>(&message.payload).unwrap()["peer"] == "a.b");
+    }
+    async fn at(nats: &Nats, change: &str) -> NatsOutput {
+        let url = format!("nats://{}/alerts", nats.address()).parse().unwrap();
+        let output = NatsOutput::connect(&url, NatsOptions::default(), &Registry::default()).await.unwrap();
+        let config = format!(
+            "{{\"name\":\"alerts\",\"subjects\":[\"alerts.*\"],\"storage\":\"file\",\"retention\":\"limits\",\
+             \"num_replicas\":1,\"discard\":\"new\",\"duplicate_window\":120000000000,{change}}}"
+        );
+        let changed = nats.ask(&[("STREAM.UPDATE.alerts".into(), config)]);
+        assert!(!changed[0].contains("\"error\""), "{}", changed[0]);
+        output
+    }
+
+    fn batch(peer: &str, bodies: &[&str]) -> Vec<Arc<AlertRecord>> {
+        let record = |body: &&str| Arc::new(AlertRecord::now(peer, "x/y", Bytes::copy_from_slice(body.as_bytes())));
+        bodies.iter().map(record).collect()
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_fails_alone_and_what_is_too_large_is_known_afterwards() {
+        let Some(nats) = Nats::start("") else { return };
+        let output = at(&nats, "\"max_msg_size\":2000").await;
+        let large = "x".repeat(3000);
+        let batches = [batch("a", &["1"]), batch("b", &["2", &large, "3"]), batch("c", &["4", "5"])];
+        assert!(batches.iter().flatten().all(|record| !output.is_too_large(record)), "it is not known yet");
+        // Three that wait at one time are one group.
+        let [a, b, c] = &batches;
+        let (a, b, c) = tokio::join!(output.publish(a), output.publish(b), output.publish(c));
+        assert_eq!((a, c), (Ok(()), Ok(())));
+        assert!(b.unwrap_err().to_string().contains("exceeds maximum"));
+        let large: Vec<bool> = batches.iter().flatten().map(|record| output.is_too_large(record)).collect();
+        assert_eq!(large, [false, false, true, false, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_sensor_whose_share_of_the_stream_is_full_holds_nobody_else_up() {
+        let Some(nats) = Nats::start("") else { return };
+        let output = at(&nats, "\"max_msgs_per_subject\":2,\"discard_new_per_subject\":true").await;
+        let batches = [batch("a", &["1", "2", "3"]), batch("b", &["4", "5"])];
+        let [a, b] = &batches;
+        for _ in 0..2 {
+            let (a, b) = tokio::join!(output.publish(a), output.publish(b));
+            assert!(a.unwrap_err().to_string().contains("per subject"));
+            assert_eq!(b, Ok(()), "these are there");
+        }
     }
 }
