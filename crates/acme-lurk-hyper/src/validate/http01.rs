@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::header::{HOST, LOCATION, USER_AGENT};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::NetworkValidator;
+use super::{NetworkValidator, may_be_loopback};
 
 const AGENT: &str = concat!("acme-lurk-hyper/", env!("CARGO_PKG_VERSION"));
 
@@ -17,8 +18,11 @@ impl NetworkValidator {
     pub(super) async fn http01(&self, name: &str, token: &str, key_authorization: &str) -> Result<(), Problem> {
         let port = self.config.http01_port;
         let mut place = Place { host: name.to_owned(), port, path: http01_path(token) };
+        let mut loopback_too = may_be_loopback(name, port);
         for _ in 0..=self.config.redirects {
-            let response = self.get(&place).await?;
+            let (response, is_loopback) = self.get(&place, loopback_too).await?;
+            // Who is outside leads to nothing inside.
+            loopback_too &= is_loopback;
             let status = response.status();
             if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
                 place = place.led_by(&response, port)?;
@@ -40,16 +44,19 @@ impl NetworkValidator {
         Err(Problem::new(ProblemType::Connection, detail))
     }
 
-    async fn get(&self, place: &Place) -> Result<Response<hyper::body::Incoming>, Problem> {
+    /// The response, and whether it is of the loopback.
+    async fn get(&self, place: &Place, loopback_too: bool) -> Result<(Response<Incoming>, bool), Problem> {
         let failed = |error: &dyn std::fmt::Display| Problem::new(ProblemType::Connection, format!("{place}: {error}"));
-        let tcp = self.connect(&place.host, place.port).await?;
+        let tcp = self.connect(&place.host, place.port, loopback_too).await?;
+        let is_loopback = tcp.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
         let handshake = http1::Builder::new().max_buf_size(16 << 10).handshake(TokioIo::new(tcp)).await;
         let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
         let request = Request::get(place.path.as_str()).header(HOST, place.host_field()).header(USER_AGENT, AGENT);
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(&error))?;
         // It ends with the response, or with the one who waits for that.
         tokio::spawn(connection);
-        sender.send_request(request).await.map_err(|error| failed(&error))
+        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        Ok((response, is_loopback))
     }
 }
 

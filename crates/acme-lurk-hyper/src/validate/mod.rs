@@ -2,6 +2,10 @@
 //! [RFC 8737](https://www.rfc-editor.org/rfc/rfc8737)
 //!
 //! Names below `.localhost` mean the loopback ([RFC 6761 section 6.3](https://www.rfc-editor.org/rfc/rfc6761#section-6.3)).
+//!
+//! Whoever may order has requests made to names of his choice. So connections are made to public addresses alone, unless
+//! the configuration says otherwise, and to the loopback where only a laboratory looks: for names below `.localhost`, and
+//! at other ports than 80 and 443. What is outside leads to nothing inside, and no address that is inside is told.
 
 mod http01;
 mod resolve;
@@ -13,6 +17,7 @@ use std::time::Duration;
 use acme_lurk::Limits;
 use acme_lurk::acme::challenge::{dns01_is_met, dns01_name};
 use acme_lurk::acme::{ChallengeKind, Identifier, Problem, ProblemType};
+use acme_lurk::url::{Reach, is_public};
 use tokio::net::TcpStream;
 
 pub use resolve::{Resolver, ResolverError};
@@ -72,6 +77,8 @@ pub struct ValidatorConfig {
     pub redirects: u32,
     /// Octets that http-01 may answer. 4 KiB.
     pub octets: usize,
+    /// Where http-01 and tls-alpn-01 may be looked for. Public addresses, and the loopback as the module says.
+    pub reach: Reach,
 }
 
 impl Default for ValidatorConfig {
@@ -84,6 +91,7 @@ impl Default for ValidatorConfig {
             pause: Duration::from_secs(1),
             redirects: 5,
             octets: 4096,
+            reach: Reach::Public,
         }
     }
 }
@@ -103,7 +111,8 @@ impl NetworkValidator {
             ChallengeKind::Http01 => self.http01(name, &challenge.token, &challenge.key_authorization).await,
             ChallengeKind::Dns01 => self.dns01(name, &challenge.key_authorization).await,
             ChallengeKind::TlsAlpn01 => {
-                let tcp = self.connect(name, self.config.tls_alpn01_port).await?;
+                let port = self.config.tls_alpn01_port;
+                let tcp = self.connect(name, port, may_be_loopback(name, port)).await?;
                 self.tls.look(tcp, name, &challenge.key_authorization, &Limits::DEFAULT).await
             }
             _ => Err(Problem::new(ProblemType::Malformed, "this kind of challenge is not known here")),
@@ -120,12 +129,18 @@ impl NetworkValidator {
         Err(Problem::new(if records.is_empty() { ProblemType::Dns } else { ProblemType::IncorrectResponse }, detail))
     }
 
-    /// A connection to the first address that takes one.
-    async fn connect(&self, name: &str, port: u16) -> Result<TcpStream, Problem> {
+    /// A connection to the first address that takes one, of those that may be connected to.
+    async fn connect(&self, name: &str, port: u16, loopback_too: bool) -> Result<TcpStream, Problem> {
         let addresses = self.resolver.addresses(name).await;
         let addresses: Vec<IpAddr> = addresses.map_err(|error| Problem::new(ProblemType::Dns, error.0))?;
         let mut last = format!("{name} has no address");
         for address in addresses {
+            let is_loopback = address.to_canonical().is_loopback();
+            if self.config.reach == Reach::Public && !is_public(address) && !(loopback_too && is_loopback) {
+                // Which one is nobody's business outside.
+                last = format!("{name} has no public address, and others are not looked at here");
+                continue;
+            }
             match TcpStream::connect((address, port)).await {
                 Ok(tcp) => {
                     let _ = tcp.set_nodelay(true);
@@ -136,6 +151,11 @@ impl NetworkValidator {
         }
         Err(Problem::new(ProblemType::Connection, last))
     }
+}
+
+/// Where nobody but a laboratory looks.
+fn may_be_loopback(name: &str, port: u16) -> bool {
+    resolve::is_loopback(name) || !matches!(port, 80 | 443)
 }
 
 impl Validator for NetworkValidator {
@@ -161,3 +181,6 @@ impl Validator for NetworkValidator {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,7 @@ impl Resolver {
 
     /// The addresses of a name: of names below `.localhost` the loopback.
     pub(super) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, ResolverError> {
-        if name == "localhost" || name.ends_with(".localhost") {
+        if is_loopback(name) {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
         let found = self.0.lookup_ip(format!("{name}.")).await.map_err(|error| failed(name, &error))?;
@@ -69,6 +69,11 @@ impl Resolver {
         });
         Ok(texts.collect())
     }
+}
+
+/// Whether a name means the loopback, whatever the DNS says.
+pub(super) fn is_loopback(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 fn failed(name: &str, error: &dyn fmt::Display) -> ResolverError {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use acme_lurk::acme::server::{Ca, CaConfig, CaLimits};
 use acme_lurk::crypto::Ring;
 use acme_lurk::star::{Fraction, StarMeta, StarPolicy};
+use acme_lurk::url::Reach;
 use acme_lurk_hyper::ca::{Authority, CaNotice, CaSite};
 use acme_lurk_hyper::server::{Server, ServerLimits};
 use acme_lurk_hyper::validate::{NetworkValidator, Resolver as Names, ResolverError, ValidatorConfig};
@@ -127,6 +128,9 @@ fn validator(args: &CaArgs) -> Result<NetworkValidator, Failure> {
     };
     let mut config = ValidatorConfig::default();
     (config.http01_port, config.tls_alpn01_port) = (args.http01_port, args.tls_alpn01_port);
+    if args.validate_private {
+        config.reach = Reach::Any;
+    }
     NetworkValidator::new(names.map_err(failed)?, config).map_err(|error| Failure::usage(format!("TLS: {error}")))
 }
 

@@ -41,6 +41,9 @@ pub struct CaArgs {
     /// Who is asked for addresses and records: an address, or `system`
     #[arg(long, default_value = "system", value_name = "ADDR|system")]
     pub resolver: Resolver,
+    /// Look for challenges at addresses that are not public too: for private networks
+    #[arg(long)]
+    pub validate_private: bool,
     /// Believe every account every name: no challenges. For laboratories alone
     #[arg(long)]
     pub trust_identifiers: bool,
