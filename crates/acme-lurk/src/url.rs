@@ -222,10 +222,11 @@ pub fn is_public(address: IpAddr) -> bool {
             if let Some(inside) = address.to_ipv4_mapped() {
                 return is_public_v4(inside);
             }
-            let [first, second, ..] = address.segments();
-            // NAT64 leads to the IPv4 address in it; 6to4 too.
+            let [first, second, rest @ ..] = address.segments();
+            // NAT64 leads to the IPv4 address in it; 6to4 too. That is so below 64:ff9b::/96 (RFC 6052); below
+            // 64:ff9b:1::/48 (RFC 8215) only its network knows where the address stands.
             let embedded = match (first, second) {
-                (0x64, 0xff9b) => address.octets().last_chunk::<4>().copied(),
+                (0x64, 0xff9b) if rest.starts_with(&[0; 4]) => address.octets().last_chunk::<4>().copied(),
                 (0x2002, _) => address.octets().get(2..6).and_then(|octets| octets.try_into().ok()),
                 _ => None,
             };
@@ -307,7 +308,12 @@ mod tests {
     #[test]
     fn certificates_come_from_public_places() {
         let rules = UrlRules::new();
-        for good in ["https://ca.example/star/x", "https://192.1.2.3/x", "https://[2606:4700::1]/x"] {
+        for good in [
+            "https://ca.example/star/x",
+            "https://192.1.2.3/x",
+            "https://[2606:4700::1]/x",
+            "https://[64:ff9b::808:808]/x",
+        ] {
             assert_eq!(rules.fetched(good), Ok(Reach::Public), "{good}");
         }
         for inside in [
@@ -330,6 +336,8 @@ mod tests {
             "https://[fe80::1]/x",
             "https://[::ffff:127.0.0.1]/x",
             "https://[64:ff9b::7f00:1]/x",
+            "https://[64:ff9b:1:7f00:0:100:808:808]/x",
+            "https://[64:ff9b::1:808:808]/x",
             "https://[2002:7f00:1::]/x",
             "https://[2001:db8::1]/x",
         ] {
