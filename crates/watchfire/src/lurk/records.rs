@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use tokio::sync::oneshot;
 
 use crate::exit::Failure;
+use crate::pki::files;
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS record (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID";
 
@@ -65,6 +66,7 @@ impl Keeper for Records {
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    files::make_empty(path, 0o600);
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     // Two services with the same orders would renew everything twice.
@@ -131,6 +133,8 @@ fn put(connection: &mut Connection, records: &BTreeMap<String, Option<Vec<u8>>>)
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::testing::TempDir;
 
@@ -152,6 +156,10 @@ mod tests {
         records.keep(vec![record("b", None), record("a", Some("3"))]).await.unwrap();
         let failure = Records::open(&path).map(drop).unwrap_err().to_string();
         assert!(failure.contains("another service has this folder"), "{failure}");
+        for file in ["state.db", "state.db-wal"] {
+            let mode = std::fs::metadata(dir.path().join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
         drop(records);
         // The writer ends when it has nobody left.
         let mut reopened = Records::open(&path);

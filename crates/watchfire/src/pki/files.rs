@@ -100,6 +100,12 @@ fn write(path: &Path, octets: &[u8], mode: u32, force: bool) -> Result<(), Failu
     Ok(())
 }
 
+/// Makes an empty file with these rights, where there is none: before a library makes it with those that the umask leaves.
+/// What stands in the way is said by who opens the file then.
+pub(crate) fn make_empty(path: &Path, mode: u32) {
+    let _ = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+}
+
 /// Makes the new name itself durable; file systems that cannot do it are no reason to fail.
 fn sync_folder(path: &Path) {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));

@@ -15,6 +15,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params}
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Access, AlertRecord, AlertStore, AlertStream, BoxFuture, Filter, Insertion, Retention, StoreError};
+use crate::pki::files;
 
 /// What makes each version of the schema from the one before.
 const MIGRATIONS: [&str; 1] = ["
@@ -153,6 +154,8 @@ impl Names {
     }
 
     fn write(&self) -> Result<Connection, StoreError> {
+        // Its log and index get the same rights.
+        files::make_empty(&self.0, 0o640);
         let mut connection = self
             .open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
             .map_err(|error| self.failed(&error))?;
@@ -415,6 +418,8 @@ fn range(net: IpNet) -> (Vec<u8>, Vec<u8>) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::testing::TempDir;
 
@@ -464,6 +469,8 @@ pub(super) mod tests {
             let known = MIGRATIONS.len() as i64;
             assert!(matches!(reason(access), StoreError::NewerSchema { found: 99, known: k, .. } if k == known));
         }
+        let everybody = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o007;
+        assert_eq!(everybody(&path), 0, "alerts are not for everybody");
         let nowhere = dir.path().join("none/a.db");
         assert!(matches!(SqliteStore::open(&nowhere, Access::Write), Err(StoreError::Unusable { .. })));
     }
