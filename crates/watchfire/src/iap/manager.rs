@@ -177,7 +177,11 @@ fn keep_pruning(args: &ManagerArgs, store: &Arc<dyn AlertStore>, stop: &Cancella
                 let age = day.checked_mul(i32::try_from(days).ok()?)?;
                 jiff::Timestamp::now().checked_sub(age).ok().map(jiff::Timestamp::as_microsecond)
             });
-            match store.prune(Retention { before, octets }).await {
+            let pruned = tokio::select! {
+                pruned = store.prune(Retention { before, octets }) => pruned,
+                () = stop.cancelled() => return,
+            };
+            match pruned {
                 Ok(0) => {}
                 Ok(dropped) => tracing::info!(dropped, "old alerts were dropped, as the flags say"),
                 Err(error) => tracing::warn!(%error, "old alerts could not be dropped"),

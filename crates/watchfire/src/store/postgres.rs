@@ -67,6 +67,13 @@ const CHUNK: i32 = 500;
 /// The longest time for one statement.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Held by who drops old alerts.
+pub(super) const PRUNE_LOCK: i64 = 0x7761_7463_6870_7275;
+/// The longest time to drop what is too old or too much; what is left then goes the next time.
+const PRUNE_PATIENCE: Duration = Duration::from_secs(7200);
+/// A sum over all alerts may take longer than another statement.
+const SURVEY: &str = "SET statement_timeout = '1h'";
+
 /// A store in a database.
 pub struct PostgresStore {
     server: Arc<Server>,
@@ -136,7 +143,9 @@ impl AlertStore for PostgresStore {
     fn prune(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
             let client = self.server.connect().await?;
-            prune(&client, &retention).await.map_err(|error| self.server.failed(&error))
+            let late = || StoreError::Unavailable { store: self.server.name.clone(), what: "no answer in time".into() };
+            let pruned = tokio::time::timeout(PRUNE_PATIENCE, prune(&client, &retention)).await.map_err(|_| late())?;
+            pruned.map_err(|error| self.server.failed(&error))
         })
     }
 }
@@ -437,27 +446,39 @@ async fn stream(
     }
 }
 
+/// Drops nothing while another instance does: each would drop the same surplus once more, in other alerts.
 async fn prune(client: &Client, retention: &Retention) -> Result<u64, tokio_postgres::Error> {
-    let mut surplus = match retention.octets {
-        Some(allowed) => {
-            let row = client.query_one("SELECT coalesce(sum(length(body)), 0)::bigint FROM alert", &[]).await?;
-            u64::try_from(row.get::<_, i64>(0)).unwrap_or(0).saturating_sub(allowed)
-        }
-        None => 0,
-    };
-    let before = retention.before.unwrap_or(i64::MIN);
+    if !client.query_one("SELECT pg_try_advisory_lock($1)", &[&PRUNE_LOCK]).await?.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    let mut dropped = 0;
+    // What is too old goes first: it needs no sum, which may fail.
+    if let Some(before) = retention.before {
+        dropped += drop_oldest(client, |received, _| received < before).await?;
+    }
+    if let Some(allowed) = retention.octets {
+        client.batch_execute(SURVEY).await?;
+        let row = client.query_one("SELECT coalesce(sum(length(body)), 0)::bigint FROM alert", &[]).await?;
+        let mut surplus = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0).saturating_sub(allowed);
+        let goes = |_, octets| {
+            let goes = surplus > 0;
+            surplus = surplus.saturating_sub(octets);
+            goes
+        };
+        dropped += drop_oldest(client, goes).await?;
+    }
+    client.execute("SELECT pg_advisory_unlock($1)", &[&PRUNE_LOCK]).await?;
+    Ok(dropped)
+}
+
+/// Drops alerts from the oldest on, until one stays; `goes` is told when one was received, and the octets of its body.
+async fn drop_oldest(client: &Client, mut goes: impl FnMut(i64, u64) -> bool) -> Result<u64, tokio_postgres::Error> {
     let mut dropped = 0;
     loop {
         let sql = "SELECT id, received, length(body) FROM alert ORDER BY received, id LIMIT $1";
         let oldest = client.query(sql, &[&i64::from(CHUNK)]).await?;
-        let mut victims: Vec<i64> = Vec::new();
-        for row in &oldest {
-            if row.get::<_, i64>(1) >= before && surplus == 0 {
-                break;
-            }
-            surplus = surplus.saturating_sub(u64::try_from(row.get::<_, i32>(2)).unwrap_or(0));
-            victims.push(row.get(0));
-        }
+        let gone = oldest.iter().take_while(|row| goes(row.get(1), u64::try_from(row.get::<_, i32>(2)).unwrap_or(0)));
+        let victims: Vec<i64> = gone.map(|row| row.get(0)).collect();
         if !victims.is_empty() {
             let sql =
                 "WITH gone AS (DELETE FROM alert_source WHERE alert = ANY($1)) DELETE FROM alert WHERE id = ANY($1)";

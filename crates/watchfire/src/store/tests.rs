@@ -178,14 +178,45 @@ async fn postgres() {
 
     let error = open(&format!("{url}&sslmode=require"), Access::Read).await.unwrap_err().to_string();
     assert!(error.contains("without TLS"), "{error}");
-    let config: tokio_postgres::Config = url.parse().unwrap();
-    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.execute("UPDATE watchfire_schema SET version = 99", &[]).await.unwrap();
+    plain(&url).await.execute("UPDATE watchfire_schema SET version = 99", &[]).await.unwrap();
     for access in [Access::Read, Access::Write] {
         let error = open(&url, access).await.unwrap_err().to_string();
         assert!(error.contains("version 99"), "{error}");
     }
+}
+
+/// A connection of somebody else's.
+async fn plain(url: &str) -> tokio_postgres::Client {
+    let config: tokio_postgres::Config = url.parse().unwrap();
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_instance_at_a_time_drops_and_what_is_too_old_goes_without_a_sum() {
+    let Some(server) = Postgres::start() else { return };
+    let (url, at_most) = (server.url(), |octets| Retention { before: None, octets: Some(octets) });
+    let store = open(&url, Access::Write).await.unwrap();
+    let batch = (10..60).map(|at| opaque(at, "a", &format!("{at:04}"))).collect();
+    store.insert_batch(batch).await.unwrap();
+    let other = plain(&url).await;
+    other.execute("SELECT pg_advisory_lock($1)", &[&postgres::PRUNE_LOCK]).await.unwrap();
+    assert_eq!(store.prune(at_most(40)).await, Ok(0), "somebody else is at it");
+    assert_eq!(all(store.as_ref(), Filter::default()).await.len(), 50);
+    other.execute("SELECT pg_advisory_unlock($1)", &[&postgres::PRUNE_LOCK]).await.unwrap();
+    assert_eq!(store.prune(at_most(80)).await, Ok(30));
+    assert_eq!(store.prune(at_most(80)).await, Ok(0), "the lock is free again");
+
+    // A sum that takes too long.
+    let broken = "CREATE FUNCTION broken(bigint, integer) RETURNS bigint LANGUAGE plpgsql AS \
+                      $$ BEGIN RAISE EXCEPTION 'too long'; END $$; \
+                  CREATE AGGREGATE public.sum(integer) (SFUNC = broken, STYPE = bigint, INITCOND = '0'); \
+                  ALTER ROLE watchfire SET search_path = public, pg_catalog";
+    other.batch_execute(broken).await.unwrap();
+    let error = store.prune(Retention { before: Some(50), octets: Some(4) }).await.unwrap_err();
+    assert!(error.to_string().contains("too long"), "{error}");
+    assert_eq!(times(store.as_ref(), Filter::default()).await, (50..60).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
