@@ -1,21 +1,8 @@
 //! All services of one file in one process: what they count, whether they are ready, and what SIGHUP does.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
-use watchfire_tests::{PATIENCE, Service, Site, succeed};
-
-/// The answer to a GET: status line and body.
-pub(crate) fn get(address: &str, path: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.lines().next().unwrap().to_owned(), body.to_owned())
-}
+use watchfire_tests::{Service, Site, get, readiness, succeed, until};
 
 /// A folder with everything, and one process that runs every service which needs no other one outside.
 pub(crate) fn everything() -> (Site, Service, String) {
@@ -118,34 +105,25 @@ state = "state"
     (site, service, metrics)
 }
 
-/// Waits until `/readyz` says something of this form.
-pub(crate) fn wait_for_readiness(address: &str, what: impl Fn(&str, &str) -> bool) -> (String, String) {
-    let began = Instant::now();
-    loop {
-        let (status, body) = get(address, "/readyz");
-        if what(&status, &body) {
-            return (status, body);
-        }
-        assert!(began.elapsed() < PATIENCE, "{status}\n{body}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn all_services_count_say_why_they_are_not_ready_and_reload() {
     let (site, mut service, metrics) = everything();
 
     // Everything has started, and two have nobody to talk to: that is what is said, and nothing else.
-    let (status, body) = wait_for_readiness(&metrics, |_, body| !body.contains("is starting"));
-    assert!(status.contains(" 503 "), "{status}\n{body}");
+    let body = readiness(&metrics, &service, |head, body| {
+        head.starts_with("HTTP/1.1 503 ")
+            && body.contains("channel: ")
+            && body.contains("no session")
+            && !body.contains("is starting")
+    });
     let lines: Vec<&str> = body.lines().collect();
     assert!(lines.iter().all(|line| line.split_once(": ").is_some_and(|(_, why)| why.len() > 5)), "{body}");
-    assert!(body.contains("channel: ") && body.contains("no session"), "{body}");
     assert_eq!(lines.len(), 2, "{body}");
-    assert!(get(&metrics, "/healthz").0.contains(" 200 "));
+    assert!(get(&metrics, "/healthz").unwrap().starts_with("HTTP/1.1 200 "));
 
     // Prometheus: every family explains itself, and its name says what it counts.
-    let text = get(&metrics, "/metrics").1;
+    let text = get(&metrics, "/metrics").unwrap();
+    let text = text.split_once("\r\n\r\n").unwrap().1;
     let mut kinds = BTreeMap::new();
     let mut explained = BTreeMap::new();
     for line in text.lines() {
@@ -189,8 +167,10 @@ fn all_services_count_say_why_they_are_not_ready_and_reload() {
     for said in ["the old policy stays in force", "the old keys stay", "the old entries stay"] {
         service.wait_for_log(said);
     }
-    let text = get(&metrics, "/metrics").1;
-    assert!(text.contains("watchfire_repute_stale 1") && text.contains("watchfire_repute_entries 1"), "{text}");
+    until("the old entries are known to be stale", || {
+        let text = get(&metrics, "/metrics").unwrap();
+        text.contains("watchfire_repute_stale 1") && text.contains("watchfire_repute_entries 1")
+    });
 
     service.signal("TERM");
     assert_eq!(service.wait(), 0, "{}", service.log());

@@ -1,14 +1,103 @@
 //! What end-to-end tests need: the program, a throw-away folder with a PKI in it, and services that end with the test.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-/// How long anything may take before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take before the test fails. The machine may be busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Looks until something is there.
+///
+/// # Panics
+/// With what `why` says then, when it is not there in time.
+#[track_caller]
+pub fn wait_for<T>(why: impl Fn() -> String, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {}", why());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until this holds.
+///
+/// # Panics
+/// When it does not in time.
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    wait_for(|| what.to_owned(), || holds().then_some(()));
+}
+
+/// A request by hand, over a connection of its own, and all that comes back until the other side closes, which it may
+/// do before it has read all.
+///
+/// # Errors
+/// When there is nobody, or it does not end in time.
+pub fn exchange(address: &str, request: impl AsRef<[u8]>) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let _ = stream.write_all(request.as_ref());
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(error),
+        _ => Ok(answer),
+    }
+}
+
+/// A page over plain HTTP, head and body.
+///
+/// # Errors
+/// When there is nobody, or it does not end in time.
+pub fn get(address: &str, path: &str) -> std::io::Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    exchange(address, request).map(|answer| String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Waits until `/readyz` is there and says something of this form, of its head and its body; gives the body.
+///
+/// # Panics
+/// When it does not in time.
+#[track_caller]
+pub fn readiness(metrics: &str, service: &Service, fits: impl Fn(&str, &str) -> bool) -> String {
+    wait_for(
+        || format!("{:?}\n{}", get(metrics, "/readyz"), service.log()),
+        || {
+            let page = get(metrics, "/readyz").ok()?;
+            let (head, body) = page.split_once("\r\n\r\n")?;
+            fits(head, body).then(|| body.to_owned())
+        },
+    )
+}
+
+/// For [`readiness`]: all is well.
+pub fn is_ready(head: &str, _body: &str) -> bool {
+    head.starts_with("HTTP/1.1 200 ")
+}
+
+/// Makes the key of an ACME account in a file, as users do, and gives its thumbprint (RFC 7638).
+///
+/// # Panics
+/// When OpenSSL or Python cannot be run.
+pub fn account_key(path: &str) -> String {
+    let words = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path];
+    assert!(Command::new("openssl").args(words).status().expect("openssl can be run").success());
+    let script = "import base64,hashlib,subprocess,sys\n\
+        der=subprocess.check_output(['openssl','pkey','-in',sys.argv[1],'-pubout','-outform','DER'])\n\
+        b=lambda o:base64.urlsafe_b64encode(o).rstrip(b'=').decode()\n\
+        jwk='{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}'%(b(der[-64:-32]),b(der[-32:]))\n\
+        print(b(hashlib.sha256(jwk.encode()).digest()))";
+    let output = Command::new("python3").args(["-c", script, path]).output().expect("python3 can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
 
 /// The program: what `WATCHFIRE_BIN` names, or the one beside this test's own executable, brought up to date.
 ///
@@ -173,6 +262,8 @@ pub struct Service {
     child: Child,
     lines: mpsc::Receiver<String>,
     log: std::sync::Arc<Mutex<String>>,
+    /// Who reads what it writes to standard error.
+    reader: std::thread::JoinHandle<()>,
 }
 
 impl Service {
@@ -182,6 +273,18 @@ impl Service {
     /// When it cannot be started.
     pub fn start(arguments: &[&str]) -> Self {
         Self::spawn(watchfire(arguments))
+    }
+
+    /// Starts a command that reads its standard input; it has read all of it when what is given is dropped.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_fed(arguments: &[&str]) -> (Self, ChildStdin) {
+        let mut command = watchfire(arguments);
+        command.stdin(Stdio::piped());
+        let mut this = Self::spawn(command);
+        let input = this.child.stdin.take().expect("it is a pipe");
+        (this, input)
     }
 
     /// Starts another program, such as one that starts ours elsewhere.
@@ -209,14 +312,14 @@ impl Service {
         let log = std::sync::Arc::new(Mutex::new(String::new()));
         let mut errors = child.stderr.take().expect("it is a pipe");
         let kept = std::sync::Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(len @ 1..) = errors.read(&mut buffer) {
                 let text = String::from_utf8_lossy(buffer.get(..len).unwrap_or_default()).into_owned();
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
             }
         });
-        Self { child, lines, log }
+        Self { child, lines, log, reader }
     }
 
     /// The next line of standard output.
@@ -236,6 +339,19 @@ impl Service {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
+    /// The next event of this kind; others are passed over.
+    ///
+    /// # Panics
+    /// When there is none in time.
+    pub fn event_of(&self, kind: &str) -> serde_json::Value {
+        loop {
+            let event = self.event();
+            if event["event"] == kind {
+                return event;
+            }
+        }
+    }
+
     /// The address of the next listening line.
     ///
     /// # Panics
@@ -244,6 +360,14 @@ impl Service {
         let event = self.event();
         assert_eq!(event["event"], "listening", "{event}\n{}", self.log());
         event["addr"].as_str().expect("an address").to_owned()
+    }
+
+    /// The events that it has written since the last one that was read, without waiting.
+    ///
+    /// # Panics
+    /// When one is not JSON.
+    pub fn events_so_far(&self) -> Vec<serde_json::Value> {
+        self.lines.try_iter().map(|line| serde_json::from_str(&line).expect("each line is JSON")).collect()
     }
 
     /// What it has written to standard error.
@@ -256,11 +380,7 @@ impl Service {
     /// # Panics
     /// When it does not in time.
     pub fn wait_for_log(&self, text: &str) {
-        let began = Instant::now();
-        while !self.log().contains(text) {
-            assert!(began.elapsed() < PATIENCE, "never said {text:?}:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_for(|| format!("{text:?}:\n{}", self.log()), || self.log().contains(text).then_some(()));
     }
 
     /// The number of its process.
@@ -276,17 +396,22 @@ impl Service {
         self.child.try_wait().expect("it is our child").map(|status| status.code().unwrap_or(-1))
     }
 
-    /// Waits for its end and gives the exit code (-1 when a signal ended it).
+    /// Waits for its end and gives the exit code (-1 when a signal ended it). What it has written to standard error is in
+    /// [`log`](Self::log) by then.
     ///
     /// # Panics
     /// When it does not end in time.
     pub fn wait(&mut self) -> i32 {
         let began = Instant::now();
         loop {
-            if let Some(code) = self.ended() {
-                return code;
+            let ended = self.ended();
+            // Children of it may have its standard error, and live longer.
+            let is_read = self.reader.is_finished() || began.elapsed() > PATIENCE / 4;
+            match ended {
+                Some(code) if is_read => return code,
+                Some(_) => {}
+                None => assert!(began.elapsed() < PATIENCE, "it does not end:\n{}", self.log()),
             }
-            assert!(began.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
