@@ -2,7 +2,9 @@
 
 use watchfire_tests::{Service, Site};
 
-use crate::site::{HOME, Operator, ask, http, site, stands};
+use crate::site::{HOME, IN_FORCE, Operator, ask, http, site, stands};
+
+const IN_PROGRESS: &str = "attack-mitigation-in-progress";
 
 /// A network that calls there and asks its administrator; and where that is to be answered.
 fn home(site: &Site, operator: &Operator) -> (Service, String) {
@@ -13,20 +15,26 @@ fn home(site: &Site, operator: &Operator) -> (Service, String) {
     (home, listening["addr"].as_str().unwrap().to_owned())
 }
 
+/// Waits until the administrator is asked, and gives what about.
+fn asked(home: &Service) -> serde_json::Value {
+    loop {
+        let event = home.event();
+        if event["event"] == "consent" {
+            return event;
+        }
+        assert_eq!(event["status"], IN_PROGRESS, "{event}");
+    }
+}
+
 #[test]
 fn an_administrator_is_asked_before_anything_is_stopped() {
     let site = site();
     let operator = Operator::start(&site, &[]);
     let (home, api) = home(&site, &operator);
-    let (code, lines, error) = operator.mitigate("1", &[]);
-    assert_eq!((code, &lines[0]["status"]), (0, &"attack-mitigation-in-progress".into()), "{error}");
-    let event = loop {
-        let event = home.event();
-        if event["event"] == "consent" {
-            break event;
-        }
-        assert_eq!(event["status"], "attack-mitigation-in-progress", "{event}");
-    };
+    let (code, _, error) = operator.mitigate("1", &[]);
+    assert_eq!(code, 0, "{error}");
+    operator.stands(1, IN_PROGRESS);
+    let event = asked(&home);
     assert_eq!((&event["mid"], &event["peer"]), (&1.into(), &crate::site::OPERATOR.into()));
     assert_eq!(event["ietf-dots-call-home:source-prefix"][0], "192.0.2.10/32");
     let (code, waiting, error) = ask(&api, &["consents"]);
@@ -36,10 +44,10 @@ fn an_administrator_is_asked_before_anything_is_stopped() {
     assert_eq!(ask(&api, &["status"]).1[0]["awaits-consent"], true);
     assert!(!home.log().contains("to be stopped"), "{}", home.log());
     let (code, lines, error) = ask(&api, &["agree", &id]);
-    assert_eq!((code, &lines[0]["status"]), (0, &"attack-successfully-mitigated".into()), "{error}");
-    assert!(home.log().contains("to be stopped"));
-    stands(&home, 1, "attack-successfully-mitigated");
-    operator.wait_for(1, |one| one["status"] == "attack-successfully-mitigated");
+    assert_eq!((code, &lines[0]["status"]), (0, &IN_FORCE.into()), "{error}");
+    home.wait_for_log("to be stopped");
+    stands(&home, 1, IN_FORCE);
+    operator.stands(1, IN_FORCE);
     assert!(ask(&api, &["consents"]).1.is_empty());
     // What was answered is answered.
     let (code, _, error) = ask(&api, &["refuse", &id]);
@@ -52,7 +60,7 @@ fn what_an_administrator_refuses_is_withdrawn() {
     let operator = Operator::start(&site, &[]);
     let (home, api) = home(&site, &operator);
     assert_eq!(operator.mitigate("1", &[]).0, 0);
-    let id = ask(&api, &["consents"]).1[0]["id"].to_string();
+    let id = asked(&home)["id"].to_string();
     let (code, lines, error) = ask(&api, &["refuse", &id]);
     assert_eq!((code, &lines[0]["status"]), (0, &"attack-mitigation-withdrawn".into()), "{error}");
     until(&home, "attack-mitigation-withdrawn");

@@ -2,18 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use watchfire_tests::{PATIENCE, Service, Site, skip};
+use watchfire_testkit::own_loopback;
+use watchfire_tests::{Service, Site, skip, until, wait_for};
 
-use crate::site::{HOME, Operator, home, site};
-
-/// Two addresses of the loopback that nobody else has: ports need not be free anywhere else.
-fn addresses(test: u8) -> (String, String) {
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let address = |host: u8| format!("127.{}.{high}.{low}", 64 + 2 * test + host);
-    (address(0), address(1))
-}
+use crate::site::{HOME, IN_FORCE, Operator, home, site};
 
 fn has(programs: &[&str], test: &str) -> bool {
     let found = |program: &&&str| {
@@ -63,17 +56,16 @@ impl GoBgp {
 
     /// Waits until its rules of both families fit.
     fn until(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
-        let began = Instant::now();
         let ask = ["ipv4", "ipv6"].map(|family| format!("{} global rib -a {family}-flowspec", self.command()));
-        loop {
-            let output = Command::new("sh").args(["-c", &ask.join(" && ")]).output().unwrap();
-            let rules = String::from_utf8_lossy(&output.stdout).into_owned();
-            if output.status.success() && fits(&rules) {
-                return rules;
-            }
-            assert!(began.elapsed() < PATIENCE, "{what}: {rules}\n{}", self.service.log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let asked = || Command::new("sh").args(["-c", &ask.join(" && ")]).output().unwrap();
+        wait_for(
+            || format!("{what}: {:?}\n{}", asked(), self.service.log()),
+            || {
+                let output = asked();
+                let rules = String::from_utf8_lossy(&output.stdout).into_owned();
+                (output.status.success() && fits(&rules)).then_some(rules)
+            },
+        )
     }
 }
 
@@ -87,6 +79,9 @@ fn ask(operator: &Operator) {
     let (code, _, error) =
         operator.ask(&[&other[..], &["--source-prefix", "192.0.2.0/24", "--target-protocol", "47"]].concat());
     assert_eq!(code, 0, "{error}");
+    for mid in [1, 2] {
+        operator.stands(mid, IN_FORCE);
+    }
 }
 
 /// The rules for it, as GoBGP shows them.
@@ -119,7 +114,7 @@ fn exabgp_tells_its_peers_and_takes_it_back() {
         return;
     }
     let site = site();
-    let (own, peer) = addresses(0);
+    let (own, peer) = (own_loopback().to_string(), own_loopback().to_string());
     let gobgp = GoBgp::start(&site, &peer, &own);
     let fifo = site.file("routes");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -139,11 +134,7 @@ fn exabgp_tells_its_peers_and_takes_it_back() {
         ["exabgp.daemon.drop=false", "exabgp.api.ack=false", "exabgp.api.cli=false", "exabgp.log.destination=stderr"];
     let mut exabgp =
         Service::start_other("env", &[&settings[..], &["PATH=/usr/sbin:/usr/bin:/bin", "exabgp", &config]].concat());
-    let began = Instant::now();
-    while !std::path::Path::new(&format!("{fifo}.open")).exists() {
-        assert!(began.elapsed() < PATIENCE, "{}", exabgp.log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("ExaBGP reads", || std::path::Path::new(&format!("{fifo}.open")).exists());
     let operator = Operator::start(&site, &[]);
     let flags = ["--enforce", "flowspec", "--flowspec-output", &fifo];
     let home = home(&site, &format!("tls://{}", operator.tls), &flags);
@@ -161,7 +152,7 @@ fn gobgp_takes_the_commands() {
         return;
     }
     let site = site();
-    let (neighbour, address) = addresses(1);
+    let (neighbour, address) = (own_loopback().to_string(), own_loopback().to_string());
     let gobgp = GoBgp::start(&site, &address, &neighbour);
     let lines = site.file("lines");
     let operator = Operator::start(&site, &[]);
@@ -181,11 +172,7 @@ fn gobgp_takes_the_commands() {
     assert_eq!(before, RULES.len());
     gobgp.until("rules", has_all);
     withdraw(&operator);
-    let began = Instant::now();
-    while std::fs::read_to_string(&lines).unwrap().lines().count() < 2 * before {
-        assert!(began.elapsed() < PATIENCE, "{}", std::fs::read_to_string(&lines).unwrap());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until("all is taken back", || std::fs::read_to_string(&lines).unwrap().lines().count() >= 2 * before);
     run(before);
     gobgp.until("no rules", |text| rules(text).is_empty());
 }

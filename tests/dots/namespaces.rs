@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use watchfire_tests::{PATIENCE, Service, Site, program, skip};
+use watchfire_tests::{PATIENCE, Service, Site, program, skip, until, wait_for};
 
-use crate::site::{HOME, OPERATOR, site};
+use crate::site::{HOME, IN_FORCE, OPERATOR, Said, site, stands, stands_by};
 
 fn ip(words: &str) -> bool {
     let output = Command::new("ip").args(words.split(' ')).output();
@@ -203,15 +203,31 @@ fn home(networks: &Networks, site: &Site, more: &[&str]) -> Service {
 }
 
 impl Gateway {
-    fn ask(&self, networks: &Networks, words: &[&str]) -> (i32, Vec<Value>, String) {
+    fn ask(&self, networks: &Networks, words: &[&str]) -> Said {
         let program = program().display().to_string();
         let (command, rest) = words.split_first().unwrap();
-        let words = [&[&*program, "dots", command, "--json", "--api", &self.api], rest].concat();
+        let words = [&[&*program, "dots", command, "--json", "--api", &self.api, "--timeout", "120s"], rest].concat();
         let output = networks.within(&networks.victim, &words).output().unwrap();
         let lines = String::from_utf8(output.stdout).unwrap();
         let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         (output.status.code().unwrap(), lines, String::from_utf8_lossy(&output.stderr).into_owned())
     }
+
+    /// Asks for a mitigation of this network, and waits until it is in force.
+    fn mitigate(&self, networks: &Networks, mid: u64, more: &[&str]) {
+        let number = mid.to_string();
+        let words = ["mitigate", "--peer", HOME, "--mid", &number];
+        let (code, lines, error) = self.ask(networks, &[&words[..], more].concat());
+        assert_eq!(code, 0, "{error}\n{}", self.home.log());
+        if lines[0]["status"] != IN_FORCE {
+            stands_by(&|words: &[&str]| self.ask(networks, words), mid, IN_FORCE);
+        }
+    }
+}
+
+/// How many rules drop.
+fn drops(networks: &Networks) -> usize {
+    networks.rules().matches("drop").count()
 }
 
 fn networks(test: &str) -> Option<Networks> {
@@ -237,56 +253,54 @@ fn a_flood_stops_within_a_second_and_other_traffic_flows() {
     let (bad, bad6) = ("192.0.2.10 53", "2001:db8:a::10 53");
     let good = ["192.0.2.10 80", "192.0.2.11 53"];
     sink.until(&[bad, bad6, good[0], good[1]], &[]);
-    assert_eq!(networks.rules().matches("drop").count(), 0);
+    assert_eq!(drops(&networks), 0);
 
+    // A second, and what a machine that is busy takes for a command that does nothing, for each of some steps.
+    let nothing = || {
+        let began = Instant::now();
+        assert_eq!(gateway.ask(&networks, &["status"]).0, 0);
+        began.elapsed()
+    };
+    let before = nothing();
     let began = Instant::now();
-    let request = ["mitigate", "--peer", HOME, "--mid", "1", "--lifetime", "600", "--target-port", "53"];
     let sources = ["--source-prefix", "192.0.2.10", "--source-prefix", "2001:db8:a::10"];
     let targets = ["--target-prefix", "198.51.100.7", "--target-prefix", "2001:db8:b::7"];
-    let (code, lines, error) = gateway.ask(&networks, &[&request[..], &sources, &targets].concat());
-    assert_eq!(code, 0, "{error}");
-    assert_eq!(lines[0]["status"], "attack-successfully-mitigated");
+    let more = [&["--lifetime", "600", "--target-port", "53"], &sources[..], &targets].concat();
+    gateway.mitigate(&networks, 1, &more);
     let answered = began.elapsed();
     let stopped = answered + sink.until(&good, &[bad, bad6]);
-    eprintln!("the command was answered after {answered:?}, the flood had stopped after {stopped:?}");
-    assert!(stopped < Duration::from_secs(10), "{stopped:?}");
+    let pace = before.max(nothing());
+    eprintln!("the command was answered after {answered:?}, the flood had stopped after {stopped:?}; pace {pace:?}");
+    assert!(stopped < Duration::from_secs(1) + 20 * pace, "{stopped:?}; a command that does nothing takes {pace:?}");
     let rules = networks.rules();
     assert_eq!(rules.matches("drop").count(), 2, "{rules}");
     assert!(rules.contains("timeout 10m"), "elements leave in time: {rules}");
 
     // The counters come back.
-    let began = Instant::now();
-    let dropped = |one: &Value| one["pkts-dropped"].as_str().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    loop {
+    let number = |one: &Value, name: &str| one[name].as_str().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    until("packets are dropped and counted", || {
         let (_, lines, _) = gateway.ask(&networks, &["status"]);
-        if lines.iter().any(|one| dropped(one) > 100) {
-            let octets = lines[0]["bytes-dropped"].as_str().unwrap().parse::<u64>().unwrap();
-            assert!(octets >= dropped(&lines[0]) * 128, "{lines:?}");
-            break;
-        }
-        assert!(began.elapsed() < PATIENCE, "{lines:?}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        let dropped = lines.first().map_or(0, |one| number(one, "pkts-dropped"));
+        assert!(dropped == 0 || number(&lines[0], "bytes-dropped") >= dropped * 128, "{lines:?}");
+        dropped > 100
+    });
 
     // Nobody is there, and nothing changes; after the restart neither, but for who is there.
     gateway.home.kill();
     sink.until(&good, &[bad, bad6]);
     gateway.home = home(&networks, &site, &["--state", &state]);
-    crate::site::stands(&gateway.home, 1, "attack-successfully-mitigated");
+    stands(&gateway.home, 1, IN_FORCE);
     sink.until(&good, &[bad, bad6]);
-    assert_eq!(networks.rules().matches("drop").count(), 2);
+    assert_eq!(drops(&networks), 2);
 
     let (code, _, error) = gateway.ask(&networks, &["withdraw", "--peer", HOME, "--mid", "1"]);
     assert_eq!(code, 0, "{error}\n{}\n{}", gateway.home.log(), gateway.operator.log());
-    crate::site::stands(&gateway.home, 1, "attack-mitigation-terminated");
+    stands(&gateway.home, 1, "attack-mitigation-terminated");
     sink.until(&[bad, bad6, good[0], good[1]], &[]);
-    let began = Instant::now();
-    while networks.rules().contains("chain") {
-        assert!(began.elapsed() < PATIENCE, "{}", networks.rules());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let rules = networks.rules();
-    assert!(!rules.contains("set") && !rules.contains("counter"), "{rules}");
+    until("nothing is left", || {
+        let rules = networks.rules();
+        !["chain", "set", "counter"].iter().any(|part| rules.contains(part))
+    });
 }
 
 #[test]
@@ -299,10 +313,8 @@ fn what_the_gateway_itself_sends_is_stopped_too() {
     let _attack = Process(networks.within(&networks.gateway, &words).spawn().unwrap());
     let (bad, good) = ("192.0.2.1 53", "192.0.2.1 80");
     sink.until(&[bad, good], &[]);
-    let request = ["mitigate", "--peer", HOME, "--mid", "1", "--target-port", "53"];
-    let flow = ["--source-prefix", "192.0.2.1", "--target-prefix", "198.51.100.7"];
-    let (code, _, error) = gateway.ask(&networks, &[&request[..], &flow].concat());
-    assert_eq!(code, 0, "{error}");
+    let flow = ["--source-prefix", "192.0.2.1", "--target-prefix", "198.51.100.7", "--target-port", "53"];
+    gateway.mitigate(&networks, 1, &flow);
     sink.until(&[good], &[bad]);
 }
 
@@ -346,21 +358,18 @@ fn nft_takes_the_rules_as_they_are_written() {
     let more = ["198.51.100.8/32", "--target-protocol", "icmp", "--lifetime", "-1"];
     let (code, _, error) = operator.ask(&[&other[..], &more].concat());
     assert_eq!(code, 0, "{error}\n{}", home.log());
+    for mid in [1, 2] {
+        operator.stands(mid, IN_FORCE);
+    }
     // The same again, and away with it.
     let (code, _, error) = operator.mitigate("1", &[&all[..], &ports].concat());
     assert_eq!(code, 0, "{error}\n{}", home.log());
     let (code, _, error) = operator.ask(&["withdraw", "--peer", HOME, "--mid", "1"]);
     assert_eq!(code, 0, "{error}");
-    crate::site::stands(&home, 1, "attack-mitigation-terminated");
-    let began = Instant::now();
-    let written = loop {
-        let written = std::fs::read_to_string(site.file("bin/nft.log")).unwrap();
-        if written.lines().any(|line| line.contains("delete") && line.contains("m1_")) {
-            break written;
-        }
-        assert!(began.elapsed() < PATIENCE, "{written}");
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    stands(&home, 1, "attack-mitigation-terminated");
+    let read = || std::fs::read_to_string(site.file("bin/nft.log")).unwrap();
+    let is_deleted = |written: &String| written.lines().any(|line| line.contains("delete") && line.contains("m1_"));
+    let written = wait_for(read, || Some(read()).filter(is_deleted));
     for part in ["prerouting", "output", "\"drop\"", "[1000,2000]", "\"timeout\":3600"] {
         assert!(written.contains(part), "{part}: {written}");
     }
@@ -372,24 +381,22 @@ fn what_a_former_run_left_is_removed_and_a_drain_leaves_nothing() {
     let Some(networks) = networks("what a former run left is removed") else { return };
     let site = site();
     let mut gateway = start(&networks, &site, &[]);
-    let ask = |gateway: &Gateway, mid: &str, target: &str, lifetime: &str| {
-        let words = ["mitigate", "--peer", HOME, "--mid", mid, "--lifetime", lifetime];
-        let more = ["--source-prefix", "192.0.2.10", "--source-prefix", "192.0.2.10/31", "--target-prefix", target];
-        gateway.ask(&networks, &[&words[..], &more].concat())
+    let ask = |gateway: &Gateway, lifetime: &str| {
+        let sources = ["--source-prefix", "192.0.2.10", "--source-prefix", "192.0.2.10/31"];
+        let more = ["--target-prefix", "198.51.100.7", "--lifetime", lifetime];
+        gateway.mitigate(&networks, 1, &[&sources[..], &more].concat());
     };
-    let (code, _, error) = ask(&gateway, "1", "198.51.100.7", "600");
-    assert_eq!(code, 0, "{error}");
-    assert_eq!(networks.rules().matches("drop").count(), 1);
+    ask(&gateway, "600");
+    assert_eq!(drops(&networks), 1);
     // Without --state, what was asked is asked again by the operator, if it still wants it.
     gateway.operator.kill();
     gateway.home.kill();
-    assert_eq!(networks.rules().matches("drop").count(), 1);
+    assert_eq!(drops(&networks), 1);
     let gateway = start(&networks, &site, &[]);
     gateway.home.wait_for_log("of a former run are removed");
-    assert_eq!(networks.rules().matches("drop").count(), 0);
+    assert_eq!(drops(&networks), 0);
 
-    let (code, _, error) = ask(&gateway, "1", "198.51.100.7", "-1");
-    assert_eq!(code, 0, "{error}");
+    ask(&gateway, "-1");
     assert!(!networks.rules().contains("timeout 1"), "for ever: {}", networks.rules());
     // A drain without --state leaves nothing.
     let mut home = gateway.home;
@@ -406,12 +413,8 @@ fn from_request_to_rule() {
     let mut times = Vec::new();
     for mid in 1..=60 {
         let target = format!("198.51.100.{}", 100 + mid % 100);
-        let mid = mid.to_string();
-        let words =
-            ["mitigate", "--peer", HOME, "--mid", &mid, "--source-prefix", "192.0.2.10", "--target-prefix", &target];
         let began = Instant::now();
-        let (code, lines, error) = gateway.ask(&networks, &words);
-        assert_eq!((code, &lines[0]["status"]), (0, &"attack-successfully-mitigated".into()), "{error}");
+        gateway.mitigate(&networks, mid, &["--source-prefix", "192.0.2.10", "--target-prefix", &target]);
         times.push(began.elapsed());
     }
     times.sort();
@@ -425,7 +428,7 @@ fn from_request_to_rule() {
         times[59],
         enforce.join("\n")
     );
-    assert_eq!(networks.rules().matches("drop").count(), 60);
+    assert_eq!(drops(&networks), 60);
     assert!(enforce.contains(&"watchfire_dots_enforce_seconds_count 60"), "{enforce:?}");
 }
 
@@ -466,10 +469,9 @@ fn a_packet_filter_that_fails_is_never_called_done() {
     site.write("bin/nft.fail", "");
     let request =
         ["mitigate", "--peer", HOME, "--mid", "1", "--source-prefix", "192.0.2.10", "--target-prefix", "198.51.100.7"];
-    let (code, _, error) = gateway.ask(&networks, &request);
-    assert!(code == 1 && error.contains("attack-exceeded-capability"), "{code} {error}");
+    crate::site::is_told_that_it_fails(|| gateway.ask(&networks, &request));
     gateway.home.wait_for_log("no room");
     std::fs::remove_file(site.file("bin/nft.fail")).unwrap();
-    crate::site::stands(&gateway.home, 1, "attack-successfully-mitigated");
-    assert_eq!(networks.rules().matches("drop").count(), 1);
+    stands(&gateway.home, 1, IN_FORCE);
+    assert_eq!(drops(&networks), 1);
 }

@@ -1,9 +1,9 @@
 //! Both sides: a call over either transport, a request and its end.
 
 use serde_json::Value;
-use watchfire_tests::{PATIENCE, Service};
+use watchfire_tests::{Service, get, readiness, until, wait_for};
 
-use crate::site::{HOME, Operator, home, http, site, stands};
+use crate::site::{HOME, IN_FORCE, Operator, home, is_told_that_it_fails, site, stands};
 
 fn whole_life(transport: &str) {
     let site = site();
@@ -15,15 +15,14 @@ fn whole_life(transport: &str) {
     // It waits until the network has called.
     let (code, lines, error) = operator.mitigate("7", &["--lifetime", "600"]);
     assert_eq!(code, 0, "{error}");
-    assert_eq!(lines[0]["status"], "attack-successfully-mitigated", "{lines:?}");
     assert_eq!((&lines[0]["peer"], &lines[0]["mid"]), (&Value::from(HOME), &Value::from(7)));
     let cuid = lines[0]["cuid"].as_str().unwrap().to_owned();
     assert_eq!(cuid.len(), 22);
-    let event = stands(&home, 7, "attack-successfully-mitigated");
+    operator.stands(7, IN_FORCE);
+    let event = stands(&home, 7, IN_FORCE);
     assert_eq!(event["cuid"], cuid.as_str());
     assert_eq!(event["ietf-dots-call-home:source-prefix"][0], "192.0.2.10/32");
-    assert_eq!(http(&metrics, "GET /readyz HTTP/1.1\r\n\r\n").lines().last(), Some("ready"));
-    let text = http(&metrics, "GET /metrics HTTP/1.1\r\n\r\n");
+    readiness(&metrics, &home, |_, body| body.trim_end() == "ready");
     for line in [
         "# HELP watchfire_dots_sessions Sessions there are.",
         "watchfire_dots_sessions 1",
@@ -31,11 +30,11 @@ fn whole_life(transport: &str) {
         "watchfire_dots_enforce_calls_total{call=\"start\"} 1",
         "watchfire_dots_enforce_seconds_count 1",
     ] {
-        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        until(line, || get(&metrics, "/metrics").unwrap().lines().any(|found| found == line));
     }
 
     let follower = Service::start(&["dots", "status", "--json", "--api", &operator.api, "--follow"]);
-    assert_eq!(follower.event()["status"], "attack-successfully-mitigated");
+    assert_eq!(follower.event()["status"], IN_FORCE);
     let (code, lines, _) = operator.ask(&["status", "--peer", HOME]);
     assert_eq!((code, lines.len(), &lines[0]["target-prefix"][0]), (0, 1, &Value::from("198.51.100.7/32")));
     // The same again is a new lifetime, something else under its number is a mistake.
@@ -49,14 +48,7 @@ fn whole_life(transport: &str) {
     assert_eq!(code, 0, "{error}");
     stands(&home, 7, "dots-client-withdrawn-mitigation");
     stands(&home, 7, "attack-mitigation-terminated");
-    let began = std::time::Instant::now();
-    loop {
-        let said = follower.event();
-        if said["status"] == "attack-mitigation-terminated" {
-            break;
-        }
-        assert!(began.elapsed() < PATIENCE);
-    }
+    while follower.event()["status"] != "attack-mitigation-terminated" {}
     let (code, _, error) = operator.ask(&["withdraw", "--peer", HOME, "--mid", "7"]);
     assert!(code == 1 && error.contains("no such mitigation"), "{code} {error}");
     for mut service in [home, operator.service] {
@@ -78,15 +70,9 @@ fn over_dtls() {
 #[test]
 fn without_a_scheme_whichever_works() {
     let site = site();
-    // TLS and DTLS at one port, which has to be free for both.
-    let (operator, address) = loop {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        if std::net::UdpSocket::bind(&address).is_ok() {
-            let (tls, dtls) = (format!("tls://{address}"), format!("dtls://{address}"));
-            break (Operator::at(&site, &tls, &dtls, &[]), address);
-        }
-    };
+    // TLS and DTLS at one port.
+    let address = format!("{}:4647", watchfire_testkit::own_loopback());
+    let operator = Operator::at(&site, &format!("tls://{address}"), &format!("dtls://{address}"), &[]);
     let _home = home(&site, &address, &[]);
     let (code, _, error) = operator.mitigate("1", &[]);
     assert_eq!(code, 0, "{error}");
@@ -150,8 +136,8 @@ fn a_network_calls_again_and_what_is_asked_goes_on() {
     first.kill();
     let second = home(&site, &format!("dtls://{}", operator.dtls), &[]);
     // It has forgotten all, and is asked again without anybody's doing.
-    stands(&second, 1, "attack-successfully-mitigated");
-    operator.wait_for(1, |one| one["status"] == "attack-successfully-mitigated");
+    stands(&second, 1, IN_FORCE);
+    operator.stands(1, IN_FORCE);
 }
 
 #[test]
@@ -164,26 +150,17 @@ fn what_fails_is_never_called_done() {
     let words = ["--enforce", "exec", "--hook", &script, "--hook-arg", "; rm -rf", "--metrics", "127.0.0.1:0"];
     let home = home(&site, &format!("tls://{}", operator.tls), &words);
     let metrics = home.address();
-    let (code, _, error) = operator.mitigate("1", &[]);
-    assert!(code == 1 && error.contains("attack-exceeded-capability"), "{code} {error}");
+    is_told_that_it_fails(|| operator.mitigate("1", &[]));
     stands(&home, 1, "attack-exceeded-capability");
     home.wait_for_log("no room left");
-    let ready = http(&metrics, "GET /readyz HTTP/1.1\r\n\r\n");
-    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("dots enforcement"), "{ready}");
+    readiness(&metrics, &home, |head, body| head.starts_with("HTTP/1.1 503") && body.contains("dots enforcement"));
     std::fs::remove_file(site.file("hook.fail")).unwrap();
     // It is tried again without being asked.
-    stands(&home, 1, "attack-successfully-mitigated");
+    stands(&home, 1, IN_FORCE);
     assert_eq!(operator.ask(&["withdraw", "--peer", "home.test", "--mid", "1"]).0, 0);
     stands(&home, 1, "attack-mitigation-terminated");
-    let began = std::time::Instant::now();
-    let log = loop {
-        let log = std::fs::read_to_string(site.file("hook.log")).unwrap();
-        if log.contains(" stop ") {
-            break log;
-        }
-        assert!(began.elapsed() < PATIENCE, "{log}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    };
+    let read = || std::fs::read_to_string(site.file("hook.log")).unwrap();
+    let log = wait_for(read, || Some(read()).filter(|log| log.contains(" stop ")));
     let calls: Vec<&str> = log.lines().filter(|line| !line.starts_with('{')).collect();
     assert!(calls[0].starts_with("; rm -rf start isp.test ") && calls[0].ends_with(" 1"), "{log}");
     assert!(calls.iter().any(|call| call.starts_with("; rm -rf stop isp.test ")), "{log}");
@@ -219,17 +196,11 @@ fn routes_are_written_for_routers() {
         "192.0.2.2",
     ];
     assert_eq!(operator.mitigate("1", &more).0, 0);
+    stands(&home, 1, IN_FORCE);
     assert_eq!(operator.ask(&["withdraw", "--peer", "home.test", "--mid", "1"]).0, 0);
     stands(&home, 1, "attack-mitigation-terminated");
-    let wait = std::time::Instant::now();
-    let text = loop {
-        let text = std::fs::read_to_string(&routes).unwrap();
-        if text.contains("withdraw") {
-            break text;
-        }
-        assert!(wait.elapsed() < PATIENCE, "{text}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    };
+    let read = || std::fs::read_to_string(&routes).unwrap();
+    let text = wait_for(read, || Some(read()).filter(|text| text.lines().count() >= 4));
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 4, "{text}");
     let route = "flow route { match { source 192.0.2.1/32; destination 198.51.100.7/32; protocol [ =17 ]; \

@@ -1,9 +1,9 @@
 //! What survives `kill -9`.
 
 use serde_json::Value;
-use watchfire_tests::run;
+use watchfire_tests::{run, until};
 
-use crate::site::{HOME, OPERATOR, Operator, home, site, stands};
+use crate::site::{HOME, IN_FORCE, OPERATOR, Operator, home, site, stands};
 
 fn kept(path: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
@@ -28,7 +28,7 @@ fn mitigations_are_in_force_again_without_being_asked() {
     let mut back = std::collections::BTreeMap::new();
     while back.len() < 2 {
         let event = second.event();
-        if event["status"] == "attack-successfully-mitigated" {
+        if event["status"] == IN_FORCE {
             back.insert(event["mid"].as_u64().unwrap(), event);
         }
     }
@@ -53,14 +53,11 @@ fn what_is_over_is_forgotten() {
     let home = home(&site, &format!("dtls://{}", operator.dtls), &["--state", &state]);
     assert_eq!(operator.mitigate("1", &[]).0, 0);
     let file = site.file("state/mitigations.json");
+    stands(&home, 1, IN_FORCE);
     assert_eq!(kept(&file)["mitigations"].as_array().unwrap().len(), 1);
     assert_eq!(operator.ask(&["withdraw", "--peer", HOME, "--mid", "1"]).0, 0);
     stands(&home, 1, "attack-mitigation-terminated");
-    let began = std::time::Instant::now();
-    while !kept(&file)["mitigations"].as_array().unwrap().is_empty() {
-        assert!(began.elapsed() < watchfire_tests::PATIENCE);
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    until("it is forgotten", || kept(&file)["mitigations"].as_array().unwrap().is_empty());
 }
 
 #[test]

@@ -1,11 +1,7 @@
 //! A folder with certificates, an operator and a network that calls it.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
-use watchfire_tests::{PATIENCE, Service, Site, run, succeed};
+use watchfire_tests::{Service, Site, exchange, run, succeed, until, wait_for};
 
 pub(crate) const OPERATOR: &str = "isp.test";
 pub(crate) const HOME: &str = "home.test";
@@ -19,6 +15,9 @@ pub(crate) fn site() -> Site {
     }
     site
 }
+
+/// What a command says: its exit code, its lines, and standard error.
+pub(crate) type Said = (i32, Vec<Value>, String);
 
 /// An operator, and where it is called and asked.
 pub(crate) struct Operator {
@@ -56,36 +55,51 @@ impl Operator {
     }
 
     /// A command that uses the interface: exit code, lines, and what it says on standard error.
-    pub(crate) fn ask(&self, words: &[&str]) -> (i32, Vec<Value>, String) {
+    pub(crate) fn ask(&self, words: &[&str]) -> Said {
         ask(&self.api, words)
     }
 
     /// Asks HOME to stop 192.0.2.10, under this mid.
-    pub(crate) fn mitigate(&self, mid: &str, more: &[&str]) -> (i32, Vec<Value>, String) {
+    pub(crate) fn mitigate(&self, mid: &str, more: &[&str]) -> Said {
         let words = ["mitigate", "--peer", HOME, "--mid", mid, "--target-prefix", "198.51.100.7/32"];
         let source = if more.contains(&"--source-prefix") { &[][..] } else { &["--source-prefix", "192.0.2.10/32"] };
         self.ask(&[&words[..], source, more].concat())
     }
 
-    /// Waits until `status` of this mid says so.
-    pub(crate) fn wait_for(&self, mid: u64, what: impl Fn(&Value) -> bool) -> Value {
-        let began = Instant::now();
-        loop {
-            let (code, lines, error) = self.ask(&["status"]);
-            assert_eq!(code, 0, "{error}");
-            let found = lines.iter().find(|one| one["mid"] == mid && what(one));
-            if let Some(found) = found {
-                return found.clone();
-            }
-            assert!(began.elapsed() < PATIENCE, "mid {mid}: {lines:?}\n{}", self.service.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+    /// Waits until a mitigation stands so.
+    pub(crate) fn stands(&self, mid: u64, status: &str) -> Value {
+        stands_by(&|words: &[&str]| self.ask(words), mid, status)
     }
 }
 
-pub(crate) fn ask(api: &str, words: &[&str]) -> (i32, Vec<Value>, String) {
+/// Waits until those who are asked for the status say that a mitigation stands so. The command that has asked for it
+/// waits for that no longer than some seconds, and this machine may be slow.
+pub(crate) fn stands_by(ask: &dyn Fn(&[&str]) -> Said, mid: u64, status: &str) -> Value {
+    let look = || {
+        let (code, lines, error) = ask(&["status"]);
+        assert_eq!(code, 0, "{error}");
+        lines.into_iter().find(|one| one["mid"] == mid && one["status"] == status)
+    };
+    wait_for(|| format!("mid {mid} {status}: {:?}", ask(&["status"]).1), look)
+}
+
+/// Asks for what cannot be done. Whoever asks hears of that at once, or, where it takes too long, the next time.
+pub(crate) fn is_told_that_it_fails(ask: impl Fn() -> Said) {
+    let look = || match ask() {
+        (1, _, error) if error.contains("attack-exceeded-capability") => Some(()),
+        (0, lines, _) if lines[0]["status"] != IN_FORCE => None,
+        other => panic!("{other:?}"),
+    };
+    wait_for(|| "the command fails".to_owned(), look);
+}
+
+pub(crate) const IN_FORCE: &str = "attack-successfully-mitigated";
+
+/// A command that uses the interface there. Unless it is told otherwise it waits as long as any test does.
+pub(crate) fn ask(api: &str, words: &[&str]) -> Said {
     let (command, rest) = words.split_first().unwrap();
-    let output = run(&[&["dots", command, "--json", "--api", api], rest].concat());
+    let patience = if rest.contains(&"--timeout") { &[][..] } else { &["--timeout", "120s"] };
+    let output = run(&[&["dots", command, "--json", "--api", api], rest, patience].concat());
     let text = String::from_utf8(output.stdout).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     (output.status.code().unwrap(), lines, String::from_utf8_lossy(&output.stderr).into_owned())
@@ -114,19 +128,10 @@ pub(crate) fn stands(service: &Service, mid: u64, status: &str) -> Value {
 
 /// Waits until the log holds one of these.
 pub(crate) fn says(service: &Service, texts: &[&str]) {
-    let began = Instant::now();
-    while !texts.iter().any(|text| service.log().contains(text)) {
-        assert!(began.elapsed() < PATIENCE, "never said any of {texts:?}:\n{}", service.log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until(&format!("one of {texts:?} is said"), || texts.iter().any(|text| service.log().contains(text)));
 }
 
 /// A request by hand, and the whole response.
 pub(crate) fn http(address: &str, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut text = String::new();
-    let _ = stream.read_to_string(&mut text);
-    text
+    String::from_utf8_lossy(&exchange(address, request).unwrap()).into_owned()
 }
