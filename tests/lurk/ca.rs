@@ -16,7 +16,7 @@ fn the_directory_speaks_star_and_the_anchor_is_enough() {
         return;
     }
     let folder = Folder::new();
-    let ca = Ca::start(&folder, &["--min-lifetime", "5", "--trust-identifiers"]);
+    let ca = Ca::listening(&folder, "127.0.0.1:0", &["--min-lifetime", "5", "--trust-identifiers"]);
     assert_eq!(ca.directory, format!("https://{}/directory", ca.address));
     let directory: serde_json::Value = serde_json::from_str(&curl(&ca, &[&ca.directory])).unwrap();
     assert_eq!(directory["meta"]["auto-renewal"]["min-lifetime"], 5);

@@ -1,12 +1,12 @@
 //! A CA, a name owner and a delegate: certificates that roll, and end when the owner says so.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use watchfire_tests::{PATIENCE, Service, run};
+use watchfire_tests::{Service, get, is_ready, readiness, run, until};
 
-use crate::lab::{Ca, Folder, NAME, Owner, Zone, thumbprint, verify};
+use crate::lab::{Ca, Folder, NAME, Owner, Zone, next, thumbprint, verify, verify_short};
 
 /// What the openssl tool says of a certificate.
 fn shown(chain: &str, what: &str) -> String {
@@ -21,17 +21,30 @@ pub(crate) fn delegate(folder: &Folder, owner: &Owner, flags: &[&str]) -> Servic
     Service::start(&[&words[..], &more, flags].concat())
 }
 
-pub(crate) fn next(service: &Service, event: &str) -> Value {
-    let found = service.event();
-    assert_eq!(found["event"], event, "{found}\n{}", service.log());
-    found
+/// Waits until the delegate says that the order was stopped; some certificates may come before that.
+pub(crate) fn until_canceled(service: &Service) {
+    loop {
+        let found = service.event();
+        match found["event"].as_str().unwrap() {
+            "installed" | "alarm" | "gap" => {}
+            "canceled" => return,
+            _ => panic!("{found}\n{}", service.log()),
+        }
+    }
 }
 
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !condition() {
-        assert!(began.elapsed() < PATIENCE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
+/// Shakes hands as a client that wants a certificate that is good for the name, and gives that certificate. What is
+/// `None` was good until a moment ago.
+pub(crate) fn shake_hands(address: &str, anchor: &str) -> Result<Option<String>, String> {
+    let words = ["s_client", "-connect", address, "-servername", NAME, "-verify_hostname", NAME];
+    let mut client = Command::new("openssl");
+    client.args(words).args(["-verify_return_error", "-CAfile", anchor]).stdin(Stdio::null());
+    let output = client.output().unwrap();
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    match text.split_once("-----BEGIN CERTIFICATE-----") {
+        Some((_, rest)) if output.status.success() => Ok(rest.split("-----END").next().map(str::to_owned)),
+        _ if errors.contains("certificate has expired") => Ok(None),
+        _ => Err(format!("{text}\n{errors}")),
     }
 }
 
@@ -49,7 +62,7 @@ fn a_delegate_rolls_until_the_owner_stops_it() {
     for _ in 0..3 {
         let installed = next(&ndc, "installed");
         ends.push(installed["not_after"].as_str().unwrap().to_owned());
-        verify(&ca.anchor, &chain, NAME);
+        verify_short(&ca.anchor, &chain, NAME);
     }
     assert!(ends[0] < ends[1] && ends[1] < ends[2], "{ends:?}");
     for file in ["ndc/chain.pem", "ndc/key.pem", "account.key"] {
@@ -71,14 +84,7 @@ fn a_delegate_rolls_until_the_owner_stops_it() {
         (stopped.status.code(), &line["event"], &line["status"]),
         (Some(0), &"canceled".into(), &"canceled".into())
     );
-    loop {
-        let event = ndc.event();
-        match event["event"].as_str().unwrap() {
-            "installed" => {}
-            "canceled" => break,
-            _ => panic!("{event}"),
-        }
-    }
+    until_canceled(&ndc);
     assert_eq!(ndc.wait(), 1);
     ndc.wait_for_log("the name owner has stopped the order");
     let count = std::fs::read_to_string(&reloads).unwrap().lines().count();
@@ -140,7 +146,8 @@ fn who_has_no_delegation_or_asks_for_more_is_refused() {
     let delegation = owner.directory.replace("directory", "delegation/other");
     let (code, error) = ndc("account.key", NAME, &["--subject", "organization=Example", "--delegation", &delegation]);
     assert!(code == Some(1) && error.contains("unknownDelegation"), "{code:?} {error}");
-    let gone = ["lurk", "ndc", "--ido", "https://127.0.0.1:9/directory", "--ca", &owner.anchor, "--timeout", "2s"];
+    let nowhere = format!("https://{}:9/directory", watchfire_testkit::own_loopback());
+    let gone = ["lurk", "ndc", "--ido", &nowhere, "--ca", &owner.anchor];
     let (key, out) = (folder.file("account.key"), folder.file("refused"));
     let output = run(&[&gone[..], &["--account-key", &key, "--out", &out, "--name", NAME, "--once"]].concat());
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
@@ -151,34 +158,35 @@ fn who_has_no_delegation_or_asks_for_more_is_refused() {
 fn delegations_are_read_again_on_sighup() {
     let folder = Folder::new();
     let ca = Ca::start(&folder, &["--trust-identifiers"]);
-    let owner =
-        Owner::start(&folder, &ca, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &["--metrics", "127.0.0.1:0"]);
+    let nobody = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let owner = Owner::start(&folder, &ca, nobody, &["--metrics", "127.0.0.1:0"]);
     let metrics = owner.service.address();
     let thumbprint = thumbprint(&folder);
-    let exit = || {
-        let code = delegate(&folder, &owner, &["--once"]).wait();
+    let exit = |owner: &Owner| {
+        let code = delegate(&folder, owner, &["--once"]).wait();
         // The next one begins anew.
         std::fs::remove_dir_all(folder.path("ndc")).unwrap();
         code
     };
-    assert_eq!(exit(), 1, "it is not for this account");
+    assert_eq!(exit(&owner), 1, "it is not for this account");
     let good = std::fs::read_to_string(folder.path("delegations.toml")).unwrap();
-    let good = good.replace("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &thumbprint);
+    let good = good.replace(nobody, &thumbprint);
     folder.write("delegations.toml", &good);
     owner.service.signal("HUP");
     owner.service.wait_for_log("the delegations were read again");
-    assert_eq!(exit(), 0, "{}", owner.service.log());
+    assert_eq!(exit(&owner), 0, "{}", owner.service.log());
     folder.write("delegations.toml", good.replace("template.json", "none.json"));
     owner.service.signal("HUP");
     owner.service.wait_for_log("nothing was reloaded, the old delegations stay: ");
-    let log = owner.service.log();
-    assert!(log.contains("delegations.toml:3: delegation `cdn`") && log.contains("none.json"), "{log}");
-    assert_eq!(exit(), 0, "{}", owner.service.log());
-    let ready = crate::lab::get(&metrics, "/readyz");
-    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("none.json"), "{ready}");
+    for said in ["delegations.toml:3: delegation `cdn`", "none.json"] {
+        owner.service.wait_for_log(said);
+    }
+    assert_eq!(exit(&owner), 0, "{}", owner.service.log());
+    let is_unready = |head: &str, body: &str| head.starts_with("HTTP/1.1 503") && body.contains("none.json");
+    readiness(&metrics, &owner.service, is_unready);
     folder.write("delegations.toml", &good);
     owner.service.signal("HUP");
-    until("all is well", || crate::lab::get(&metrics, "/readyz").starts_with("HTTP/1.1 200"));
+    readiness(&metrics, &owner.service, is_ready);
 }
 
 /// Before the CA was reached delegates are told to come back, and nothing of what it might say is made up.
@@ -189,14 +197,14 @@ fn an_owner_without_its_ca_offers_nothing_until_that_is_there() {
     ca.service.kill();
     let owner = Owner::start(&folder, &ca, &thumbprint(&folder), &["--metrics", "127.0.0.1:0"]);
     let metrics = owner.service.address();
-    assert!(crate::lab::get(&metrics, "/readyz").starts_with("HTTP/1.1 503"));
+    assert!(get(&metrics, "/readyz").unwrap().starts_with("HTTP/1.1 503"));
     let mut ndc = delegate(&folder, &owner, &["--once"]);
     owner.service.wait_for_log("the CA has not been reached yet");
     let again = Ca::listening(&folder, &ca.address, &["--min-lifetime", "1800", "--trust-identifiers"]);
     next(&ndc, "ordered");
     next(&ndc, "installed");
     assert_eq!(ndc.wait(), 0, "{}", ndc.log());
-    until("all is well", || crate::lab::get(&metrics, "/readyz").starts_with("HTTP/1.1 200"));
+    readiness(&metrics, &owner.service, is_ready);
     verify(&again.anchor, &folder.file("ndc/chain.pem"), NAME);
 }
 
@@ -217,7 +225,7 @@ fn mistakes_in_the_file_are_named_by_line() {
 #[test]
 fn a_server_rolls_under_load_without_a_failed_handshake() {
     let folder = Folder::new();
-    let ca = Ca::start(&folder, &["--min-lifetime", "4", "--trust-identifiers"]);
+    let ca = Ca::start(&folder, &["--min-lifetime", "8", "--trust-identifiers"]);
     let owner = Owner::start(&folder, &ca, &thumbprint(&folder), &[]);
     let pid = folder.file("pid");
     let ndc = delegate(&folder, &owner, &["--reload", &format!("if [ -e {pid} ]; then kill -HUP $(cat {pid}); fi")]);
@@ -229,22 +237,17 @@ fn a_server_rolls_under_load_without_a_failed_handshake() {
     let server = Service::start(&[&words[..], &["--cert", &chain, "--key", &key]].concat());
     let address = server.address();
     std::fs::write(&pid, server.pid().to_string()).unwrap();
-    let (mut shown, mut hands) = (std::collections::BTreeSet::new(), 0);
-    let began = Instant::now();
-    while shown.len() < 5 {
-        let words = ["s_client", "-connect", &address, "-servername", NAME, "-verify_hostname", NAME];
-        let output = Command::new("openssl")
-            .args(words)
-            .args(["-verify_return_error", "-CAfile", &ca.anchor])
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "handshake {hands}: {text}\n{}", String::from_utf8_lossy(&output.stderr));
-        let begin = text.find("-----BEGIN CERTIFICATE-----").unwrap();
-        shown.insert(text[begin..].split("-----END").next().unwrap().to_owned());
+    let (mut shown, mut hands, mut over) = (BTreeSet::new(), 0, 0);
+    until("four certificates are shown", || {
+        match shake_hands(&address, &ca.anchor).unwrap_or_else(|error| panic!("handshake {hands}: {error}")) {
+            Some(certificate) => drop(shown.insert(certificate)),
+            None => over += 1,
+        }
         hands += 1;
-        assert!(began.elapsed() < 2 * PATIENCE, "{} certificates in {hands} handshakes", shown.len());
-    }
-    assert!(hands > 20, "{hands} handshakes");
+        shown.len() >= 4
+    });
+    // A delegate that was late has said so.
+    let late = ndc.events_so_far().iter().filter(|event| event["event"] != "installed").count();
+    assert!(over == 0 || late > 0, "{over} of {hands} handshakes met a certificate that was over");
+    assert!(hands > 4, "{hands} handshakes");
 }

@@ -5,9 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use watchfire_tests::{Service, skip};
+use watchfire_tests::{PATIENCE, Service, account_key, skip};
 
 /// A folder that is gone at the end, unless the test fails.
 pub(crate) struct Folder(PathBuf);
@@ -45,6 +44,11 @@ impl Drop for Folder {
     }
 }
 
+/// Where to listen, at a port that nobody takes when it is given up for a while.
+fn own() -> String {
+    format!("{}:0", watchfire_testkit::own_loopback())
+}
+
 /// A CA that runs, and where it is.
 pub(crate) struct Ca {
     pub(crate) service: Service,
@@ -57,7 +61,7 @@ pub(crate) struct Ca {
 impl Ca {
     /// One in the folder `ca`, with further flags.
     pub(crate) fn start(folder: &Folder, flags: &[&str]) -> Self {
-        Self::listening(folder, "127.0.0.1:0", flags)
+        Self::listening(folder, &own(), flags)
     }
 
     pub(crate) fn listening(folder: &Folder, listen: &str, flags: &[&str]) -> Self {
@@ -93,7 +97,7 @@ impl Web {
 }
 
 fn answer(mut stream: TcpStream, root: &Path) {
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let (mut head, mut octet) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut octet).is_ok_and(|read| read > 0) {
         head.extend_from_slice(&octet);
@@ -152,18 +156,19 @@ pub(crate) fn openssl_csr(folder: &Folder, name: &str) -> (String, String) {
 /// Checks a chain against the trust anchor and a name, by OpenSSL.
 #[track_caller]
 pub(crate) fn verify(anchor: &str, chain: &str, name: &str) {
-    succeed(Command::new("openssl").args([
-        "verify",
-        "-CAfile",
-        anchor,
-        "-untrusted",
-        chain,
-        "-verify_hostname",
-        name,
-        "-purpose",
-        "sslserver",
-        chain,
-    ]));
+    verify_with(anchor, chain, name, &[]);
+}
+
+/// The same of a certificate that is good for some seconds: it may be over when OpenSSL comes to look.
+#[track_caller]
+pub(crate) fn verify_short(anchor: &str, chain: &str, name: &str) {
+    verify_with(anchor, chain, name, &["-no_check_time"]);
+}
+
+#[track_caller]
+fn verify_with(anchor: &str, chain: &str, name: &str, more: &[&str]) {
+    let words = ["verify", "-CAfile", anchor, "-untrusted", chain, "-verify_hostname", name, "-purpose", "sslserver"];
+    succeed(Command::new("openssl").args(words).args(more).arg(chain));
 }
 
 /// The name that delegates of these tests have.
@@ -189,7 +194,7 @@ pub(crate) struct Owner {
 impl Owner {
     /// One whose only delegate has a key of this thumbprint, at this CA.
     pub(crate) fn start(folder: &Folder, ca: &Ca, thumbprint: &str, flags: &[&str]) -> Self {
-        Self::listening(folder, "127.0.0.1:0", ca, thumbprint, flags)
+        Self::listening(folder, &own(), ca, thumbprint, flags)
     }
 
     pub(crate) fn listening(folder: &Folder, listen: &str, ca: &Ca, thumbprint: &str, flags: &[&str]) -> Self {
@@ -231,29 +236,16 @@ impl Owner {
     /// The lines of the audit log about this.
     pub(crate) fn audit(&self, event: &str) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(&self.log).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        // The last one may be about to be written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let lines = whole.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         lines.filter(|line| line["event"] == event).collect()
     }
 }
 
 /// Makes the account's key of the delegate, as users do, and gives its thumbprint (RFC 7638).
 pub(crate) fn thumbprint(folder: &Folder) -> String {
-    let key = folder.file("account.key");
-    succeed(Command::new("openssl").args([
-        "genpkey",
-        "-algorithm",
-        "EC",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-out",
-        &key,
-    ]));
-    let script = "import base64,hashlib,subprocess,sys\n\
-        der=subprocess.check_output(['openssl','pkey','-in',sys.argv[1],'-pubout','-outform','DER'])\n\
-        b=lambda o:base64.urlsafe_b64encode(o).rstrip(b'=').decode()\n\
-        jwk='{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}'%(b(der[-64:-32]),b(der[-32:]))\n\
-        print(b(hashlib.sha256(jwk.encode()).digest()))";
-    succeed(Command::new("python3").args(["-c", script, &key])).trim().to_owned()
+    account_key(&folder.file("account.key"))
 }
 
 /// A name server of TXT records: the files of the folder `dns`, named as the records are.
@@ -330,13 +322,17 @@ fn txt_answer(query: &[u8], records: &Path) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-/// A page over plain HTTP.
-pub(crate) fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
+/// The next event, which is of this kind. Where certificates are good for some seconds, and the machine is busy, one may
+/// be late: that is said too, and is not the question.
+#[track_caller]
+pub(crate) fn next(service: &Service, event: &str) -> serde_json::Value {
+    loop {
+        let found = service.event();
+        if found["event"] == event {
+            return found;
+        }
+        assert!(["alarm", "gap"].contains(&found["event"].as_str().unwrap()), "{found}\n{}", service.log());
+    }
 }
 
 /// A script around uacme, which trusts what the system trusts, where that is this anchor.

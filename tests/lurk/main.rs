@@ -8,7 +8,6 @@ mod killed;
 mod lab;
 mod nginx;
 mod pebble;
-mod port;
 mod relay;
 mod stock;
 mod template;

@@ -1,11 +1,11 @@
 //! Over a CA that does not speak STAR: Pebble, which drops what it does not know.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use watchfire_tests::{PATIENCE, Service, succeed as watchfire};
+use watchfire_tests::{succeed as watchfire, until};
 
-use crate::lab::{Folder, Owner, has, thumbprint};
+use crate::delegation::delegate;
+use crate::lab::{Folder, Owner, has, next, thumbprint};
 
 struct Pebble {
     child: Child,
@@ -21,51 +21,27 @@ impl Drop for Pebble {
 }
 
 impl Pebble {
-    /// One on the loopback, that finds every challenge met if `lenient`. It wants to be told its ports: another pair is
-    /// tried when somebody has them.
+    /// One at an address of its own, that finds every challenge met if `lenient`.
     fn start(folder: &Folder, lenient: bool) -> Self {
-        let dir = folder.file("pki");
+        let (dir, host) = (folder.file("pki"), watchfire_testkit::own_loopback());
         watchfire(&["pki", "init", "--dir", &dir]);
-        watchfire(&[
-            "pki",
-            "issue",
-            "--dir",
-            &dir,
-            "--profile",
-            "tls-server",
-            "--name",
-            "localhost",
-            "--san",
-            "IP:127.0.0.1",
-        ]);
-        for attempt in 0..20_u32 {
-            let port = 20_000 + (std::process::id() * 31 + attempt * 997) % 20_000;
-            let config = format!(
-                "{{\"pebble\":{{\"listenAddress\":\"127.0.0.1:{port}\",\"managementListenAddress\":\"127.0.0.1:{}\",\
-                 \"certificate\":\"{dir}/localhost.pem\",\"privateKey\":\"{dir}/localhost.key\",\"httpPort\":5002,\"tlsPort\":5001}}}}",
-                port + 1
-            );
-            let config = folder.write("pebble.json", config);
-            let mut command = Command::new("pebble");
-            command
-                .args(["-config", &config])
-                .env("PEBBLE_VA_NOSLEEP", "1")
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            command.env("PEBBLE_VA_ALWAYS_VALID", if lenient { "1" } else { "0" });
-            let mut child = command.spawn().unwrap();
-            let began = Instant::now();
-            while child.try_wait().unwrap().is_none() {
-                let tcp = std::net::TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap()));
-                if tcp.is_ok() && began.elapsed() > Duration::from_millis(200) && child.try_wait().unwrap().is_none() {
-                    let directory = format!("https://127.0.0.1:{port}/dir");
-                    return Self { child, directory, anchor: folder.file("pki/ca.pem") };
-                }
-                assert!(began.elapsed() < PATIENCE, "Pebble does not listen");
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        }
-        panic!("no ports for Pebble");
+        let words = ["pki", "issue", "--dir", &dir, "--profile", "tls-server", "--name", "localhost"];
+        watchfire(&[&words[..], &["--san", &format!("IP:{host}")]].concat());
+        let config = format!(
+            "{{\"pebble\":{{\"listenAddress\":\"{host}:14000\",\"managementListenAddress\":\"{host}:15000\",\
+             \"certificate\":\"{dir}/localhost.pem\",\"privateKey\":\"{dir}/localhost.key\",\"httpPort\":5002,\"tlsPort\":5001}}}}"
+        );
+        let config = folder.write("pebble.json", config);
+        let mut command = Command::new("pebble");
+        command.args(["-config", &config]).env("PEBBLE_VA_NOSLEEP", "1").stdout(Stdio::null()).stderr(Stdio::null());
+        command.env("PEBBLE_VA_ALWAYS_VALID", if lenient { "1" } else { "0" });
+        let (directory, anchor) = (format!("https://{host}:14000/dir"), folder.file("pki/ca.pem"));
+        let mut this = Self { child: command.spawn().unwrap(), directory, anchor };
+        until("Pebble listens", || {
+            assert_eq!(this.child.try_wait().unwrap(), None, "Pebble has ended");
+            std::net::TcpStream::connect((host, 14000)).is_ok()
+        });
+        this
     }
 }
 
@@ -74,13 +50,6 @@ fn owner(folder: &Folder, pebble: &Pebble, flags: &[&str]) -> Owner {
     std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let all = [&["--dns-hook", &hook], flags].concat();
     Owner::at(folder, "127.0.0.1:0", &pebble.directory, &pebble.anchor, &thumbprint(folder), &all)
-}
-
-fn delegate(folder: &Folder, owner: &Owner, flags: &[&str]) -> Service {
-    let (key, out) = (folder.file("account.key"), folder.file("ndc"));
-    let words = ["lurk", "ndc", "--json", "--ido", &owner.directory, "--ca", &owner.anchor, "--account-key", &key];
-    let more = ["--name", "abc.ido.example", "--out", &out, "--subject", "organization=Example"];
-    Service::start(&[&words[..], &more, flags].concat())
 }
 
 #[test]
@@ -107,15 +76,10 @@ fn with_emulation_the_same_delegation_works() {
     let pebble = Pebble::start(&folder, true);
     let owner = owner(&folder, &pebble, &["--emulate-star", "--min-lifetime", "8"]);
     let ndc = delegate(&folder, &owner, &["--lifetime", "8s", "--duration", "1h"]);
-    assert_eq!(ndc.event()["event"], "ordered");
-    let first = ndc.event();
-    assert_eq!(first["event"], "installed", "{first}\n{}\n{}", ndc.log(), owner.service.log());
+    next(&ndc, "ordered");
+    next(&ndc, "installed");
     let chain = std::fs::read(folder.path("ndc/chain.pem")).unwrap();
-    let began = Instant::now();
-    while owner.audit("issued").len() < 2 {
-        assert!(began.elapsed() < PATIENCE, "no second certificate:\n{}", owner.service.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until("there is a second certificate", || owner.audit("issued").len() >= 2);
     assert!(!chain.is_empty() && folder.path("calls").exists());
     let placed = owner.audit("placed");
     assert!(

@@ -1,15 +1,16 @@
 //! dns-01 by dynamic updates (RFC 2136) of a zone that Knot serves.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use watchfire_tests::{PATIENCE, Service, run};
+use watchfire_tests::{Service, run, until};
 
-use crate::delegation::{delegate, next, until};
-use crate::lab::{Ca, Folder, NAME, Owner, has, thumbprint, verify};
-use crate::port::on_a_port;
+use crate::delegation::delegate;
+use crate::lab::{Ca, Folder, NAME, Owner, has, next, thumbprint, verify};
 
 const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+/// A name with a TXT record that stays.
+const HERE: &str = "here.ido.example";
 
 /// A name server with the zone `ido.example`, which takes updates under the key `lurk`.
 struct Knot {
@@ -26,49 +27,39 @@ impl Drop for Knot {
 
 impl Knot {
     fn start(folder: &Folder) -> Self {
-        // Says who it is: somebody else may have the port.
-        let own = format!("{}-{}", std::process::id(), folder.file(""));
         folder.write(
             "zone",
             format!(
                 "ido.example. 60 IN SOA ns.ido.example. post.ido.example. 1 60 60 600 1\n\
                  ido.example. 60 IN NS ns.ido.example.\nns.ido.example. 60 IN A 127.0.0.1\n\
-                 who.ido.example. 60 IN TXT \"{own}\"\n"
+                 {HERE}. 60 IN TXT \"it is here\"\n"
             ),
         );
-        on_a_port("Knot", |port| {
-            let dir = folder.file("");
-            let config = format!(
-                "server:\n  listen: 127.0.0.1@{port}\n  rundir: {dir}\n\
-                 log:\n  - target: stderr\n    any: info\ndatabase:\n  storage: {dir}/knot-{port}\n\
-                 key:\n  - id: lurk\n    algorithm: hmac-sha256\n    secret: {SECRET}\n\
-                 acl:\n  - id: lurk\n    key: lurk\n    action: update\n\
-                 zone:\n  - domain: ido.example\n    storage: {dir}\n    file: zone\n    acl: lurk\n    zonefile-sync: -1\n"
-            );
-            let config = folder.write("knot.conf", config);
-            std::fs::create_dir_all(folder.path(&format!("knot-{port}"))).unwrap();
-            let mut command = Command::new("/usr/sbin/knotd");
-            command.args(["-c", &config]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            let mut child = command.spawn().unwrap();
-            let address = format!("127.0.0.1:{port}");
-            let began = Instant::now();
-            while child.try_wait().unwrap().is_none() && began.elapsed() < PATIENCE {
-                if ask(&address, "who.ido.example").contains(&own) {
-                    return Some(Self { child, address });
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            let _ = child.kill();
-            let _ = child.wait();
-            None
-        })
+        let (dir, host) = (folder.file(""), watchfire_testkit::own_loopback());
+        let config = format!(
+            "server:\n  listen: {host}@5353\n  rundir: {dir}\n\
+             log:\n  - target: stderr\n    any: info\ndatabase:\n  storage: {dir}/knot\n\
+             key:\n  - id: lurk\n    algorithm: hmac-sha256\n    secret: {SECRET}\n\
+             acl:\n  - id: lurk\n    key: lurk\n    action: update\n\
+             zone:\n  - domain: ido.example\n    storage: {dir}\n    file: zone\n    acl: lurk\n    zonefile-sync: -1\n"
+        );
+        let config = folder.write("knot.conf", config);
+        std::fs::create_dir_all(folder.path("knot")).unwrap();
+        let mut command = Command::new("/usr/sbin/knotd");
+        command.args(["-c", &config]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut this = Self { child: command.spawn().unwrap(), address: format!("{host}:5353") };
+        until("Knot answers", || {
+            assert_eq!(this.child.try_wait().unwrap(), None, "Knot has ended");
+            ask(&this.address, HERE).contains("it is here")
+        });
+        this
     }
 }
 
 /// TXT records, as dig shows them.
 fn ask(address: &str, name: &str) -> String {
     let (host, port) = address.rsplit_once(':').unwrap();
-    let words = ["+short", "+tries=1", "+time=2", &format!("@{host}"), "-p", port, name, "TXT"];
+    let words = ["+short", "+tries=5", "+time=5", &format!("@{host}"), "-p", port, name, "TXT"];
     String::from_utf8_lossy(&Command::new("dig").args(words).output().unwrap().stdout).into_owned()
 }
 
@@ -93,7 +84,7 @@ fn dns_01_is_met_by_updates_of_the_zone() {
     assert_eq!(ndc.wait(), 0, "{}", ndc.log());
     verify(&ca.anchor, &folder.file("ndc/chain.pem"), NAME);
     until("the record is gone", || ask(&knot.address, &format!("_acme-challenge.{NAME}")).is_empty());
-    assert!(!ask(&knot.address, "who.ido.example").is_empty(), "and the others are there");
+    assert_eq!(ask(&knot.address, HERE).trim(), "\"it is here\"", "and the others are there");
 }
 
 #[test]
