@@ -1,40 +1,55 @@
 //! `--output nats://`: what is acknowledged is in the stream, once.
 
+use std::io::Write as _;
+use std::ops::Range;
+use std::process::ChildStdin;
+
 use watchfire_testkit::servers::Nats;
-use watchfire_tests::{Service, Site, run};
+use watchfire_tests::{Service, Site, run, until};
 
 use crate::stream::{different, info, messages};
 
 const ALERTS: usize = 3000;
 
 /// Lines to send, each another one.
-pub(crate) fn lines(count: usize) -> String {
-    (0..count).map(|n| format!("alert {n} {}\n", "x".repeat(n % 700))).collect()
+pub(crate) fn lines(numbers: Range<usize>) -> String {
+    numbers.map(|n| format!("alert {n} {}\n", "x".repeat(n % 700))).collect()
 }
 
-/// A sensor that sends a file to these managers, and ends when all of it is acknowledged.
-pub(crate) fn sensor(site: &Site, name: &str, managers: &str, input: &str) -> Service {
-    let spool = site.file(&format!("spool-{name}"));
-    let tls = site.tls(name);
-    let mut words = vec!["iap", "sensor", "--json", "--manager-name", "manager.test", "--connect", managers];
-    words.extend(tls.iter().map(String::as_str));
-    words.extend(["--retry-min", "50ms", "--retry-max", "500ms", "--input", input, "--spool", &spool]);
-    words.extend(["--window", "64", "--give-up-after", "0s", "--exit-when-drained"]);
-    Service::start(&words)
+/// A sensor that sends lines, and ends when all of them are acknowledged. Who kills somebody while it works gives it the
+/// first of them before and the others afterwards: so there is something to send, however fast it is.
+pub(crate) struct Feeding {
+    pub(crate) sensor: Service,
+    input: Option<ChildStdin>,
+}
+
+impl Feeding {
+    /// To these managers.
+    pub(crate) fn start(site: &Site, name: &str, managers: &str) -> Self {
+        let spool = site.file(&format!("spool-{name}"));
+        let tls = site.tls(name);
+        let mut words = vec!["iap", "sensor", "--json", "--manager-name", "manager.test", "--connect", managers];
+        words.extend(tls.iter().map(String::as_str));
+        words.extend(["--retry-min", "50ms", "--retry-max", "500ms", "--input", "-", "--spool", &spool]);
+        words.extend(["--window", "64", "--give-up-after", "0s", "--exit-when-drained"]);
+        let (sensor, input) = Service::start_fed(&words);
+        Self { sensor, input: Some(input) }
+    }
+
+    pub(crate) fn send(&mut self, text: &str) {
+        self.input.as_mut().expect("it is fed").write_all(text.as_bytes()).unwrap();
+    }
+
+    /// There is no more: waits until all has its answer, and it has ended so.
+    pub(crate) fn drained(&mut self, code: i32, manager: &str) {
+        self.input = None;
+        assert_eq!(self.sensor.wait(), code, "{}\n{manager}", self.sensor.log());
+    }
 }
 
 /// How many messages the stream has by now.
 pub(crate) fn count(nats: &Nats, stream: &str) -> u64 {
     info(nats, stream)["state"]["messages"].as_u64().unwrap_or(0)
-}
-
-fn wait_until(what: &str, service: &mut Service, mut done: impl FnMut() -> bool) {
-    let began = std::time::Instant::now();
-    while !done() {
-        assert!(service.ended().is_none(), "ended before {what}: {}", service.log());
-        assert!(began.elapsed() < watchfire_tests::PATIENCE, "never {what}: {}", service.log());
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -46,19 +61,20 @@ fn whatever_is_killed_every_alert_is_in_the_stream_once() {
     let manager = |listen: &str| site.manager(&["--listen", listen, "--output", &output, "--nats-timeout", "2s"]);
     let mut one = manager(&own);
     let address = one.address();
-    let input = site.write("input", lines(ALERTS));
-    let mut sensor = sensor(&site, "sensor-1", &address, &input);
-    wait_until("some arrived", &mut sensor, || count(&nats, "alerts") > 300);
+    let mut feeding = Feeding::start(&site, "sensor-1", &address);
+    feeding.send(&lines(0..1000));
+    until("some arrived", || count(&nats, "alerts") > 300);
     nats.kill();
+    feeding.send(&lines(1000..2000));
     // Back-pressure: nothing is acknowledged while there is nobody to publish to.
     one.wait_for_log("alerts cannot be kept");
     nats.restart();
-    let before = count(&nats, "alerts");
-    wait_until("more arrived", &mut sensor, || count(&nats, "alerts") > before + 300);
+    until("more arrived", || count(&nats, "alerts") > 1300);
     one.kill();
+    feeding.send(&lines(2000..ALERTS));
     let one = manager(&address);
     one.address();
-    assert_eq!(sensor.wait(), 0, "{}\n{}", sensor.log(), one.log());
+    feeding.drained(0, &one.log());
     let stored = messages(&nats, "alerts");
     assert_eq!(different(&stored).len(), ALERTS, "lost some");
     assert_eq!(stored.len(), ALERTS, "published some twice");
@@ -73,22 +89,32 @@ fn managers_share_a_stream_and_a_sensor_finds_the_one_that_lives() {
     let Some(nats) = Nats::start("") else { return };
     let site = Site::new();
     let output = format!("nats://{}/alerts", nats.address());
+    let own = format!("{}:0", watchfire_testkit::own_loopback());
     let manager = || {
-        let manager = site.manager(&["--listen", "127.0.0.1:0", "--output", &output]);
+        let manager = site.manager(&["--listen", &own, "--output", &output]);
         let address = manager.address();
         (manager, address)
     };
     let ((mut one, first), (two, second)) = (manager(), manager());
-    let input = site.write("input", lines(ALERTS));
-    let mut a = sensor(&site, "sensor-1", &format!("{first},{second}"), &input);
-    let mut b = sensor(&site, "sensor-2", &format!("{second},{first}"), &input);
-    wait_until("some arrived", &mut a, || count(&nats, "alerts") > 300);
+    let mut a = Feeding::start(&site, "sensor-1", &format!("{first},{second}"));
+    let mut b = Feeding::start(&site, "sensor-2", &format!("{second},{first}"));
+    for feeding in [&mut a, &mut b] {
+        feeding.send(&lines(0..ALERTS / 2));
+    }
+    let of = |sensor: &str| {
+        let subject = format!("alerts.{sensor}");
+        let stored = messages(&nats, "alerts");
+        stored.into_iter().filter(|message| message["subject"] == subject).collect::<Vec<_>>()
+    };
+    until("the first has sent some", || !of("sensor-1").is_empty());
     one.kill();
-    assert_eq!((a.wait(), b.wait()), (0, 0), "{}\n{}\n{}", a.log(), b.log(), two.log());
-    let stored = messages(&nats, "alerts");
-    for subject in ["alerts.sensor-1", "alerts.sensor-2"] {
-        let of: Vec<_> = stored.iter().filter(|message| message["subject"] == subject).cloned().collect();
-        assert_eq!((different(&of).len(), of.len()), (ALERTS, ALERTS), "{subject}");
+    for feeding in [&mut a, &mut b] {
+        feeding.send(&lines(ALERTS / 2..ALERTS));
+        feeding.drained(0, &two.log());
+    }
+    for sensor in ["sensor-1", "sensor-2"] {
+        let of = of(sensor);
+        assert_eq!((different(&of).len(), of.len()), (ALERTS, ALERTS), "{sensor}");
     }
 }
 
@@ -99,9 +125,9 @@ fn what_is_too_large_for_the_stream_is_refused_and_holds_nobody_up() {
     let output = format!("nats://{}/alerts", nats.address());
     let manager = site.manager(&["--listen", "127.0.0.1:0", "--output", &output]);
     let address = manager.address();
-    let input = site.write("input", format!("first\n{}\nlast\n", "x".repeat(60_000)));
-    let mut sensor = sensor(&site, "sensor-1", &address, &input);
-    assert_eq!(sensor.wait(), 1, "{}", sensor.log());
+    let mut feeding = Feeding::start(&site, "sensor-1", &address);
+    feeding.send(&format!("first\n{}\nlast\n", "x".repeat(60_000)));
+    feeding.drained(1, "");
     manager.wait_for_log("larger than the output's stream takes");
     assert_eq!(messages(&nats, "alerts").len(), 2);
 }
@@ -120,9 +146,9 @@ fn what_stands_in_the_way_is_one_line() {
         assert_eq!(lines.len(), 1, "{error}");
         (ended.status.code().unwrap(), lines[0].to_owned())
     };
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = format!("{}:9", watchfire_testkit::own_loopback());
     let (code, error) = fails(&format!("nats://{gone}/alerts"), &[]);
-    assert!(code == 3 && error.contains(&gone.to_string()), "{error}");
+    assert!(code == 3 && error.contains(&gone), "{error}");
     let Some(nats) = Nats::start("authorization { users = [{ user: wf, password: right }] }") else { return };
     let output = format!("nats://{}/alerts", nats.address());
     for (password, wanted) in [(None, 1), (Some("wf:wrong"), 1), (Some(""), 2)] {
@@ -154,18 +180,19 @@ fn tls_is_spoken_and_the_server_s_name_is_checked() {
         let words = ["pki", "issue", "--dir", &dir, "--profile", "tls-server", "--name", name, "--san", san];
         watchfire_tests::succeed(&words);
     }
-    let (ca, input) = (site.file("ca.pem"), site.write("input", lines(10)));
+    let ca = site.file("ca.pem");
     for name in ["nats", "stranger"] {
         let tls = format!("tls {{ cert_file: \"{dir}/{name}.pem\", key_file: \"{dir}/{name}.key\" }}");
         let Some(nats) = Nats::start_at(host, &tls) else { return };
         let output = format!("nats://{}/alerts", nats.address());
         let mut manager = site.manager(&["--listen", "127.0.0.1:0", "--output", &output, "--nats-ca", &ca]);
         if name == "nats" {
-            let mut sensor = sensor(&site, "sensor-1", &manager.address(), &input);
-            assert_eq!(sensor.wait(), 0, "{}", manager.log());
+            let mut feeding = Feeding::start(&site, "sensor-1", &manager.address());
+            feeding.send(&lines(0..10));
+            feeding.drained(0, &manager.log());
         } else {
             assert_eq!(manager.wait(), 3, "{}", manager.log());
-            assert!(manager.log().contains("certificate"), "{}", manager.log());
+            manager.wait_for_log("certificate");
         }
     }
 }

@@ -6,9 +6,7 @@ use watchfire_testkit::servers::Postgres;
 use watchfire_tests::{Service, run, succeed};
 
 use crate::balancer::Balancer;
-use crate::lab::{Ca, Folder, TEMPLATE, thumbprint, verify};
-
-const NAME: &str = "abc.ido.example";
+use crate::lab::{Ca, Folder, NAME, TEMPLATE, next, thumbprint, verify_short};
 
 struct Owners {
     folder: Folder,
@@ -23,7 +21,8 @@ impl Owners {
         let file = |name: &str| self.folder.file(name);
         let (rules, dir, cert, key) =
             (file("delegations.toml"), file(dir), file("pki/owner.pem"), file("pki/owner.key"));
-        let words = ["lurk", "ido", "--json", "--listen", "127.0.0.1:0", "--url", &self.url, "--delegations", &rules];
+        let own = format!("{}:0", watchfire_testkit::own_loopback());
+        let words = ["lurk", "ido", "--json", "--listen", &own, "--url", &self.url, "--delegations", &rules];
         let more = ["--dir", &dir, "--cert", &cert, "--key", &key, "--store", &self.store, "--serve-certificates"];
         let ca = ["--upstream", &self.ca.directory, "--upstream-ca", &self.ca.anchor];
         Service::start(&[&words[..], &more, &ca, flags].concat())
@@ -32,17 +31,6 @@ impl Owners {
     fn placed(&self, dir: &str) -> usize {
         let text = std::fs::read_to_string(self.folder.path(&format!("{dir}/audit.ndjson"))).unwrap_or_default();
         text.lines().filter(|line| line.contains("\"placed\"")).count()
-    }
-}
-
-/// The next event of this kind. Lifetimes are short, so that one may be late while nobody leads: that is said too.
-fn next(service: &Service, event: &str) -> serde_json::Value {
-    loop {
-        let found = service.event();
-        if found["event"] == event {
-            return found;
-        }
-        assert_eq!(found["event"], "alarm", "{found}\n{}", service.log());
     }
 }
 
@@ -91,14 +79,14 @@ fn who_stands_by_goes_on_with_every_order() {
         ends.push(next(&ndc, "installed")["not_after"].as_str().unwrap().to_owned());
     }
     assert!(ends.is_sorted() && ends[0] < ends[2], "{ends:?}");
-    verify(&owners.ca.anchor, &file("ndc/chain.pem"), NAME);
+    verify_short(&owners.ca.anchor, &file("ndc/chain.pem"), NAME);
     assert_eq!((owners.placed("one"), owners.placed("two")), (1, 0), "ordered at the CA once");
 
     // One without the account's key says so when its turn has come.
     drop(two);
     let mut stranger = owners.start("stranger", &[]);
     assert_eq!(stranger.wait(), 2, "{}", stranger.log());
-    assert!(stranger.log().contains("account.key"), "{}", stranger.log());
+    stranger.wait_for_log("account.key");
     let store = format!("sqlite:{}", file("x.db"));
     let output = run(&["lurk", "ido", "--listen", "127.0.0.1:0", "--upstream", &directory, "--store", &store]);
     assert_eq!(output.status.code(), Some(2));
