@@ -1,9 +1,11 @@
-//! NSD, serving two zones at a port of its own: `plain.test`, and `signed.test`, which `ldns-signzone` signs.
+//! NSD, serving two zones at an address of its own: `plain.test`, and `signed.test`, which `ldns-signzone` signs.
 
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use watchfire_tests::until;
 
 const PLAIN: &str = "\
 $ORIGIN plain.test.
@@ -69,35 +71,26 @@ impl Authority {
         assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
         let anchor = folder.join(format!("{key}.key")).display().to_string();
 
-        // Asked for and given back, so somebody else may take it first: then the next one is tried.
-        for _ in 0..8 {
-            let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let config = format!(
-                "server:\n  ip-address: 127.0.0.1@{port}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{folder}\"\n  \
-                 database: \"\"\n  pidfile: \"{folder}/nsd.pid\"\n  xfrdfile: \"{folder}/xfrd.state\"\n  \
-                 zonelistfile: \"{folder}/zone.list\"\n  server-count: 1\n  rrl-ratelimit: 0\nremote-control:\n  \
-                 control-enable: no\n\
-                 zone:\n  name: plain.test\n  zonefile: plain.test.zone\n\
-                 zone:\n  name: signed.test\n  zonefile: signed.test.zone.signed\n",
-                folder = folder.display()
-            );
-            std::fs::write(folder.join("nsd.conf"), config).unwrap();
-            let mut child = Command::new(&nsd)
-                .args(["-d", "-c"])
-                .arg(folder.join("nsd.conf"))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let address = format!("127.0.0.1:{port}");
-            if answers(&address) {
-                return Some(Self { nsd: child, address, anchor });
-            }
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        panic!("NSD does not answer");
+        // An address of its own: nobody else has the port.
+        let (host, folder) = (watchfire_testkit::own_loopback(), folder.display());
+        let config = format!(
+            "server:\n  ip-address: {host}@5353\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{folder}\"\n  \
+             database: \"\"\n  pidfile: \"{folder}/nsd.pid\"\n  xfrdfile: \"{folder}/xfrd.state\"\n  \
+             zonelistfile: \"{folder}/zone.list\"\n  server-count: 1\n  rrl-ratelimit: 0\nremote-control:\n  \
+             control-enable: no\n\
+             zone:\n  name: plain.test\n  zonefile: plain.test.zone\n\
+             zone:\n  name: signed.test\n  zonefile: signed.test.zone.signed\n"
+        );
+        let file = format!("{folder}/nsd.conf");
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new(&nsd);
+        command.args(["-d", "-c", &file]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut this = Self { nsd: command.spawn().unwrap(), address: format!("{host}:5353"), anchor };
+        until("NSD answers", || {
+            assert_eq!(this.nsd.try_wait().unwrap(), None, "NSD has ended");
+            answers(&this.address)
+        });
+        Some(this)
     }
 
     /// Where it answers.
@@ -118,16 +111,10 @@ impl Drop for Authority {
     }
 }
 
-/// Asks for plain.test SOA until there is an answer.
+/// Asks for plain.test SOA.
 fn answers(address: &str) -> bool {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let question = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x05plain\x04test\x00\x00\x06\x00\x01";
-    (0..100).any(|_| {
-        let _ = socket.send_to(question, address);
-        socket.recv_from(&mut [0; 512]).is_ok() || {
-            std::thread::sleep(Duration::from_millis(20));
-            false
-        }
-    })
+    socket.send_to(question, address).is_ok() && socket.recv_from(&mut [0; 512]).is_ok()
 }

@@ -16,7 +16,8 @@ fn dig_is_answered_through_the_broker() {
     let stub = Service::start(&["obp", "dns", "--json", "--binding", &at.binding, "--listen", "127.0.0.1:0"]);
     let address = stub.address();
     let dig = |words: &[&str]| {
-        let output = Command::new("dig").args(["@127.0.0.1", "-p", port(&address)]).args(words).output().unwrap();
+        let output =
+            Command::new("dig").args(["@127.0.0.1", "+time=30", "-p", port(&address)]).args(words).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     for transport in ["+notcp", "+tcp"] {

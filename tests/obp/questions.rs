@@ -1,8 +1,8 @@
 //! Connecting and validating.
 
-use watchfire_tests::{run, succeed};
+use watchfire_tests::{run, succeed, until};
 
-use crate::site::Brokered;
+use crate::site::{Brokered, connect};
 
 #[test]
 fn the_best_way_comes_first_over_each_transport() {
@@ -24,10 +24,7 @@ fn the_best_way_comes_first_over_each_transport() {
 
 #[test]
 fn what_is_not_there_is_exit_1_and_silence_is_exit_3() {
-    let Some(mut at) = Brokered::start("what_is_not_there_is_exit_1_and_silence_is_exit_3", &["--query-timeout", "1s"])
-    else {
-        return;
-    };
+    let Some(mut at) = Brokered::start("what_is_not_there_is_exit_1_and_silence_is_exit_3", &[]) else { return };
     for (words, status) in [
         (&["no.plain.test", "http"][..], "404"),
         (&["loop1.plain.test", "http"], "500"),
@@ -61,13 +58,7 @@ fn policy_denies_and_says_why_and_a_bad_file_changes_nothing() {
     assert_eq!(Brokered::failure(&at.connect(&["www.plain.test", "http"])).0, 1);
     // Mended, it is in force without a restart.
     folder.write("policy.toml", "[[rule]]\naddress = \"192.0.2.2\"\naction = \"deny\"\nreason = \"known\"\n");
-    for _ in 0..200 {
-        if at.connect(&["www.plain.test", "ssh"]).status.success() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    assert!(!at.ways(&["www.plain.test", "ssh"]).is_empty());
+    until("it is in force", || at.connect(&["www.plain.test", "ssh"]).status.success());
     let (code, error) = Brokered::failure(&at.connect(&["web.plain.test", "ssh"]));
     assert!(code == 1 && error.contains("known"), "{error}");
 }
@@ -77,7 +68,8 @@ fn certificates_are_vetoed_for_a_reason() {
     let Some(at) = Brokered::start("certificates_are_vetoed_for_a_reason", &[]) else { return };
     let good = at.site.file("good.plain.test.pem");
     let validate = |name: &str, certificate: &str| {
-        run(&["obp", "validate", "--json", "--binding", &at.binding, "--name", name, certificate])
+        let words = ["obp", "validate", "--json", "--binding", &at.binding, "--timeout", "60s", "--name", name];
+        run(&[&words[..], &[certificate]].concat())
     };
     let output = validate("good.plain.test", &good);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -102,16 +94,11 @@ fn a_revoked_certificate_is_vetoed_as_revoked() {
     let Some(at) = Brokered::start("a_revoked_certificate_is_vetoed_as_revoked", &[]) else { return };
     let (dir, crl) = (at.site.file(""), at.site.file("ca.crl.pem"));
     succeed(&["pki", "crl", "--dir", &dir, "--revoke", "good.plain.test"]);
-    let (broker, https, _) = Brokered::broker(&at.site, &at.authority, &["--crl", &crl]);
-    let accounts = at.site.file("accounts.toml");
-    let pin = succeed(&["obp", "account", "add", "--accounts", &accounts, "bob@localhost", "--pin"]);
-    let (pin, binding) = (at.site.write("pin2", pin), at.site.file("binding2.json"));
-    let url = format!("https://localhost:{}", crate::site::port(&https));
-    let ca = at.site.file("ca.pem");
-    let words = ["obp", "bind", "--broker", &url, "--account", "bob@localhost", "--out", &binding];
-    succeed(&[&words[..], &["--pin-file", &pin, "--ca", &ca]].concat());
+    let (broker, https, _) = Brokered::broker(&at.site, &at.authority, at.host, &["--crl", &crl]);
+    let binding = Brokered::bound(&at.site, &https, "bob@localhost");
     let good = at.site.file("good.plain.test.pem");
-    let output = run(&["obp", "validate", "--binding", &binding, "--name", "good.plain.test", &good]);
+    let output =
+        run(&["obp", "validate", "--binding", &binding, "--timeout", "60s", "--name", "good.plain.test", &good]);
     let (code, error) = Brokered::failure(&output);
     assert!(code == 1 && error.contains("410"), "{error}");
     drop(broker);
@@ -127,19 +114,12 @@ fn a_signed_zone_is_proven_to_the_client() {
             .unwrap_or_else(|error| panic!("{text}: {error}: {}", String::from_utf8_lossy(&output.stderr)))
     };
     assert_eq!(line(&at.connect(&["www.signed.test", "ssh", "--prove"]))["Proven"], false);
-    let (broker, https, _) = Brokered::broker(&at.site, &at.authority, &["--trust-anchor", &at.authority.anchor]);
-    let accounts = at.site.file("accounts.toml");
-    let pin = succeed(&["obp", "account", "add", "--accounts", &accounts, "bob@localhost", "--pin"]);
-    let (pin, binding) = (at.site.write("pin2", pin), at.site.file("binding2.json"));
-    let url = format!("https://localhost:{}", crate::site::port(&https));
-    let ca = at.site.file("ca.pem");
-    let words = ["obp", "bind", "--broker", &url, "--account", "bob@localhost", "--out", &binding];
-    succeed(&[&words[..], &["--pin-file", &pin, "--ca", &ca]].concat());
-    let connect =
-        |words: &[&str]| run(&[&["obp", "connect", "--json", "--binding", &binding, "--prove"], words].concat());
-    let with = ["--trust-anchor", &at.authority.anchor];
-    assert_eq!(line(&connect(&[&["www.signed.test", "ssh"][..], &with].concat()))["Proven"], true);
-    assert_eq!(line(&connect(&[&["signed.test", "_xmpp-client._tcp"][..], &with].concat()))["Proven"], true);
+    let anchor = ["--trust-anchor", &at.authority.anchor];
+    let (broker, https, _) = Brokered::broker(&at.site, &at.authority, at.host, &anchor);
+    let binding = Brokered::bound(&at.site, &https, "bob@localhost");
+    let connect = |words: &[&str]| connect(&binding, &[&["--prove"], words].concat());
+    assert_eq!(line(&connect(&[&["www.signed.test", "ssh"][..], &anchor].concat()))["Proven"], true);
+    assert_eq!(line(&connect(&[&["signed.test", "_xmpp-client._tcp"][..], &anchor].concat()))["Proven"], true);
     // Against the root's keys the same evidence proves nothing, and that is no small matter.
     let (code, error) = Brokered::failure(&connect(&["www.signed.test", "ssh"]));
     assert!(code == 4 && error.contains("does not hold"), "{error}");

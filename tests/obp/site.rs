@@ -1,9 +1,10 @@
 //! A broker in front of the authority, and a device that is bound to it.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Output;
 
-use watchfire_tests::{Service, Site, run, skip, succeed};
+use watchfire_tests::{Service, Site, get, run, skip, succeed};
 
 use crate::authority::Authority;
 
@@ -12,6 +13,8 @@ pub(crate) struct Brokered {
     pub(crate) site: Site,
     pub(crate) authority: Authority,
     pub(crate) broker: Service,
+    /// An address of its own.
+    pub(crate) host: Ipv4Addr,
     /// Where it answers over HTTPS.
     pub(crate) https: String,
     pub(crate) metrics: String,
@@ -22,24 +25,29 @@ impl Brokered {
     /// Starts all of it, with further flags of the broker. None, loudly, when NSD is not installed.
     pub(crate) fn start(test: &str, flags: &[&str]) -> Option<Self> {
         let (site, authority) = Self::authority(test)?;
-        for name in ["broker.test", "good.plain.test"] {
-            let localhost = ["--san", "DNS:localhost", "--san", "DNS:home.plain.test"];
-            let mut all = vec!["pki", "issue", "--profile", "tls-server", "--name", name];
-            let dir = site.file("");
-            all.extend(["--dir", &dir]);
-            all.extend(if name == "broker.test" { &localhost[..] } else { &[] });
-            succeed(&all);
+        let host = watchfire_testkit::own_loopback();
+        let (dir, own) = (site.file(""), format!("IP:{host}"));
+        for (name, names) in [
+            ("broker.test", &["--san", &own, "--san", "IP:127.0.0.1", "--san", "DNS:home.plain.test"][..]),
+            ("good.plain.test", &[]),
+        ] {
+            let words = ["pki", "issue", "--dir", &dir, "--profile", "tls-server", "--name", name];
+            succeed(&[&words[..], names].concat());
         }
+        let (broker, https, metrics) = Self::broker(&site, &authority, host, flags);
+        let binding = Self::bound(&site, &https, "alice@localhost");
+        Some(Self { site, authority, broker, host, https, metrics, binding })
+    }
+
+    /// A new device of the account at a broker, whose PIN stays in the file `pin`; gives its binding.
+    pub(crate) fn bound(site: &Site, https: &str, account: &str) -> String {
         let accounts = site.file("accounts.toml");
-        let pin = succeed(&["obp", "account", "add", "--accounts", &accounts, "alice@localhost", "--pin"]);
-        let pin = site.write("pin", pin);
-        let (broker, https, metrics) = Self::broker(&site, &authority, flags);
-        let binding = site.file("binding.json");
-        let url = format!("https://localhost:{}", port(&https));
-        let ca = site.file("ca.pem");
-        let words = ["obp", "bind", "--broker", &url, "--account", "alice@localhost", "--out", &binding];
+        let pin = succeed(&["obp", "account", "add", "--accounts", &accounts, account, "--pin"]);
+        let (pin, binding, ca) = (site.write("pin", pin), site.file(&format!("{account}.json")), site.file("ca.pem"));
+        let url = format!("https://{https}");
+        let words = ["obp", "bind", "--broker", &url, "--account", account, "--out", &binding, "--timeout", "60s"];
         succeed(&[&words[..], &["--pin-file", &pin, "--ca", &ca]].concat());
-        Some(Self { site, authority, broker, https, metrics, binding })
+        binding
     }
 
     /// The site and its authority alone.
@@ -55,11 +63,17 @@ impl Brokered {
     }
 
     /// Another broker of the same site.
-    pub(crate) fn broker(site: &Site, authority: &Authority, flags: &[&str]) -> (Service, String, String) {
+    pub(crate) fn broker(
+        site: &Site,
+        authority: &Authority,
+        host: Ipv4Addr,
+        flags: &[&str],
+    ) -> (Service, String, String) {
         let file = |name: &str| site.file(name);
         let (cert, key, ca, accounts) =
             (file("broker.test.pem"), file("broker.test.key"), file("ca.pem"), file("accounts.toml"));
-        let mut all = vec!["obp", "broker", "--json", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
+        let any = format!("{host}:0");
+        let mut all = vec!["obp", "broker", "--json", "--listen", &any, "--udp", &any];
         all.extend(["--cert", &cert, "--key", &key, "--accounts", &accounts, "--roots", &ca]);
         all.extend(["--resolver", authority.address(), "--metrics", "127.0.0.1:0"]);
         all.extend(flags);
@@ -69,7 +83,7 @@ impl Brokered {
     }
 
     pub(crate) fn connect(&self, words: &[&str]) -> Output {
-        run(&[&["obp", "connect", "--json", "--binding", &self.binding], words].concat())
+        connect(&self.binding, words)
     }
 
     /// The connections, as `ADDRESS PORT TRANSPORT`.
@@ -94,7 +108,7 @@ impl Brokered {
 
     /// A number among the metrics.
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let text = get(&self.metrics, "/metrics");
+        let text = get(&self.metrics, "/metrics").unwrap();
         let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
     }
@@ -104,12 +118,8 @@ pub(crate) fn port(address: &str) -> &str {
     address.rsplit(':').next().unwrap()
 }
 
-/// A page over plain HTTP.
-fn get(address: &str, path: &str) -> String {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
+/// Asks by a binding. The machine may be busy: unless it is told otherwise it waits for long.
+pub(crate) fn connect(binding: &str, words: &[&str]) -> Output {
+    let patience = if words.contains(&"--timeout") { &[][..] } else { &["--timeout", "60s"] };
+    run(&[&["obp", "connect", "--json", "--binding", binding], words, patience].concat())
 }
