@@ -3,19 +3,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
 
-use watchfire_tests::{Service, Site};
+use watchfire_tests::{Service, Site, exchange};
 
 /// What comes back for these octets, until the other side closes.
 fn answer(address: &str, octets: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    // The other side may have closed already.
-    let _ = stream.write_all(octets);
-    let mut text = Vec::new();
-    let _ = stream.read_to_end(&mut text);
-    String::from_utf8_lossy(&text).into_owned()
+    String::from_utf8_lossy(&exchange(address, octets).unwrap()).into_owned()
 }
 
 fn vector(name: &str) -> Vec<u8> {
@@ -31,7 +24,7 @@ fn still_serves(site: &Site, manager: &Service, address: &str) {
 #[test]
 fn bad_first_requests_are_answered_and_closed() {
     let site = Site::new();
-    let manager = site.manager(&["--listen", "127.0.0.1:0", "--setup-timeout", "2s", "--output", "-"]);
+    let manager = site.manager(&["--listen", "127.0.0.1:0", "--setup-timeout", "6s", "--output", "-"]);
     let address = manager.address();
     for (name, status) in [
         ("N01", "400"),

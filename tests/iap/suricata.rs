@@ -1,9 +1,9 @@
 //! Suricata's output, from the file to the store.
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use watchfire_tests::{PATIENCE, Site, run, succeed};
+use watchfire_tests::{Site, run, succeed, wait_for};
 
 fn sample() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/suricata/eve.json");
@@ -11,15 +11,8 @@ fn sample() -> String {
 }
 
 fn stored(site: &Site, store: &str, count: usize) -> Vec<serde_json::Value> {
-    let began = Instant::now();
-    loop {
-        let alerts = site.alerts(store);
-        if alerts.len() >= count {
-            return alerts;
-        }
-        assert!(began.elapsed() < PATIENCE, "only {} of {count} arrived", alerts.len());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let look = || Some(site.alerts(store)).filter(|alerts| alerts.len() >= count);
+    wait_for(|| format!("{} of {count} have arrived", site.alerts(store).len()), look)
 }
 
 #[test]

@@ -2,9 +2,8 @@
 
 use std::io::Write as _;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
-use watchfire_tests::{PATIENCE, Site, succeed, watchfire};
+use watchfire_tests::{Site, succeed, until, watchfire};
 
 use crate::site::{entry, failure, query, rater};
 
@@ -25,11 +24,7 @@ fn what_is_killed_in_between_leaves_the_old_entries() {
             }
             // What was taken from the pipe is with the store by now, but for the last of it; a file shows it.
             let written = || std::fs::metadata(site.file("store.ndjson.importing")).map_or(0, |meta| meta.len());
-            let began = Instant::now();
-            while !store.starts_with("sqlite:") && written() == 0 {
-                assert!(began.elapsed() < PATIENCE, "nothing is written");
-                std::thread::sleep(Duration::from_millis(10));
-            }
+            until("it is written", || store.starts_with("sqlite:") || written() > 0);
             child.kill().unwrap();
             child.wait().unwrap();
             drop(input);
@@ -64,8 +59,7 @@ fn mistakes_are_named_by_file_and_line() {
     let good = site.write("good", entry("a.example", "0.5"));
     let (code, error) = failure(&["repute", "import", "--store", "sqlite:/nowhere/s.db", "--ndjson", &good]);
     assert!(code == 2 && error.contains("/nowhere/s.db"), "{error}");
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let url = format!("postgres://u@{gone}/d");
+    let url = format!("postgres://u@{}:9/d", watchfire_testkit::own_loopback());
     let (code, error) = failure(&["repute", "import", "--store", &url, "--ndjson", &good]);
     assert_eq!(code, 3, "{error}");
 }

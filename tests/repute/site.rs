@@ -1,10 +1,10 @@
 //! A folder, raters that answer from it, and peers that behave badly.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
-use watchfire_tests::{Service, run, watchfire};
+use watchfire_tests::{Service, exchange, run, watchfire};
 
 /// A line of data.
 pub(crate) fn entry(rated: &str, rating: &str) -> String {
@@ -22,9 +22,10 @@ pub(crate) fn rater(data: &str, flags: &[&str]) -> (Service, String) {
     (service, address)
 }
 
-/// `repute query --json`, its exit code, its lines, and what it says on standard error.
+/// `repute query --json`, which is given much time, its exit code, its lines, and what it says on standard error.
 pub(crate) fn query(words: &[&str]) -> (i32, Vec<serde_json::Value>, String) {
-    told(&run(&[&["repute", "query", "--json"], words].concat()))
+    let patience = if words.contains(&"--timeout") { &[][..] } else { &["--timeout", "60"] };
+    told(&run(&[&["repute", "query", "--json"], words, patience].concat()))
 }
 
 pub(crate) fn told(output: &Output) -> (i32, Vec<serde_json::Value>, String) {
@@ -52,11 +53,8 @@ pub(crate) fn fed(words: &[&str], input: &str) -> Output {
 
 /// A page over plain HTTP, head and body.
 pub(crate) fn get(address: &str, path: &str, fields: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n{fields}Connection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{fields}Connection: close\r\n\r\n");
+    String::from_utf8(exchange(address, request).unwrap()).unwrap()
 }
 
 /// A server that says these responses, one for each connection, and then nothing any more.

@@ -46,7 +46,7 @@ fn a_mail_filter_gets_the_right_verdict() {
         format!(
             "loadplugin Mail::SpamAssassin::Plugin::Check\nloadplugin Mail::SpamAssassin::Plugin::DNSEval\n\
              loadplugin Mail::SpamAssassin::Plugin::URIDNSBL\nclear_report_template\nreport hits:_TESTSSCORES(,)_\n\
-             dns_server [127.0.0.1]:{port}\ndns_available yes\nuse_bayes 0\nutil_rb_tld example org\n\
+             dns_server [127.0.0.1]:{port}\ndns_available yes\nrbl_timeout 60 60\nuse_bayes 0\nutil_rb_tld example org\n\
              header OF_ADDRESS eval:check_rbl('list-lastexternal', 'ip.list.example.')\nscore OF_ADDRESS 3\n\
              tflags OF_ADDRESS net\nurirhsbl OF_NAME names.list.example. A\n\
              body OF_NAME eval:check_uridnsbl('OF_NAME')\nscore OF_NAME 4\ntflags OF_NAME net\n"
