@@ -2,12 +2,11 @@
 //! CA, which is somebody else's and stays up.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use watchfire_tests::{PATIENCE, Service, Site, succeed};
+use watchfire_tests::{PATIENCE, Service, Site, account_key, get, is_ready, readiness, succeed, wait_for};
 
 /// One process that is started again under the same addresses.
 pub(crate) struct Process {
@@ -27,13 +26,8 @@ impl Process {
     }
 
     fn run(config: &str, metrics: &str) -> Service {
-        let mut service = Service::start(&["run", "--json", "--config", config]);
-        let began = Instant::now();
-        while get(metrics, "/readyz").is_none_or(|answer| !answer.starts_with("HTTP/1.1 200")) {
-            assert!(service.ended().is_none(), "{config}: {}", service.log());
-            assert!(began.elapsed() < PATIENCE, "{config} does not get ready: {}", service.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let service = Service::start(&["run", "--json", "--config", config]);
+        readiness(metrics, &service, is_ready);
         service
     }
 
@@ -62,28 +56,16 @@ impl Process {
     }
 
     pub(crate) fn metrics(&self) -> String {
-        let began = Instant::now();
-        loop {
-            match get(&self.metrics, "/metrics") {
-                Some(answer) => return answer,
-                None => assert!(began.elapsed() < PATIENCE, "{} shows no metrics: {}", self.name, self.service.log()),
-            }
-        }
+        wait_for(|| format!("{}: {}", self.name, self.service.log()), || get(&self.metrics, "/metrics").ok())
+    }
+
+    fn is_ready(&self) -> bool {
+        get(&self.metrics, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
     pub(crate) fn log(&self) -> String {
         self.before.clone() + &self.service.log()
     }
-}
-
-/// A page over plain HTTP; none when the server is not there.
-fn get(address: &str, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    (!text.is_empty()).then_some(text)
 }
 
 /// All of it.
@@ -139,7 +121,7 @@ impl Place {
         let ca = Process::start("ca", ca, format!("{host}:9463"));
 
         site.write("template.json", TEMPLATE);
-        let thumbprint = thumbprint(&site);
+        let thumbprint = account_key(&site.file("account.key"));
         site.write(
             "delegations.toml",
             format!("[[delegation]]\nname = \"cdn\"\ntemplate = \"template.json\"\naccounts = [\"{thumbprint}\"]\n"),
@@ -160,12 +142,9 @@ impl Place {
 
     /// Waits until what the storm left undone is done: connections are made again, the certificate is there.
     pub(crate) fn settle(&self) {
+        self.wait_until("all are ready", || [&self.hub, &self.edge, &self.ca].iter().all(|process| process.is_ready()));
         self.wait_until("the network has called the operator", || {
-            let api = format!("{}:8647", self.host);
-            let output =
-                watchfire_tests::run(&["dots", "mitigate", "--api", &api, "--peer", "home.test", "--mid", "0"]);
-            // A question that cannot be understood, from a peer that is there.
-            !String::from_utf8_lossy(&output.stderr).contains("no session")
+            get(&format!("{}:8647", self.host), "/v1/peers").is_ok_and(|peers| peers.contains("\"transport\""))
         });
         std::thread::sleep(Duration::from_secs(3));
     }
@@ -190,12 +169,13 @@ impl Place {
         self.site.alerts(&self.store())
     }
 
-    /// The delegate's certificate is one of now.
+    /// The delegate's certificate is one of now, or soon will be: it is good for some seconds.
     pub(crate) fn check_certificate(&self) {
         let chain = self.site.file("tls/chain.pem");
-        let checked = Command::new("openssl").args(["x509", "-noout", "-checkend", "0", "-in"]).arg(&chain).output();
-        let checked = checked.expect("openssl can be run");
-        assert!(checked.status.success(), "{chain}: {}", String::from_utf8_lossy(&checked.stdout));
+        self.wait_until("a certificate of now", || {
+            let words = ["x509", "-noout", "-checkend", "0", "-in", &chain];
+            Command::new("openssl").args(words).output().expect("openssl can be run").status.success()
+        });
     }
 
     pub(crate) fn logs(&self) -> String {
@@ -306,20 +286,6 @@ const TEMPLATE: &str = r#"{
   "keyTypes": [{"PublicKeyType": "id-ecPublicKey", "namedCurve": "secp256r1", "SignatureType": "ecdsa-with-SHA256"}],
   "extensions": {"subjectAltName": {"DNS": ["cdn.soak.test"]}, "extendedKeyUsage": ["serverAuth"]}
 }"#;
-
-/// Makes the delegate's account key and gives its thumbprint (RFC 7638).
-fn thumbprint(site: &Site) -> String {
-    let key = site.file("account.key");
-    let words = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &key];
-    assert!(Command::new("openssl").args(words).status().expect("openssl can be run").success());
-    let script = "import base64,hashlib,subprocess,sys\n\
-        der=subprocess.check_output(['openssl','pkey','-in',sys.argv[1],'-pubout','-outform','DER'])\n\
-        b=lambda o:base64.urlsafe_b64encode(o).rstrip(b'=').decode()\n\
-        jwk='{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}'%(b(der[-64:-32]),b(der[-32:]))\n\
-        print(b(hashlib.sha256(jwk.encode()).digest()))";
-    let output = Command::new("python3").args(["-c", script, &key]).output().expect("python3 can be run");
-    String::from_utf8(output.stdout).expect("text").trim().to_owned()
-}
 
 /// Answers every question for an address with one, and every other with nothing (RFC 1035 section 4); gives the port.
 fn name_server() -> u16 {
