@@ -151,7 +151,7 @@ pub fn read_back(input: &[u8]) -> Result<(Frame<'_>, usize)> {
     let whole = tail_len.saturating_mul(2).saturating_add(len);
     let Some(start) = input.len().checked_sub(whole) else { return Err(incomplete(whole)) };
     match read(input.get(start..).unwrap_or_default()) {
-        Ok((frame, found)) if found == whole => Ok((frame, whole)),
+        Ok((frame, found)) if found == whole && frame.kind == Kind::TwoWay => Ok((frame, whole)),
         _ => Err(Error::at(ErrorKind::Frame, start)),
     }
 }

@@ -69,6 +69,12 @@ fn lies_about_lengths_are_errors_and_cost_nothing() {
     assert_eq!((differing.kind(), differing.offset()), (&ErrorKind::Frame, Some(3)));
     assert_eq!(frame::read(b"[]").unwrap_err().offset(), Some(0));
     assert_eq!(*frame::read_back(b"aaa\x00\xf4").unwrap_err().kind(), ErrorKind::Frame);
+    // What begins where the length at the end points to is a frame, but a shorter one, or one that is read forward only.
+    for log in [&b"\xf0\x00a\x01\xf4"[..], b"\xf4\x00\x00\xf4\x02\xf4", b"\xf0\x03a\x01\xf4"] {
+        let error = frame::read_back(log).unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Frame, "{log:02x?}");
+        assert!(Frames::new(log).next_back().unwrap().is_err());
+    }
     assert_eq!(frame::read(b"").unwrap_err().needed(), Some(1));
     assert_eq!(frame::read(b"\xf4\x05ab").unwrap_err().needed(), Some(5));
 }
