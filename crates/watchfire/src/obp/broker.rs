@@ -165,23 +165,26 @@ impl BrokerService {
         let mut reload = context.reload.clone();
         let mut keys = tokio::time::interval(self.memory.pace());
         let mut files = tokio::time::interval(WATCH);
-        loop {
-            tokio::select! {
-                () = context.shutdown.cancelled() => break,
-                _ = files.tick() => self.look_at_files().await,
-                () = reload.requested() => {
-                    let policy = Arc::clone(&self.policy);
-                    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || policy.reload()).await {
-                        tracing::error!("the old policy stays in force: {error}");
+        let turning = async {
+            loop {
+                tokio::select! {
+                    _ = files.tick() => self.look_at_files().await,
+                    () = reload.requested() => {
+                        let policy = Arc::clone(&self.policy);
+                        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || policy.reload()).await {
+                            tracing::error!("the old policy stays in force: {error}");
+                        }
+                        self.look_at_files().await;
                     }
-                    self.look_at_files().await;
-                }
-                _ = keys.tick() => {
-                    let now = jiff::Timestamp::now().as_second();
-                    self.memory.look(&self.server, now).await;
+                    _ = keys.tick() => {
+                        let now = jiff::Timestamp::now().as_second();
+                        self.memory.look(&self.server, now).await;
+                    }
                 }
             }
-        }
+        };
+        // A database that is silent is not waited for.
+        context.shutdown.run_until_cancelled(turning).await;
         watching.abort();
         self.server.shutdown(GRACE).await;
         Ok(())

@@ -64,6 +64,8 @@ pub struct Shared {
     server: PostgresServer,
     name: String,
     client: tokio::sync::Mutex<Option<Client>>,
+    /// For a connection, and for each call.
+    patience: Duration,
     /// What could not be written yet.
     pending: Mutex<Vec<([u8; 16], i64)>>,
 }
@@ -98,7 +100,8 @@ impl Shared {
     /// No connection, no rights, or tables of a later version of this program.
     pub async fn open(config: tokio_postgres::Config, name: String) -> Result<Self, Failure> {
         let server = PostgresServer::new(config, name.clone())?;
-        let this = Self { server, name, client: tokio::sync::Mutex::new(None), pending: Mutex::default() };
+        let client = tokio::sync::Mutex::new(None);
+        let this = Self { server, name, client, patience: PATIENCE, pending: Mutex::default() };
         this.call(async |client| {
             let transaction = locked(client).await?;
             transaction.batch_execute(SCHEMA).await?;
@@ -120,16 +123,17 @@ impl Shared {
         work: impl AsyncFnOnce(&mut Client) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Failure> {
         let late = || StoreError::Unavailable { store: self.name.clone(), what: "no answer in time".into() };
-        let mut held = self.client.lock().await;
+        // Whoever is before may wait for a connection and for an answer.
+        let mut held = tokio::time::timeout(2 * self.patience, self.client.lock()).await.map_err(|_| late())?;
         let mut client = match held.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
             None => {
-                let connecting = tokio::time::timeout(PATIENCE, self.server.connect());
+                let connecting = tokio::time::timeout(self.patience, self.server.connect());
                 connecting.await.map_err(|_| late())??
             }
         };
         // A connection that did not answer in time is not used again: its answer might still come.
-        let outcome = tokio::time::timeout(PATIENCE, work(&mut client)).await.map_err(|_| late())?;
+        let outcome = tokio::time::timeout(self.patience, work(&mut client)).await.map_err(|_| late())?;
         *held = Some(client);
         outcome.map_err(|error| self.server.failed(&error).into())
     }
@@ -448,6 +452,13 @@ mod tests {
         assert!(one.add("bob@example.com", Some(("9999", 100)), 10).await.is_err());
         one.add("bob@example.com", Some(("9999", 200)), 150).await.unwrap();
         assert!(one.add("two words", None, 10).await.is_err());
+        // Who holds the connection does not hold everybody up.
+        let mut impatient = open(&server).await;
+        impatient.patience = Duration::from_millis(10);
+        let held = impatient.client.lock().await;
+        let waited = tokio::time::timeout(Duration::from_secs(60), impatient.names(None)).await;
+        assert!(waited.expect("it ends").unwrap_err().to_string().contains("no answer in time"));
+        drop(held);
         let (_, changes) = one.names(None).await.unwrap().unwrap();
         assert_eq!(one.names(Some(changes)).await.unwrap(), None);
         open(&server).await.remove("ALICE@example.com").await.unwrap();
