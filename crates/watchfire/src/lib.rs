@@ -27,6 +27,7 @@ pub mod output;
 pub mod pki;
 pub mod progress;
 pub mod quickstart;
+mod replace;
 pub mod repute;
 pub mod service;
 pub mod signals;

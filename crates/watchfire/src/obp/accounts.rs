@@ -13,9 +13,8 @@
 //! ever sees half of what the other wrote. PINs stand there as they are, because the proof of the protocol needs them
 //! (SXS-08 section 5.1): the file is its owner's alone.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use obp_proto::service_connect;
@@ -25,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::exit::{Failure, file_failure};
+use crate::replace::{beside, make_private, replace_private};
 
 /// Not read beyond this many octets.
 const FILE_LIMIT: u64 = 64 << 20;
@@ -190,27 +190,19 @@ impl Accounts {
 
     /// Reads, changes and writes while no other process does.
     fn change<T>(&self, change: impl FnOnce(&mut Content) -> Result<T, Failure>) -> Result<T, Failure> {
-        let beside = |ending: &str| {
-            let mut name = self.path.file_name().unwrap_or_default().to_owned();
-            name.push(ending);
-            self.path.with_file_name(name)
+        let lock_path = beside(&self.path, ".lock");
+        let lock = match make_private(&lock_path, &self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => File::open(&lock_path),
+            made => made,
         };
-        let (lock_path, new_path) = (beside(".lock"), beside(".new"));
-        let private = |path: &Path, truncate| {
-            let mut options = OpenOptions::new();
-            let file = options.write(true).create(true).truncate(truncate).mode(0o600).open(path);
-            file.map_err(|error| file_failure("write the accounts", path, &error))
-        };
-        let lock = private(&lock_path, false)?;
+        let lock = lock.map_err(|error| file_failure("lock the accounts", &lock_path, &error))?;
         lock.lock().map_err(|error| file_failure("lock the accounts", &lock_path, &error))?;
         let mut content = self.read()?;
         let outcome = change(&mut content)?;
         let text = toml::to_string(&content).map_err(|error| Failure::usage(error.to_string()))?;
         let text = Zeroizing::new(text);
-        let mut new = private(&new_path, true)?;
-        let written = new.write_all(text.as_bytes()).and_then(|()| new.sync_all());
-        let renamed = written.and_then(|()| std::fs::rename(&new_path, &self.path));
-        renamed.map_err(|error| file_failure("write the accounts", &self.path, &error))?;
+        replace_private(&self.path, text.as_bytes())
+            .map_err(|error| file_failure("write the accounts", &self.path, &error))?;
         Ok(outcome)
     }
 }
@@ -321,6 +313,25 @@ mod tests {
         assert!(failure.contains("a.toml:4") || failure.contains("a.toml:5"), "{failure}");
         assert!(accounts.add("e@f", None, noon()).is_err(), "a damaged file is not written over");
         assert!(Accounts::at(&folder.path().join("b.toml")).add("two words", None, noon()).is_err());
+    }
+
+    #[test]
+    fn what_root_adds_is_still_the_broker_s_to_read() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let folder = TempDir::new("accounts-root");
+        if chown(folder.path(), Some(4321), Some(1234)).is_err() {
+            eprintln!("SKIPPED: what_root_adds_is_still_the_broker_s_to_read: needs root");
+            return;
+        }
+        let path = folder.path().join("a.toml");
+        let accounts = Accounts::at(&path);
+        for _ in 0..2 {
+            accounts.add("a@b", None, noon()).unwrap();
+            for file in [path.clone(), beside(&path, ".lock")] {
+                let found = std::fs::metadata(&file).unwrap();
+                assert_eq!((found.uid(), found.gid()), (4321, 1234), "{}", file.display());
+            }
+        }
     }
 
     #[test]

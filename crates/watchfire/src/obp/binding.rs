@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::{BindArgs, BindingArgs, ManageArgs, Resolver, Transport};
 use crate::exit::{Failure, file_failure};
+use crate::replace::replace_private;
 use crate::{https, out};
 
 /// Not read beyond this many octets.
@@ -231,24 +232,9 @@ fn complete(binding: &mut Binding, url: &BrokerUrl, ca: Option<&Path>) {
 }
 
 fn write(path: &Path, binding: &Binding) -> Result<(), Failure> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    // What was left behind may belong to somebody else, or be a link.
-    let _ = std::fs::remove_file(&new);
-    let mut options = std::fs::OpenOptions::new();
-    let written = options.write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| {
-        file.write_all(&binding.to_json())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)
-    });
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&new);
-        file_failure("write the binding", path, &error)
-    })
+    let mut text = binding.to_json();
+    text.push(b'\n');
+    replace_private(path, &text).map_err(|error| file_failure("write the binding", path, &error))
 }
 
 /// Reads the file of a binding.

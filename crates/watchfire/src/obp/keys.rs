@@ -15,6 +15,7 @@ use watchfire_core::UnixTime;
 use zeroize::Zeroizing;
 
 use crate::exit::{Failure, file_failure};
+use crate::replace::replace_private;
 
 /// One key: its number, when it was made, and its octets.
 struct Key {
@@ -116,13 +117,7 @@ impl TicketKeys {
             STANDARD.encode_string(&key.octets[..], &mut text);
             text.push('\n');
         }
-        let new = beside(&self.path, ".new");
-        let _ = std::fs::remove_file(&new);
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&new, &self.path)
-        });
+        let written = replace_private(&self.path, text.as_bytes());
         written.map_err(|error| file_failure("write the ticket keys", &self.path, &error))
     }
 
@@ -176,14 +171,8 @@ impl Ended {
         let all: Vec<_> = text.lines().filter_map(read).collect();
         let left: Vec<_> = all.iter().copied().filter(|(_, until)| until.as_secs() > now).collect();
         if left.len() < text.lines().count() {
-            let new = beside(&self.path, ".new");
             let lines: String = left.iter().map(|(binding, until)| line(binding, *until)).collect();
-            let _ = std::fs::remove_file(&new);
-            let written =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| {
-                    file.write_all(lines.as_bytes())?;
-                    std::fs::rename(&new, &self.path)
-                });
+            let written = replace_private(&self.path, lines.as_bytes());
             written.map_err(|error| file_failure("write the ended bindings", &self.path, &error))?;
         }
         Ok(left)
@@ -206,13 +195,6 @@ impl Ended {
 
 fn line(binding: &[u8; 16], until: UnixTime) -> String {
     format!("{} {}\n", crate::pki::hex(binding), until.as_secs())
-}
-
-/// The path with something added to its last part.
-pub fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(ending);
-    path.with_file_name(name)
 }
 
 #[cfg(test)]

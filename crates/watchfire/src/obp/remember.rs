@@ -11,10 +11,11 @@ use obp_proto::ticket::{KeyRing, KeyRingError};
 use watchfire_core::UnixTime;
 
 use super::directory::{AccountsUrl, Directory};
-use super::keys::{Ended, TicketKeys, beside};
+use super::keys::{Ended, TicketKeys};
 use super::shared::{Shared, SharedKey};
 use crate::cli::BrokerArgs;
 use crate::exit::Failure;
+use crate::replace::beside;
 
 /// How often a file of keys is looked at.
 const FILE: Duration = Duration::from_secs(600);

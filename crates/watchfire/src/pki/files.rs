@@ -107,9 +107,13 @@ pub(crate) fn make_empty(path: &Path, mode: u32) {
 }
 
 /// Makes the new name itself durable; file systems that cannot do it are no reason to fail.
-fn sync_folder(path: &Path) {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+pub(crate) fn sync_folder(path: &Path) {
+    let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 fn exists(path: &Path) -> Failure {

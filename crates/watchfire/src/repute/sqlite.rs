@@ -1,5 +1,6 @@
 //! Entries in SQLite: one table, which may be written to by other programs too.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,8 @@ use tokio::sync::mpsc;
 use super::row::Row;
 use super::snapshot::{Builder, Loaded, Snapshot};
 use super::write::{Message, Replace, Written};
-use crate::exit::Failure;
+use crate::exit::{Failure, file_failure};
+use crate::replace::Owner;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS reputon (
@@ -72,9 +74,7 @@ impl Source {
     pub(super) fn load(&mut self, even_so: bool) -> Result<Option<Snapshot>, Failure> {
         let path = self.path.clone();
         let failed = |error: rusqlite::Error| failed(&path, &error);
-        let inode = std::fs::metadata(&path)
-            .map_err(|error| crate::exit::file_failure("read the entries", &path, &error))?
-            .ino();
+        let inode = std::fs::metadata(&path).map_err(|error| file_failure("read the entries", &path, &error))?.ino();
         if self.watch.as_ref().is_none_or(|watch| watch.inode != inode) {
             // The log of one who writes can only be joined for writing; a copy on a read-only disk has none.
             let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
@@ -135,6 +135,11 @@ pub(super) fn write(
     mut rows: mpsc::Receiver<Message>,
 ) -> Result<Option<Written>, Failure> {
     let failed = |error: rusqlite::Error| failed(path, &error);
+    // SQLite makes what goes with it the same owner's.
+    let owner = Owner::of(path);
+    if let Ok(made) = File::options().write(true).create_new(true).open(path) {
+        owner.take(&made).map_err(|error| file_failure("write the entries", path, &error))?;
+    }
     let mut connection =
         open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;

@@ -13,6 +13,7 @@ use super::import::LINE;
 use super::row::Row;
 use super::{postgres, sqlite};
 use crate::exit::{Failure, file_failure};
+use crate::replace::Owner;
 use crate::store::{PostgresServer, postgres_config};
 use crate::values::StoreUrl;
 
@@ -182,8 +183,22 @@ fn draft(path: &Path) -> Result<(PathBuf, File), Failure> {
     name.push(".importing");
     let draft_path = PathBuf::from(name);
     let failed = |error: std::io::Error| file_failure("write the entries", &draft_path, &error);
-    let draft = OpenOptions::new().write(true).create(true).truncate(false).open(&draft_path).map_err(failed)?;
     let taken = || Failure::usage("another import is under way").at(path.display()).remedy("wait until it has ended");
+    let owner = Owner::of(path);
+    let draft = match OpenOptions::new().write(true).create_new(true).open(&draft_path) {
+        Ok(made) => {
+            owner.take(&made).map_err(failed)?;
+            made
+        }
+        // One that broke off left it, or one is under way.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().write(true).open(&draft_path).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => taken(),
+                _ => failed(error),
+            })?
+        }
+        Err(error) => return Err(failed(error)),
+    };
     draft.try_lock().map_err(|_| taken())?;
     // It may have been put in place between the two calls.
     let is_same =
@@ -193,4 +208,33 @@ fn draft(path: &Path) -> Result<(PathBuf, File), Failure> {
     }
     draft.set_len(0).map_err(failed)?;
     Ok((draft_path, draft))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[tokio::test]
+    async fn what_root_imports_is_still_the_service_s_to_read() {
+        let folder = TempDir::new("import-root");
+        if chown(folder.path(), Some(4321), Some(1234)).is_err() {
+            eprintln!("SKIPPED: what_root_imports_is_still_the_service_s_to_read: needs root");
+            return;
+        }
+        for (place, name) in [("", "entries.ndjson"), ("sqlite:", "entries.db")] {
+            let path = folder.path().join(name);
+            let url: DataUrl = format!("{place}{}", path.display()).parse().unwrap();
+            for _ in 0..2 {
+                let (to, rows) = mpsc::channel(1);
+                to.send(Message::Whole).await.unwrap();
+                drop(to);
+                assert!(write(&url, None, None, rows).await.unwrap().is_some());
+                let found = std::fs::metadata(&path).unwrap();
+                assert_eq!((found.uid(), found.gid()), (4321, 1234), "{name}");
+            }
+        }
+    }
 }
