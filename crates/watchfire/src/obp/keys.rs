@@ -18,6 +18,7 @@ use crate::exit::{Failure, file_failure};
 use crate::replace::replace_private;
 
 /// One key: its number, when it was made, and its octets.
+#[derive(Clone)]
 struct Key {
     id: u32,
     made: i64,
@@ -89,30 +90,31 @@ impl TicketKeys {
     /// Makes a new key when the newest has sealed long enough, and drops those whose tickets have all expired.
     ///
     /// # Errors
-    /// A file that cannot be written, or no randomness.
+    /// A file that cannot be written, or no randomness; then nothing has changed, and the next call tries again.
     pub fn rotate(&mut self, now: i64) -> Result<Rotation, Failure> {
         let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX).max(60);
         let mut rotation = Rotation { new: None, retired: Vec::new() };
-        if self.keys.last().is_none_or(|newest| now.saturating_sub(newest.made) >= lifetime) {
+        let mut keys = self.keys.clone();
+        if keys.last().is_none_or(|newest| now.saturating_sub(newest.made) >= lifetime) {
             let mut octets = Zeroizing::new([0; 32]);
             getrandom::fill(&mut octets[..]).map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
-            let id = self.keys.iter().map(|key| key.id).max().map_or(1, |id| id.wrapping_add(1));
+            let id = keys.iter().map(|key| key.id).max().map_or(1, |id| id.wrapping_add(1));
             rotation.new = Some((id, octets.clone()));
-            self.keys.push(Key { id, made: now, octets });
+            keys.push(Key { id, made: now, octets });
         }
-        // It sealed for one lifetime, and what it sealed last is good for another.
-        let over = |key: &Key| now.saturating_sub(key.made) >= lifetime.saturating_mul(2);
-        rotation.retired = self.keys.iter().filter(|key| over(key)).map(|key| key.id).collect();
-        self.keys.retain(|key| !over(key));
+        // It sealed until the next one was made, however late that was, and what it sealed last is good for a lifetime.
+        let over = keys.iter().skip(1).take_while(|next| now.saturating_sub(next.made) >= lifetime).count();
+        rotation.retired = keys.drain(..over).map(|key| key.id).collect();
         if rotation.new.is_some() || !rotation.retired.is_empty() {
-            self.write()?;
+            self.write(&keys)?;
         }
+        self.keys = keys;
         Ok(rotation)
     }
 
-    fn write(&self) -> Result<(), Failure> {
+    fn write(&self, keys: &[Key]) -> Result<(), Failure> {
         let mut text = Zeroizing::new(String::new());
-        for key in &self.keys {
+        for key in keys {
             text.push_str(&format!("{} {} ", key.id, key.made));
             STANDARD.encode_string(&key.octets[..], &mut text);
             text.push('\n');
@@ -200,6 +202,7 @@ fn line(binding: &[u8; 16], until: UnixTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replace::beside;
     use crate::testing::TempDir;
 
     const DAY: i64 = 86_400;
@@ -219,6 +222,27 @@ mod tests {
         assert!(keys.ring().is_ok());
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_written_is_made_later_and_the_old_one_opens_until_then_and_a_lifetime_longer() {
+        let dir = TempDir::new("keys-full");
+        let path = dir.path().join("keys");
+        let mut keys = TicketKeys::load(&path, Duration::from_secs(30 * 86_400), 0).unwrap();
+        let said = |rotation: Rotation| (rotation.new.map(|(id, _)| id), rotation.retired);
+        // Stands in the way of the new file, as a full disk does.
+        let in_the_way = beside(&path, ".new");
+        std::fs::create_dir(&in_the_way).unwrap();
+        for day in [30, 31, 69] {
+            assert!(keys.rotate(day * DAY).is_err(), "day {day}");
+        }
+        std::fs::remove_dir(&in_the_way).unwrap();
+        assert_eq!(said(keys.rotate(70 * DAY).unwrap()), (Some(2), vec![]));
+        assert_eq!(said(keys.rotate(99 * DAY).unwrap()), (None, vec![]));
+        assert_eq!(said(keys.rotate(100 * DAY).unwrap()), (Some(3), vec![1]));
+        let ids: Vec<_> =
+            TicketKeys::load(&path, keys.lifetime, 100 * DAY).unwrap().keys.iter().map(|key| key.id).collect();
+        assert_eq!(ids, [2, 3]);
     }
 
     #[test]
