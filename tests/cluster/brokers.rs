@@ -161,6 +161,10 @@ fn questions_are_answered_while_the_database_is_away() {
     good(&at.ask("binding.json"));
     let refused = at.bind(port(&address), "alice@localhost", &pin, "again.json");
     assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stderr));
+    let unbind = || run(&["obp", "unbind", "--binding", &at.site.file("binding.json")]);
+    let refused = unbind();
+    assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stderr));
+    good(&at.ask("binding.json"));
     let down = run(&["obp", "account", "list", "--accounts", &at.accounts]);
     assert_eq!(down.status.code(), Some(3), "{}", String::from_utf8_lossy(&down.stderr));
     postgres.restart();
@@ -168,6 +172,12 @@ fn questions_are_answered_while_the_database_is_away() {
     // The PIN was not used up.
     good(&at.bind(port(&address), "alice@localhost", &pin, "again.json"));
     good(&at.ask("again.json"));
+    // Now it can be written that a binding has ended, and another broker knows it at once.
+    let (_other, other) = at.start(&[]);
+    at.moved("binding.json", port(&address), port(&other), "moved.json");
+    good(&at.ask("moved.json"));
+    good(&unbind());
+    until_refused(&at, "moved.json");
 
     let keys = at.site.file("keys");
     let words = ["obp", "broker", "--listen", "127.0.0.1:0", "--accounts", &at.accounts, "--ticket-keys", &keys];

@@ -141,6 +141,25 @@ fn srv_records_lead_to_the_broker() {
 }
 
 #[test]
+fn a_binding_whose_end_cannot_be_written_goes_on_and_is_ended_later() {
+    let Some(at) = Brokered::start("a_binding_whose_end_cannot_be_written_goes_on_and_is_ended_later", &[]) else {
+        return;
+    };
+    let in_the_way = at.site.file("accounts.toml.ended");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let copy = at.site.write("copy.json", std::fs::read_to_string(&at.binding).unwrap());
+    let unbind = || run(&["obp", "unbind", "--binding", &at.binding]);
+    let (code, error) = Brokered::failure(&unbind());
+    assert!(code == 1 && error.contains("as it was"), "{error}");
+    at.broker.wait_for_log("its end cannot be written");
+    assert!(!at.ways(&["www.plain.test", "ssh"]).is_empty());
+    std::fs::remove_dir(&in_the_way).unwrap();
+    assert!(unbind().status.success());
+    let (code, error) = Brokered::failure(&run(&["obp", "connect", "--binding", &copy, "www.plain.test", "ssh"]));
+    assert!(code == 1 && error.contains("bind again"), "{error}");
+}
+
+#[test]
 fn a_binding_is_refreshed_and_ended_by_its_owner() {
     let Some(at) = Brokered::start("a_binding_is_refreshed_and_ended_by_its_owner", &[]) else { return };
     let before = std::fs::read_to_string(&at.binding).unwrap();

@@ -64,7 +64,10 @@ impl Accounts for Alice {
         account == ACCOUNT
     }
 
-    fn ended(&self, _account: &str, _binding: [u8; 16], _until: UnixTime) {}
+    fn ended(&self, _account: &str, _binding: [u8; 16], _until: UnixTime) -> bool {
+        // The server forgets it when it ends, and so does this example.
+        true
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]

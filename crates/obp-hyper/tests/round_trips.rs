@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use obp_hyper::client::{BindError, BindOptions, Client, ClientError, refresh, unbind};
-use obp_proto::Status;
 use obp_proto::client::{ClientConfig, Retransmission};
 use obp_proto::crypto::RustCrypto;
 use obp_proto::message::{Credential, Identifier, QueryConnectRequest, ValidateRequest};
 use obp_proto::service_connect::Binding;
+use obp_proto::{Error, Status};
 use support::{Door, PATIENCE, PIN, Setup, Site, Udp};
 use watchfire_core::UnixTime;
 
@@ -98,6 +98,19 @@ async fn a_binding_is_refreshed_and_ended() {
         let error = client.connect(question("www.example.com")).await.unwrap_err();
         assert!(!matches!(error, ClientError::Ended), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_binding_whose_end_cannot_be_written_down_goes_on_and_its_device_is_told() {
+    let site = Site::start(Setup { forgotten: 1, ..Setup::default() }).await;
+    let options = BindOptions::new(Arc::clone(&site.tls));
+    let binding = site.bind(PIN).await.unwrap();
+    let error = unbind(&site.url, binding.clone(), &options).await.unwrap_err();
+    assert!(matches!(error, BindError::Protocol(Error::Refused(Status::SERVER_FAILURE))), "{error}");
+    let asking = client(&site, binding.clone(), true).await;
+    asking.connect(question("www.example.com")).await.unwrap();
+    unbind(&site.url, binding, &options).await.unwrap();
+    asking.connect(question("www.example.com")).await.unwrap_err();
 }
 
 #[tokio::test]

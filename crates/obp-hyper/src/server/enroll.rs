@@ -43,9 +43,10 @@ pub trait Accounts: Send + Sync + 'static {
     /// Whether the account may go on with this binding.
     fn may_refresh(&self, account: &str, binding: &[u8; 16]) -> bool;
 
-    /// The binding has ended. To be remembered until `until`, when the last of its tickets has expired, also over a
-    /// restart: see [`ServerBuilder::with_ended`](super::ServerBuilder::with_ended).
-    fn ended(&self, account: &str, binding: [u8; 16], until: UnixTime);
+    /// The device ends its binding. To be remembered until `until`, when the last of its tickets has expired, also over a
+    /// restart: see [`ServerBuilder::with_ended`](super::ServerBuilder::with_ended). False when that cannot be written
+    /// down: then the device is told so, and its binding goes on.
+    fn ended(&self, account: &str, binding: [u8; 16], until: UnixTime) -> bool;
 }
 
 /// What becomes of a device that has no PIN.
@@ -91,7 +92,7 @@ enum Verdict {
     Offer(ConnectRequestId, Pin),
     Grant(ConnectRequestId),
     Hold(ConnectRequestId),
-    Refuse(ConnectRequestId),
+    Refuse(ConnectRequestId, Status),
     Noted,
 }
 
@@ -153,7 +154,7 @@ impl Enrolment {
             ConnectBrokerEvent::Open { id, account, domain, device, .. } => {
                 match self.accounts.pin(&account, domain.as_ref(), &device) {
                     Some(pin) => Verdict::Offer(id, pin),
-                    None => Verdict::Refuse(id),
+                    None => Verdict::Refuse(id, Status::REFUSED),
                 }
             }
             ConnectBrokerEvent::Proven { id, account, pin, .. } => match self.accounts.take_pin(&account, &pin) {
@@ -161,7 +162,7 @@ impl Enrolment {
                     tracing::info!(%account, "a device was bound");
                     Verdict::Grant(id)
                 }
-                false => Verdict::Refuse(id),
+                false => Verdict::Refuse(id, Status::REFUSED),
             },
             ConnectBrokerEvent::PinFailed { account, left } => {
                 tracing::warn!(%account, left, "a wrong PIN");
@@ -175,18 +176,20 @@ impl Enrolment {
             ConnectBrokerEvent::Bind { id, services, .. } => match self.accounts.bind(&services) {
                 Admission::Anonymous => Verdict::Grant(id),
                 Admission::Hold => Verdict::Hold(id),
-                Admission::Refuse => Verdict::Refuse(id),
+                Admission::Refuse => Verdict::Refuse(id, Status::REFUSED),
             },
             ConnectBrokerEvent::Refresh { id, account, binding, .. } => {
                 match self.accounts.may_refresh(&account, &binding) {
                     true => Verdict::Grant(id),
-                    false => Verdict::Refuse(id),
+                    false => Verdict::Refuse(id, Status::REFUSED),
                 }
             }
             ConnectBrokerEvent::Unbind { id, account, binding } => {
                 let longest = i64::try_from(self.longest.as_secs()).unwrap_or(i64::MAX);
                 let until = UnixTime::from_secs(unix.as_secs().saturating_add(longest));
-                self.accounts.ended(&account, binding, until);
+                if !self.accounts.ended(&account, binding, until) {
+                    return Verdict::Refuse(id, Status::SERVER_FAILURE);
+                }
                 ended.push((binding, until));
                 tracing::info!(%account, "a binding has ended");
                 Verdict::Grant(id)
@@ -224,7 +227,7 @@ impl Verdict {
             Self::Grant(id) => machine.grant(now, unix, id)?,
             // When too much is held the device was told to come later.
             Self::Hold(id) => return Ok(machine.hold(now, id).ok()),
-            Self::Refuse(id) => machine.refuse(now, id, Status::REFUSED)?,
+            Self::Refuse(id, status) => machine.refuse(now, id, status)?,
             Self::Noted => {}
         }
         Ok(None)

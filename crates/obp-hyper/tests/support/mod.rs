@@ -109,6 +109,8 @@ impl Door {
 pub(crate) struct Alice {
     pin: Mutex<Option<&'static str>>,
     door: Option<Arc<Door>>,
+    /// So many ends cannot be written down.
+    forgotten: usize,
     pub(crate) ended: Arc<AtomicUsize>,
 }
 
@@ -134,8 +136,8 @@ impl Accounts for Alice {
         account == ACCOUNT
     }
 
-    fn ended(&self, _account: &str, _binding: [u8; 16], _until: UnixTime) {
-        self.ended.fetch_add(1, Ordering::Relaxed);
+    fn ended(&self, _account: &str, _binding: [u8; 16], _until: UnixTime) -> bool {
+        self.ended.fetch_add(1, Ordering::Relaxed) >= self.forgotten
     }
 }
 
@@ -159,6 +161,8 @@ pub(crate) struct Setup {
     pub(crate) door: Option<Arc<Door>>,
     /// When the broker says that it took too long; none is its default.
     pub(crate) late: Option<Duration>,
+    /// The accounts cannot write down so many ends of bindings.
+    pub(crate) forgotten: usize,
 }
 
 #[derive(PartialEq)]
@@ -171,7 +175,16 @@ pub(crate) enum Udp {
 impl Default for Setup {
     fn default() -> Self {
         let limits = ServerLimits::default();
-        Self { tls: true, udp: Udp::Yes, slow: Duration::ZERO, at_hand: false, limits, door: None, late: None }
+        Self {
+            tls: true,
+            udp: Udp::Yes,
+            slow: Duration::ZERO,
+            at_hand: false,
+            limits,
+            door: None,
+            late: None,
+            forgotten: 0,
+        }
     }
 }
 
@@ -200,7 +213,12 @@ impl Site {
         let provider = Arc::new(RustCrypto);
         let keys = KeyRing::new(provider.clone(), 1, &[7; 32]).unwrap();
         let ended = Arc::new(AtomicUsize::new(0));
-        let alice = Alice { pin: Mutex::new(Some(PIN)), door: setup.door, ended: Arc::clone(&ended) };
+        let alice = Alice {
+            pin: Mutex::new(Some(PIN)),
+            door: setup.door,
+            forgotten: setup.forgotten,
+            ended: Arc::clone(&ended),
+        };
         let known =
             Known { local: Mutex::default(), slow: setup.slow, asked: AtomicUsize::new(0), at_hand: setup.at_hand };
         let mut config = BrokerConfig::builder(provider.clone(), keys);

@@ -200,6 +200,9 @@ async fn in_time<T>(args: &ManageArgs, done: impl Future<Output = Result<T, Bind
 fn manage_failure(error: &BindError, url: &BrokerUrl) -> Failure {
     match error {
         BindError::Unreachable { what, .. } => Failure::unreachable(what.clone()).at(url),
+        BindError::Protocol(error @ Error::Refused(status)) if status.code() >= 500 => protocol_failure(error)
+            .at(url)
+            .remedy("the binding is as it was: try again later, or ask the broker's operator"),
         BindError::Protocol(error @ Error::Refused(_)) => {
             protocol_failure(error).at(url).remedy("the broker does not know this binding any more: bind again")
         }

@@ -419,8 +419,14 @@ impl Enrolling for Enrolling_ {
         Handle::current().block_on(self.members.knows_now(account))
     }
 
-    fn ended(&self, _account: &str, binding: [u8; 16], until: UnixTime) {
-        Handle::current().block_on(self.ending.add(binding, until));
+    fn ended(&self, account: &str, binding: [u8; 16], until: UnixTime) -> bool {
+        match Handle::current().block_on(self.ending.add(binding, until)) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%account, "a binding goes on, as its end cannot be written: {error}");
+                false
+            }
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +14,8 @@ use watchfire_core::UnixTime;
 use zeroize::Zeroizing;
 
 use crate::exit::{Failure, file_failure};
-use crate::replace::replace_private;
+use crate::pki::files::sync_folder;
+use crate::replace::{make_private, replace_private};
 
 /// One key: its number, when it was made, and its octets.
 #[derive(Clone)]
@@ -183,13 +183,20 @@ impl Ended {
     /// Remembers one, on the disk.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// A file that cannot be written; then it is as it was.
     pub fn add(&self, binding: &[u8; 16], until: UnixTime) -> Result<(), Failure> {
         let _one = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path);
+        let opened = match make_private(&self.path, &self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                OpenOptions::new().append(true).open(&self.path)
+            }
+            made => made.inspect(|_| sync_folder(&self.path)),
+        };
         let written = opened.and_then(|mut file| {
-            file.write_all(line(binding, until).as_bytes())?;
-            file.sync_data()
+            let before = file.metadata()?.len();
+            let written = file.write_all(line(binding, until).as_bytes()).and_then(|()| file.sync_data());
+            // Half a line would spoil the next one too.
+            written.inspect_err(|_| drop(file.set_len(before)))
         });
         written.map_err(|error| file_failure("write the ended bindings", &self.path, &error))
     }
@@ -264,5 +271,13 @@ mod tests {
         assert_eq!(ended.load(50).unwrap().len(), 2);
         assert_eq!(ended.load(150).unwrap(), [([2; 16], UnixTime::from_secs(200))]);
         assert_eq!(std::fs::read_to_string(&ended.path).unwrap().lines().count(), 1);
+        // What a crash left of a line does not spoil the next one.
+        std::fs::write(&ended.path, "0102").unwrap();
+        assert_eq!(ended.load(0).unwrap(), []);
+        ended.add(&[3; 16], UnixTime::from_secs(300)).unwrap();
+        assert_eq!(ended.load(0).unwrap(), [([3; 16], UnixTime::from_secs(300))]);
+        let full = dir.path().join("full");
+        std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+        assert!(Ended::at(&full).add(&[4; 16], UnixTime::from_secs(300)).is_err());
     }
 }

@@ -138,20 +138,13 @@ impl Memory {
 
 impl Ending {
     /// Remembers a binding that has ended.
-    pub async fn add(&self, binding: [u8; 16], until: UnixTime) {
+    ///
+    /// # Errors
+    /// When it cannot be written; then it has not ended.
+    pub async fn add(&self, binding: [u8; 16], until: UnixTime) -> Result<(), Failure> {
         match self {
-            Self::File(file) => {
-                if let Err(error) = file.add(&binding, until) {
-                    tracing::error!("a binding that has ended will be good again after a restart: {error}");
-                }
-            }
-            Self::Shared(shared) => {
-                if let Err(error) = shared.end(binding, until).await {
-                    tracing::error!(
-                        "a binding that has ended is good at the other brokers until this is written: {error}"
-                    );
-                }
-            }
+            Self::File(file) => file.add(&binding, until),
+            Self::Shared(shared) => shared.end(binding, until).await,
         }
     }
 }

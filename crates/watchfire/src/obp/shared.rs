@@ -5,7 +5,6 @@
 //! seals with it, so that by then all of them can open what it seals.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use obp_proto::service_connect::Pin;
@@ -56,9 +55,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long before it seals a key is there, at most; for short lifetimes it is a quarter of them.
 const LEAD: i64 = 600;
 
-/// Ends that could not be written; more are not remembered.
-const MOST_PENDING: usize = 65_536;
-
 /// A database that several brokers share.
 pub struct Shared {
     server: PostgresServer,
@@ -66,8 +62,6 @@ pub struct Shared {
     client: tokio::sync::Mutex<Option<Client>>,
     /// For a connection, and for each call.
     patience: Duration,
-    /// What could not be written yet.
-    pending: Mutex<Vec<([u8; 16], i64)>>,
 }
 
 /// A key as it stands in the database.
@@ -101,7 +95,7 @@ impl Shared {
     pub async fn open(config: tokio_postgres::Config, name: String) -> Result<Self, Failure> {
         let server = PostgresServer::new(config, name.clone())?;
         let client = tokio::sync::Mutex::new(None);
-        let this = Self { server, name, client, patience: PATIENCE, pending: Mutex::default() };
+        let this = Self { server, name, client, patience: PATIENCE };
         this.call(async |client| {
             let transaction = locked(client).await?;
             transaction.batch_execute(SCHEMA).await?;
@@ -274,38 +268,19 @@ impl Shared {
         Ok(all.await?.iter().map(key).collect())
     }
 
-    /// Remembers a binding that has ended. What cannot be written is written later.
+    /// Remembers a binding that has ended.
     ///
     /// # Errors
-    /// When the database cannot be asked, and until it can.
+    /// When the database cannot be asked. It may have been written even so.
     pub async fn end(&self, binding: [u8; 16], until: UnixTime) -> Result<(), Failure> {
-        {
-            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            if pending.len() < MOST_PENDING {
-                pending.push((binding, until.as_secs()));
-            }
-        }
-        self.write_ends().await
-    }
-
-    async fn write_ends(&self) -> Result<(), Failure> {
-        let waiting = self.pending.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if waiting.is_empty() {
-            return Ok(());
-        }
         self.call(async |client| {
             // One transaction after the other: so numbers are seen in their order.
             let transaction = locked(client).await?;
             let insert = "INSERT INTO obp_ended (binding, until) VALUES ($1, $2) ON CONFLICT (binding) DO NOTHING";
-            for (binding, until) in &waiting {
-                transaction.execute(insert, &[&&binding[..], until]).await?;
-            }
+            transaction.execute(insert, &[&&binding[..], &until.as_secs()]).await?;
             transaction.commit().await
         })
-        .await?;
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.retain(|one| !waiting.contains(one));
-        Ok(())
+        .await
     }
 
     /// The bindings that have ended since the one of this number, which have to be remembered still; and the number of
@@ -314,7 +289,6 @@ impl Shared {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn ended(&self, since: i64, now: i64) -> Result<(Vec<([u8; 16], UnixTime)>, i64), Failure> {
-        self.write_ends().await?;
         let sql = "SELECT id, binding, until FROM obp_ended WHERE id > $1 AND until > $2 ORDER BY id";
         let rows = self.call(async |client| client.query(sql, &[&since, &now]).await).await?;
         let last = rows.last().map_or(since, |row| row.get(0));
@@ -483,10 +457,12 @@ mod tests {
         let until = UnixTime::from_secs;
         one.end([1; 16], until(100)).await.unwrap();
         assert_eq!(two.ended(0, 10).await.unwrap(), (vec![([1; 16], until(100))], 1));
-        // What cannot be written is written later, and nothing is forgotten.
+        // What cannot be written is said to be so, and is not written later.
         server.stop();
         assert!(one.end([2; 16], until(200)).await.is_err());
         server.restart();
+        assert_eq!(one.ended(1, 10).await.unwrap(), (vec![], 1));
+        two.end([2; 16], until(200)).await.unwrap();
         let (found, last) = one.ended(1, 10).await.unwrap();
         assert_eq!(found, [([2; 16], until(200))]);
         assert_eq!(two.ended(last, 10).await.unwrap(), (vec![], last));

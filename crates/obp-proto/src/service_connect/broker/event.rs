@@ -104,7 +104,8 @@ pub enum ConnectBrokerEvent {
         services: Vec<String>,
     },
     /// A client wants its binding ended. Write down that it has, then answer by
-    /// [`grant`](super::ConnectBroker::grant). Make the tickets of its services unusable too, where that can be done.
+    /// [`grant`](super::ConnectBroker::grant); or [`refuse`](super::ConnectBroker::refuse), when it cannot be written,
+    /// with [`Status::SERVER_FAILURE`]: the client comes again, and its binding goes on until then. Make the tickets of its services unusable too, where that can be done.
     Unbind {
         /// Names the request.
         id: ConnectRequestId,
