@@ -43,8 +43,9 @@ pub trait Accounts: Send + Sync + 'static {
     /// Whether the account may go on with this binding.
     fn may_refresh(&self, account: &str, binding: &[u8; 16]) -> bool;
 
-    /// The device ends its binding. To be remembered until `until`, when the last of its tickets has expired, also over a
-    /// restart: see [`ServerBuilder::with_ended`](super::ServerBuilder::with_ended). False when that cannot be written
+    /// The device ends its binding. To be remembered until `until`, when the last of its tickets has expired, also one
+    /// that another broker of the same service issues meanwhile, and over a restart: see
+    /// [`ServerBuilder::with_ended`](super::ServerBuilder::with_ended). False when that cannot be written
     /// down: then the device is told so, and its binding goes on.
     fn ended(&self, account: &str, binding: [u8; 16], until: UnixTime) -> bool;
 }
@@ -185,7 +186,8 @@ impl Enrolment {
                 }
             }
             ConnectBrokerEvent::Unbind { id, account, binding } => {
-                let longest = i64::try_from(self.longest.as_secs()).unwrap_or(i64::MAX);
+                // Another broker that has not heard of it yet may refresh a copy, for as long as the copy is good.
+                let longest = i64::try_from(self.longest.as_secs()).unwrap_or(i64::MAX).saturating_mul(2);
                 let until = UnixTime::from_secs(unix.as_secs().saturating_add(longest));
                 if !self.accounts.ended(&account, binding, until) {
                     return Verdict::Refuse(id, Status::SERVER_FAILURE);

@@ -374,6 +374,31 @@ fn tickets_serve_for_what_they_are_for() {
 }
 
 #[test]
+fn a_copy_that_another_broker_refreshed_after_the_end_is_refused_as_long_as_it_is_good() {
+    let hour = |config: &mut ConnectBrokerConfig| {
+        config.ticket_lifetime = Duration::from_secs(3600);
+        config.management_lifetime = Duration::from_secs(3600);
+    };
+    let (mut here, mut there) = (Bench::new(hour), Bench::new(hour));
+    let ticket = here.bound();
+    let id = here.ask(Some(&ticket), UnbindRequest::default());
+    let _ = here.event();
+    here.grant(id);
+    assert_eq!(here.status(), Status::SUCCESS);
+    there.wait(3500);
+    let id = there.ask(Some(&ticket), TicketRequest::default());
+    let _ = there.event();
+    there.grant(id);
+    let (_, Message::TicketResponse(response)) = there.reply() else { panic!() };
+    let fresh = there.ticket(&response.cryptographic[0]);
+    here.wait(7000);
+    // Another end is when those are forgotten whose time has come.
+    here.machine.remember_unbound(unix(here.now), [9; 16]);
+    here.ask(Some(&fresh), TicketRequest::default());
+    assert_eq!(here.status(), Status::TICKET_NOT_RECOGNIZED);
+}
+
+#[test]
 fn an_unbound_ticket_is_refused_for_everything_here() {
     let mut bench = Bench::new(|_| {});
     let ticket = bench.bound();

@@ -276,7 +276,9 @@ impl Shared {
         self.call(async |client| {
             // One transaction after the other: so numbers are seen in their order.
             let transaction = locked(client).await?;
-            let insert = "INSERT INTO obp_ended (binding, until) VALUES ($1, $2) ON CONFLICT (binding) DO NOTHING";
+            // Who has seen it before sees it again when it has to be remembered for longer.
+            let insert = "INSERT INTO obp_ended (binding, until) VALUES ($1, $2) ON CONFLICT (binding) \
+                          DO UPDATE SET until = excluded.until, id = DEFAULT WHERE obp_ended.until < excluded.until";
             transaction.execute(insert, &[&&binding[..], &until.as_secs()]).await?;
             transaction.commit().await
         })
@@ -457,13 +459,19 @@ mod tests {
         let until = UnixTime::from_secs;
         one.end([1; 16], until(100)).await.unwrap();
         assert_eq!(two.ended(0, 10).await.unwrap(), (vec![([1; 16], until(100))], 1));
+        // Ended again where that was not known yet: remembered for longer, and never for less.
+        one.end([1; 16], until(150)).await.unwrap();
+        let (found, last) = two.ended(1, 10).await.unwrap();
+        assert_eq!(found, [([1; 16], until(150))]);
+        one.end([1; 16], until(120)).await.unwrap();
+        assert_eq!(two.ended(last, 10).await.unwrap(), (vec![], last));
         // What cannot be written is said to be so, and is not written later.
         server.stop();
         assert!(one.end([2; 16], until(200)).await.is_err());
         server.restart();
-        assert_eq!(one.ended(1, 10).await.unwrap(), (vec![], 1));
+        assert_eq!(one.ended(last, 10).await.unwrap(), (vec![], last));
         two.end([2; 16], until(200)).await.unwrap();
-        let (found, last) = one.ended(1, 10).await.unwrap();
+        let (found, last) = one.ended(last, 10).await.unwrap();
         assert_eq!(found, [([2; 16], until(200))]);
         assert_eq!(two.ended(last, 10).await.unwrap(), (vec![], last));
         two.tidy(150).await.unwrap();

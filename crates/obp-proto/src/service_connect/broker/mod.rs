@@ -138,10 +138,12 @@ impl ConnectBroker {
         self.unbound.insert(binding, self.last_expiry(unix));
     }
 
-    /// When the last ticket that was issued by now will have expired.
+    /// When the last ticket will have expired that was issued by now, or that another machine of the same keys issues to
+    /// one that was: it may not have heard of the end.
     fn last_expiry(&self, unix: UnixTime) -> UnixTime {
         let longest = self.config.management_lifetime.max(self.config.ticket_lifetime);
-        UnixTime::from_secs(unix.as_secs().saturating_add(i64::try_from(longest.as_secs()).unwrap_or(i64::MAX)))
+        let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX).saturating_mul(2);
+        UnixTime::from_secs(unix.as_secs().saturating_add(longest))
     }
 
     /// A request came over TLS. `client` is what its ticket says, if a Session header of it has been verified; `unix`
