@@ -126,7 +126,7 @@ pub struct ConnectBrokerConfig {
     /// How long a client must wait between polls: 10 seconds.
     pub min_retry: Duration,
     /// How often a binding may be opened with a PIN, before the PIN is used up and no more opened for
-    /// [`Self::pin_lockout`]: 5.
+    /// [`Self::pin_lockout`]: 5. Accounts that differ in the case of letters alone are counted as one.
     pub pin_attempts: u32,
     /// How long an account whose PIN was used up by failures opens no binding: 15 minutes.
     pub pin_lockout: Duration,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use watchfire_core::{Duration, Instant};
 
-/// Counts by account; an account that is left alone long enough is forgotten.
+/// Counts by account, whatever the case of its letters: else each way to write a name had its own attempts. An account
+/// that is left alone long enough is forgotten.
 #[derive(Debug)]
 pub(super) struct Attempts {
     counted: BTreeMap<Box<str>, Counted>,
@@ -30,28 +31,37 @@ impl Attempts {
 
     /// How many attempts are left.
     pub(super) fn left(&self, now: Instant, account: &str) -> u32 {
-        let times = self.counted.get(account).filter(|counted| counted.until > now).map_or(0, |counted| counted.times);
+        let times = self
+            .counted
+            .get(&*folded(account))
+            .filter(|counted| counted.until > now)
+            .map_or(0, |counted| counted.times);
         self.most.saturating_sub(times)
     }
 
     /// Counts an attempt; says how many are left behind it.
     pub(super) fn count(&mut self, now: Instant, account: &str) -> Result<u32, UsedUp> {
         let left = self.left(now, account).checked_sub(1).ok_or(UsedUp)?;
-        if !self.counted.contains_key(account) && self.counted.len() >= self.max_accounts {
+        let account = folded(account);
+        if !self.counted.contains_key(&account) && self.counted.len() >= self.max_accounts {
             self.counted.retain(|_, counted| counted.until > now);
             if self.counted.len() >= self.max_accounts {
                 return Err(UsedUp);
             }
         }
         let counted = Counted { times: self.most.saturating_sub(left), until: now + self.lockout };
-        self.counted.insert(account.into(), counted);
+        self.counted.insert(account, counted);
         Ok(left)
     }
 
     /// Forgets an account: its PIN has served.
     pub(super) fn clear(&mut self, account: &str) {
-        self.counted.remove(account);
+        self.counted.remove(&folded(account));
     }
+}
+
+fn folded(account: &str) -> Box<str> {
+    account.to_ascii_lowercase().into()
 }
 
 #[cfg(test)]
@@ -69,6 +79,17 @@ mod tests {
         assert_eq!(attempts.count(at(90), "a"), Ok(1));
         attempts.clear("a");
         assert_eq!(attempts.left(at(90), "a"), 2);
+    }
+
+    #[test]
+    fn an_account_has_its_attempts_however_it_is_written() {
+        let at = Instant::from_secs;
+        let mut attempts = Attempts::new(2, Duration::from_secs(60), 2);
+        assert_eq!(attempts.count(at(0), "alice@a.test"), Ok(1));
+        assert_eq!(attempts.count(at(0), "aLice@a.test"), Ok(0));
+        assert_eq!(attempts.count(at(0), "Alice@a.test"), Err(UsedUp));
+        attempts.clear("ALICE@a.test");
+        assert_eq!(attempts.left(at(0), "alice@a.test"), 2);
     }
 
     #[test]
