@@ -88,6 +88,7 @@ mod tests {
             assert_eq!(out.len(), message.tcp_len());
             let (read, used) = decode(&out, 100_000).unwrap().unwrap();
             assert_eq!((read, used), (message.as_message(), out.len()));
+            assert_eq!(decode(&out, out.len()).unwrap().unwrap().1, out.len(), "as long as is permitted");
             assert_eq!(decode(&out[..out.len() - 1], 100_000).unwrap(), None);
             assert_eq!(decode(&out, out.len() - 1).unwrap_err().kind, DecodeErrorKind::Limit(crate::Limit::Message));
         }
