@@ -7,6 +7,7 @@
 mod authority;
 mod balancer;
 mod brokers;
+mod encrypted;
 #[path = "../lurk/lab.rs"]
 #[allow(dead_code, reason = "the tests of delegation use all of it")]
 mod lab;

@@ -162,7 +162,11 @@ impl Entrance {
     }
 }
 
-fn certified(chain: &Path, key: &Path) -> Result<CertifiedKey, Failure> {
+/// A certificate chain and its key, PEM.
+///
+/// # Errors
+/// When they cannot be read, or do not fit together.
+pub(crate) fn certified(chain: &Path, key: &Path) -> Result<CertifiedKey, Failure> {
     let certificates = certificates(chain)?;
     let octets = zeroize::Zeroizing::new(read_bounded(key).map_err(|error| failed(key, &error))?);
     let private = PrivateKeyDer::from_pem_slice(&octets).map_err(|error| {

@@ -2,6 +2,7 @@
 //! configuration file accept exactly the same text.
 
 mod nats;
+mod postgres;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use nats::NatsUrl;
+pub use postgres::{PostgresTls, PostgresUrl, ServerCheck};
 
 /// `HOST:PORT`; HOST is a name, an IPv4 address or an IPv6 address in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -246,15 +248,16 @@ impl FromStr for OutputSpec {
 pub enum StoreUrl {
     /// A file of SQLite.
     Sqlite(PathBuf),
-    /// A connection string of PostgreSQL, as libpq writes it.
-    Postgres(String),
+    /// A database of PostgreSQL.
+    Postgres(PostgresUrl),
 }
 
 impl StoreUrl {
     /// Makes a relative path start at `base`.
     pub fn rebase(&mut self, base: &Path) {
-        if let Self::Sqlite(path) = self {
-            *path = base.join(&*path);
+        match self {
+            Self::Sqlite(path) => *path = base.join(&*path),
+            Self::Postgres(url) => url.rebase(base),
         }
     }
 }
@@ -264,14 +267,7 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(url) => {
-                let bare = url.split('?').next().unwrap_or(url);
-                let (scheme, rest) = bare.split_once("://").unwrap_or(("postgres", bare));
-                match rest.rsplit_once('@') {
-                    Some((user, host)) => write!(f, "{scheme}://{}@{host}", user.split(':').next().unwrap_or(user)),
-                    None => write!(f, "{scheme}://{rest}"),
-                }
-            }
+            Self::Postgres(url) => write!(f, "{url}"),
         }
     }
 }
@@ -289,8 +285,8 @@ impl FromStr for StoreUrl {
         if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
             return Ok(Self::Sqlite(path.into()));
         }
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self::Postgres(text.into()));
+        if PostgresUrl::is_one(text) {
+            return text.parse().map(Self::Postgres);
         }
         Err("write sqlite:PATH or postgres://USER@HOST/DATABASE".into())
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use nats::Nats;
-pub use postgres::Postgres;
+pub use postgres::{Postgres, PostgresTls};
 
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,14 +39,21 @@ impl Drop for Folder {
 }
 
 /// Waits for a server to come up.
-fn wait_for<T>(what: &str, server: &mut Child, mut look: impl FnMut() -> Option<T>) -> T {
+fn wait_for<T>(what: &str, server: &mut Child, look: impl FnMut() -> Option<T>) -> T {
+    try_wait_for(what, server, look).unwrap_or_else(|| panic!("{what} does not start"))
+}
+
+/// As [`wait_for`], but none when the server ends instead.
+fn try_wait_for<T>(what: &str, server: &mut Child, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {
-            return found;
+            return Some(found);
         }
-        let ended = server.try_wait().expect("it is our child");
-        assert!(ended.is_none() && began.elapsed() < PATIENCE, "{what} does not start: {ended:?}");
+        if server.try_wait().expect("it is our child").is_some() {
+            return None;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} does not start");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

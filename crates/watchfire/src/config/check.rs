@@ -17,7 +17,7 @@ use crate::exit::{Failure, file_failure};
 use crate::obp::accounts::Accounts;
 use crate::obp::directory::AccountsUrl;
 use crate::repute::data::DataUrl;
-use crate::values::{HostPort, OutputSpec, StoreUrl};
+use crate::values::{HostPort, OutputSpec, PostgresUrl, StoreUrl};
 
 /// Everything that would keep the services of `config` from starting, as far as can be seen without starting them.
 /// An empty list means that nothing was found.
@@ -93,7 +93,7 @@ fn service_itself(args: &ServiceArgs, problems: &mut Vec<Failure>) {
             if let Some(ca) = &args.upstream_ca {
                 certificates(ca, problems);
             }
-            args.store.iter().for_each(|url| postgres(url, problems));
+            args.store.iter().for_each(|url| stored(url, problems));
             args.store_password_file.iter().for_each(|path| readable(path, problems));
             problems.extend(crate::lurk::ido::updates(args).err());
         }
@@ -140,11 +140,7 @@ fn console(args: &ConsoleArgs, found: &mut Vec<Failure>) {
 
 fn manager(args: &ManagerArgs, found: &mut Vec<Failure>) {
     tls(&args.tls, found);
-    match &args.store.store {
-        Some(StoreUrl::Sqlite(path)) => folder_of(path, found),
-        Some(url) => postgres(url, found),
-        None => {}
-    }
+    args.store.store.iter().for_each(|url| stored(url, found));
     if let Some(path) = &args.store.store_password_file {
         readable(path, found);
     }
@@ -273,18 +269,28 @@ fn dots_tls(args: &DotsTlsArgs, found: &mut Vec<Failure>) {
 fn source(data: &DataUrl, password_file: Option<&Path>, found: &mut Vec<Failure>) {
     match data {
         DataUrl::File(path) | DataUrl::Store(StoreUrl::Sqlite(path)) => readable(path, found),
-        DataUrl::Store(url) => postgres(url, found),
+        DataUrl::Store(StoreUrl::Postgres(url)) => postgres(url, found),
     }
     if let Some(path) = password_file {
         readable(path, found);
     }
 }
 
-fn postgres(url: &StoreUrl, found: &mut Vec<Failure>) {
-    if let StoreUrl::Postgres(text) = url
-        && let Err(error) = text.parse::<tokio_postgres::Config>()
-    {
-        found.push(Failure::usage(format!("not a connection string: {error}")).at(url));
+fn stored(url: &StoreUrl, found: &mut Vec<Failure>) {
+    match url {
+        StoreUrl::Sqlite(path) => folder_of(path, found),
+        StoreUrl::Postgres(url) => postgres(url, found),
+    }
+}
+
+/// The files for TLS; whether the server takes them is seen when it is asked.
+fn postgres(url: &PostgresUrl, found: &mut Vec<Failure>) {
+    let Some(tls) = url.tls() else { return };
+    if let Some(roots) = &tls.roots {
+        certificates(roots, found);
+    }
+    if let Some((cert, key)) = &tls.client {
+        served_with(Some(cert), Some(key), found);
     }
 }
 

@@ -28,7 +28,7 @@ use crate::https::ServerCertificate;
 use crate::metrics::{self, Counter, Health, Registry};
 use crate::pki::files;
 use crate::service::Context;
-use crate::store::postgres_config;
+use crate::store::PostgresServer;
 use crate::values::StoreUrl;
 
 /// How long requests that are under way may take when the server ends.
@@ -161,14 +161,14 @@ type Shared = (SharedRecords, Known, CancellationToken, String);
 /// The state in a database, once this instance leads; none without `--store`.
 async fn shared(args: &IdoArgs, signer: &Arc<dyn Signer>, context: &Context) -> Result<Option<Shared>, Failure> {
     let Some(url) = &args.store else { return Ok(None) };
-    let StoreUrl::Postgres(text) = url else {
+    let StoreUrl::Postgres(database) = url else {
         let failure = Failure::usage("several instances share PostgreSQL alone").at("--store");
         return Err(failure.remedy("write postgres://USER@HOST/DATABASE, or leave it out: SQLite is in --dir"));
     };
-    let config = postgres_config(text, url, args.store_password_file.as_deref())?;
+    let server = PostgresServer::new(database, args.store_password_file.as_deref())?;
     let account = signer.public_key().thumbprint_text();
     let identity = Identity { account, url: args.url.clone().unwrap_or_default() };
-    let (records, known, lost) = lead(config, url.to_string(), &identity, context).await?;
+    let (records, known, lost) = lead(server, &identity, context).await?;
     Ok(Some((records, known, lost, url.to_string())))
 }
 

@@ -92,13 +92,12 @@ impl Keeper for SharedRecords {
 ///
 /// # Errors
 /// A database that cannot be reached at the start or is not for this program, or that has the state of another service.
-pub async fn lead(
-    config: tokio_postgres::Config,
-    name: String,
+pub(crate) async fn lead(
+    server: PostgresServer,
     identity: &Identity,
     context: &Context,
 ) -> Result<(SharedRecords, Known, CancellationToken), Failure> {
-    let server = Server { server: PostgresServer::new(config, name.clone())?, name };
+    let server = Server { server };
     let mut session = Some(server.session().await?);
     let mut is_told = false;
     let (client, epoch) = loop {
@@ -120,14 +119,14 @@ pub async fn lead(
         if !is_told {
             is_told = true;
             context.health.set("lurk-ido", Err("stands by: another instance serves".into()));
-            tracing::info!(store = %server.name, "stands by: another instance serves");
+            tracing::info!(store = server.server.name(), "stands by: another instance serves");
         }
         tokio::time::sleep(PACE).await;
     };
     let rows = client.query("SELECT name, value FROM ido_record", &[]).await;
     let rows = rows.map_err(|error| Failure::from(server.server.failed(&error)))?;
     let known = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    tracing::info!(store = %server.name, epoch, "leads");
+    tracing::info!(store = server.server.name(), epoch, "leads");
     context.health.set("lurk-ido", Ok(()));
     let (jobs, queue) = mpsc::unbounded_channel();
     let lost = CancellationToken::new();
@@ -138,18 +137,18 @@ pub async fn lead(
 
 struct Server {
     server: PostgresServer,
-    name: String,
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Server").field("name", &self.server.name()).finish_non_exhaustive()
     }
 }
 
 impl Server {
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
-        let late = || StoreError::Unavailable { store: self.name.clone(), what: "no answer in time".into() };
+        let late =
+            || StoreError::Unavailable { store: self.server.name().to_owned(), what: "no answer in time".into() };
         let answer = tokio::time::timeout(PATIENCE, call).await.map_err(|_| late())?;
         answer.map_err(|error| self.server.failed(&error).into())
     }
@@ -174,14 +173,16 @@ impl Server {
         let row = self.in_time(client.query_one("SELECT version, account, url FROM ido_state", &[])).await?;
         let found: i64 = row.get(0);
         if found > VERSION {
-            return Err(StoreError::NewerSchema { store: self.name.clone(), found, known: VERSION }.into());
+            return Err(StoreError::NewerSchema { store: self.server.name().to_owned(), found, known: VERSION }.into());
         }
         if row.get::<_, &str>(1) != identity.account {
-            let failure = Failure::usage("the orders there are those of another account at the CA").at(&self.name);
+            let failure =
+                Failure::usage("the orders there are those of another account at the CA").at(self.server.name());
             return Err(failure.remedy("give every instance the same account.key in its --dir"));
         }
         if row.get::<_, &str>(2) != identity.url {
-            let failure = Failure::usage(format!("the orders there are at {}", row.get::<_, &str>(2))).at(&self.name);
+            let failure =
+                Failure::usage(format!("the orders there are at {}", row.get::<_, &str>(2))).at(self.server.name());
             return Err(failure.remedy("give every instance the same --url"));
         }
         let count = "UPDATE ido_state SET epoch = epoch + 1 RETURNING epoch";
@@ -274,16 +275,16 @@ impl Writer {
             // The server may not have missed our old connection yet; whoever leads has counted.
             let row = self.server.in_time(client.query_one("SELECT epoch FROM ido_state", &[])).await?;
             if row.get::<_, i64>(0) == self.epoch {
-                let store = self.server.name.clone();
+                let store = self.server.server.name().to_owned();
                 return Err(StoreError::Unavailable { store, what: "the lock is not free yet".into() }.into());
             }
             false
         };
         if lasting {
-            tracing::info!(store = %self.server.name, "connected again, and leads still");
+            tracing::info!(store = self.server.server.name(), "connected again, and leads still");
             return Ok(Some(client));
         }
-        tracing::error!(store = %self.server.name, "another instance leads now");
+        tracing::error!(store = self.server.server.name(), "another instance leads now");
         self.lost.cancel();
         Ok(None)
     }
@@ -302,7 +303,8 @@ mod tests {
 
     async fn leading(server: &Postgres, account: &str) -> Result<(SharedRecords, Known, CancellationToken), Failure> {
         let context = Context::new(true, CancellationToken::new(), Reload::manual().1);
-        lead(server.url().parse().unwrap(), "postgres://test".into(), &identity(account), &context).await
+        let server = PostgresServer::new(&server.url().parse().unwrap(), None).unwrap();
+        lead(server, &identity(account), &context).await
     }
 
     fn record(name: &str, value: Option<&str>) -> Record {

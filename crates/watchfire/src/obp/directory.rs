@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 use super::accounts::{Accounts, Summary};
 use super::shared::Shared;
 use crate::exit::Failure;
-use crate::store::postgres_config;
-use crate::values::StoreUrl;
+use crate::store::PostgresServer;
+use crate::values::PostgresUrl;
 
 /// `FILE.toml`, or `postgres://USER@HOST/DATABASE`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,14 +21,15 @@ pub enum AccountsUrl {
     /// A file.
     File(PathBuf),
     /// A database.
-    Shared(StoreUrl),
+    Shared(PostgresUrl),
 }
 
 impl AccountsUrl {
     /// Makes a relative path start at `base`.
     pub fn rebase(&mut self, base: &Path) {
-        if let Self::File(path) = self {
-            *path = base.join(&*path);
+        match self {
+            Self::File(path) => *path = base.join(&*path),
+            Self::Shared(url) => url.rebase(base),
         }
     }
 }
@@ -46,8 +47,8 @@ impl FromStr for AccountsUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(url @ StoreUrl::Postgres(_)) => Ok(Self::Shared(url)),
+        match text {
+            _ if PostgresUrl::is_one(text) => text.parse().map(Self::Shared),
             _ if text.is_empty() || text.starts_with("sqlite:") || text.contains("://") => {
                 Err("write a file's name or postgres://USER@HOST/DATABASE".into())
             }
@@ -75,11 +76,8 @@ impl Directory {
         match url {
             AccountsUrl::File(path) => Ok(Self::File(Accounts::at(path))),
             AccountsUrl::Shared(url) => {
-                let StoreUrl::Postgres(text) = url else {
-                    return Err(Failure::usage("accounts are in a file or in PostgreSQL").at(url));
-                };
-                let config = postgres_config(text, url, password_file)?;
-                Ok(Self::Shared(Arc::new(Shared::open(config, url.to_string()).await?)))
+                let server = PostgresServer::new(url, password_file)?;
+                Ok(Self::Shared(Arc::new(Shared::open(server).await?)))
             }
         }
     }

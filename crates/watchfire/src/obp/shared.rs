@@ -58,7 +58,6 @@ const LEAD: i64 = 600;
 /// A database that several brokers share.
 pub struct Shared {
     server: PostgresServer,
-    name: String,
     client: tokio::sync::Mutex<Option<Client>>,
     /// For a connection, and for each call.
     patience: Duration,
@@ -77,7 +76,7 @@ pub struct SharedKey {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Shared").field("name", &self.server.name()).finish_non_exhaustive()
     }
 }
 
@@ -88,14 +87,13 @@ impl fmt::Debug for SharedKey {
 }
 
 impl Shared {
-    /// Connects, and makes the tables when they are missing. `name` stands for the database in errors.
+    /// Connects, and makes the tables when they are missing.
     ///
     /// # Errors
     /// No connection, no rights, or tables of a later version of this program.
-    pub async fn open(config: tokio_postgres::Config, name: String) -> Result<Self, Failure> {
-        let server = PostgresServer::new(config, name.clone())?;
+    pub(crate) async fn open(server: PostgresServer) -> Result<Self, Failure> {
         let client = tokio::sync::Mutex::new(None);
-        let this = Self { server, name, client, patience: PATIENCE };
+        let this = Self { server, client, patience: PATIENCE };
         this.call(async |client| {
             let transaction = locked(client).await?;
             transaction.batch_execute(SCHEMA).await?;
@@ -105,7 +103,7 @@ impl Shared {
         })
         .await
         .and_then(|found| match found > VERSION {
-            true => Err(StoreError::NewerSchema { store: this.name.clone(), found, known: VERSION }.into()),
+            true => Err(StoreError::NewerSchema { store: this.server.name().to_owned(), found, known: VERSION }.into()),
             false => Ok(()),
         })?;
         Ok(this)
@@ -116,7 +114,8 @@ impl Shared {
         &self,
         work: impl AsyncFnOnce(&mut Client) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Failure> {
-        let late = || StoreError::Unavailable { store: self.name.clone(), what: "no answer in time".into() };
+        let late =
+            || StoreError::Unavailable { store: self.server.name().to_owned(), what: "no answer in time".into() };
         // Whoever is before may wait for a connection and for an answer.
         let mut held = tokio::time::timeout(2 * self.patience, self.client.lock()).await.map_err(|_| late())?;
         let mut client = match held.take().filter(|client| !client.is_closed()) {
@@ -235,7 +234,7 @@ impl Shared {
             transaction.commit().await?;
             Ok(removed)
         });
-        if removed.await? > 0 { Ok(()) } else { Err(unknown(name, &self.name)) }
+        if removed.await? > 0 { Ok(()) } else { Err(unknown(name, self.server.name())) }
     }
 
     /// All keys, oldest first, after one was added if the newest has sealed for nearly as long as it may (`lifetime`, in
@@ -369,7 +368,7 @@ mod tests {
     }
 
     async fn open(server: &Postgres) -> Shared {
-        Shared::open(server.url().parse().unwrap(), "postgres://test".into()).await.unwrap()
+        Shared::open(PostgresServer::new(&server.url().parse().unwrap(), None).unwrap()).await.unwrap()
     }
 
     #[test]

@@ -15,8 +15,8 @@ use super::{file, postgres, sqlite};
 use crate::exit::{Failure, file_failure};
 use crate::metrics::{Histogram, Registry};
 use crate::service::Context;
-use crate::store::{PostgresServer, postgres_config};
-use crate::values::StoreUrl;
+use crate::store::PostgresServer;
+use crate::values::{PostgresUrl, StoreUrl};
 
 /// How often a source is looked at.
 const WATCH: Duration = Duration::from_secs(2);
@@ -54,8 +54,10 @@ impl FromStr for DataUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(url) = text.parse() {
-            return Ok(Self::Store(url));
+        match text.parse() {
+            Ok(url) => return Ok(Self::Store(url)),
+            Err(why) if PostgresUrl::is_one(text) => return Err(why),
+            Err(_) => {}
         }
         if text.is_empty() || text.starts_with("sqlite:") || text.contains("://") {
             return Err("write a file's name, sqlite:PATH or postgres://USER@HOST/DATABASE".into());
@@ -143,10 +145,8 @@ impl Data {
         let mut source = match url {
             DataUrl::File(path) => Source::File(FileSource { path: path.clone(), stamp: None }),
             DataUrl::Store(StoreUrl::Sqlite(path)) => Source::Sqlite(Some(sqlite::Source::new(path))),
-            DataUrl::Store(store @ StoreUrl::Postgres(text)) => {
-                let config = postgres_config(text, store, password_file)?;
-                let name = store.to_string();
-                Source::Postgres(Box::new(postgres::Source::new(PostgresServer::new(config, name.clone())?, name)))
+            DataUrl::Store(StoreUrl::Postgres(url)) => {
+                Source::Postgres(Box::new(postgres::Source::new(PostgresServer::new(url, password_file)?)))
             }
         };
         let began = Instant::now();

@@ -46,14 +46,13 @@ const LOCK: i64 = 0x7761_7463_6872_6570;
 /// A database that is read, and watched for changes.
 pub(super) struct Source {
     server: PostgresServer,
-    name: String,
     client: Option<Client>,
     version: Option<i64>,
 }
 
 impl Source {
-    pub(super) fn new(server: PostgresServer, name: String) -> Self {
-        Self { server, name, client: None, version: None }
+    pub(super) fn new(server: PostgresServer) -> Self {
+        Self { server, client: None, version: None }
     }
 
     /// The snapshot, if the database has changed since the last time.
@@ -79,7 +78,7 @@ impl Source {
         let mut rows = pin!(rows);
         while let Some(row) = futures_util::TryStreamExt::try_next(&mut rows).await.map_err(failed)? {
             let row = row_of(&row).map_err(failed)?;
-            row.load(&mut loader, &mut loaded).map_err(|what| Failure::usage(what).at(&self.name))?;
+            row.load(&mut loader, &mut loaded).map_err(|what| Failure::usage(what).at(self.server.name()))?;
         }
         self.version = Some(version);
         self.client = Some(client);

@@ -14,7 +14,7 @@ use super::row::Row;
 use super::{postgres, sqlite};
 use crate::exit::{Failure, file_failure};
 use crate::replace::Owner;
-use crate::store::{PostgresServer, postgres_config};
+use crate::store::PostgresServer;
 use crate::values::StoreUrl;
 
 /// What comes from an import.
@@ -62,9 +62,8 @@ pub(super) async fn write(
             let path = path.clone();
             blocking(Box::new(move || sqlite::write(&path, replace.as_ref(), rows))).await
         }
-        DataUrl::Store(store @ StoreUrl::Postgres(text)) => {
-            let config = postgres_config(text, store, password_file)?;
-            let server = PostgresServer::new(config, store.to_string())?;
+        DataUrl::Store(StoreUrl::Postgres(url)) => {
+            let server = PostgresServer::new(url, password_file)?;
             postgres::write(server, replace.as_ref(), rows).await
         }
     }

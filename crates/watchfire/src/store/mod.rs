@@ -7,7 +7,9 @@
 mod connect;
 mod postgres;
 mod record;
+mod server;
 mod sqlite;
+mod tls;
 
 use std::fmt;
 use std::future::Future;
@@ -17,12 +19,11 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
-pub(crate) use connect::postgres_config;
 pub use connect::{Access, open};
 pub use postgres::PostgresStore;
-pub(crate) use postgres::Server as PostgresServer;
 pub use record::AlertRecord;
 pub(crate) use record::ip;
+pub(crate) use server::Server as PostgresServer;
 pub use sqlite::SqliteStore;
 
 /// A future that can be sent to another thread.

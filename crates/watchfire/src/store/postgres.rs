@@ -12,12 +12,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{Client, Row, Statement};
 use watchfire_core::Backoff;
 
+use super::server::Server;
 use super::{Access, AlertRecord, AlertStore, AlertStream, BoxFuture, Filter, Insertion, Retention, StoreError};
 
 /// What makes each version of the schema from the one before.
@@ -85,18 +84,17 @@ type Job = (Vec<Arc<AlertRecord>>, Answer);
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresStore").field("server", &self.server.name).finish_non_exhaustive()
+        f.debug_struct("PostgresStore").field("server", &self.server.name()).finish_non_exhaustive()
     }
 }
 
 impl PostgresStore {
-    /// Connects; `name` stands for the store in errors and must not hold a password. With [`Access::Write`] the
-    /// tables are made when missing.
+    /// Connects. With [`Access::Write`] the tables are made when missing.
     ///
     /// # Errors
-    /// No connection, TLS demanded, no rights, a newer schema.
-    pub async fn open(config: Config, name: String, access: Access) -> Result<Self, StoreError> {
-        let server = Arc::new(Server::new(config, name)?);
+    /// No connection, no rights, a newer schema.
+    pub(crate) async fn open(server: Server, access: Access) -> Result<Self, StoreError> {
+        let server = Arc::new(server);
         let mut client = server.connect().await?;
         if access == Access::Read {
             server.check_schema(&client).await?;
@@ -115,7 +113,7 @@ impl AlertStore for PostgresStore {
     fn insert_batch(&self, batch: Vec<Arc<AlertRecord>>) -> BoxFuture<'_, Result<Vec<Insertion>, StoreError>> {
         Box::pin(async move {
             let closed = || StoreError::Failed {
-                store: self.server.name.clone(),
+                store: self.server.name().to_owned(),
                 what: if self.writer.is_some() { "the writer has ended" } else { "opened for reading only" }.into(),
             };
             let (answer, answered) = oneshot::channel();
@@ -143,85 +141,16 @@ impl AlertStore for PostgresStore {
     fn prune(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
             let client = self.server.connect().await?;
-            let late = || StoreError::Unavailable { store: self.server.name.clone(), what: "no answer in time".into() };
+            let late =
+                || StoreError::Unavailable { store: self.server.name().to_owned(), what: "no answer in time".into() };
             let pruned = tokio::time::timeout(PRUNE_PATIENCE, prune(&client, &retention)).await.map_err(|_| late())?;
             pruned.map_err(|error| self.server.failed(&error))
         })
     }
 }
 
-/// A server, and how it is reached.
-pub(crate) struct Server {
-    config: Config,
-    name: String,
-}
-
+/// The tables of alerts.
 impl Server {
-    /// `name` stands for it in errors and must not hold a password.
-    ///
-    /// # Errors
-    /// When TLS is demanded.
-    pub(crate) fn new(mut config: Config, name: String) -> Result<Self, StoreError> {
-        if config.get_ssl_mode() == SslMode::Require {
-            let what = "sslmode=require: this program speaks to PostgreSQL without TLS; use a unix socket, or a tunnel \
-                        and sslmode=disable";
-            return Err(StoreError::Unusable { store: name, what: what.into() });
-        }
-        let far = config.get_hosts().iter().any(|host| match host {
-            Host::Tcp(host) => host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|addr| addr.is_loopback()),
-            Host::Unix(_) => false,
-        });
-        if far {
-            tracing::warn!(store = %name, "what is stored and the password's proof travel to PostgreSQL without TLS");
-        }
-        config.ssl_mode(SslMode::Disable).application_name("watchfire");
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(10));
-        }
-        Ok(Self { config, name })
-    }
-
-    pub(crate) fn failed(&self, error: &tokio_postgres::Error) -> StoreError {
-        let store = self.name.clone();
-        let Some(server) = error.as_db_error() else {
-            // The library's own words lack the cause.
-            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            return StoreError::Unavailable { store, what: format!("{error}{cause}") };
-        };
-        let what = format!("{} ({})", server.message(), server.code().code());
-        match server.code() {
-            code if *code == SqlState::DISK_FULL => StoreError::Full { store, what },
-            code => match code.code().get(..2) {
-                // Connection, transaction rolled back, resources, operator, system.
-                Some("08" | "40" | "53" | "55" | "57" | "58") => StoreError::Unavailable { store, what },
-                // Authentication, unknown database, no rights or tables.
-                Some("28" | "3D" | "42") => StoreError::Unusable { store, what },
-                _ => StoreError::Failed { store, what },
-            },
-        }
-    }
-
-    /// A new connection.
-    pub(crate) async fn connect(&self) -> Result<Client, StoreError> {
-        let timed_out = || StoreError::Unavailable { store: self.name.clone(), what: "no answer in time".into() };
-        let connecting = tokio::time::timeout(PATIENCE, self.config.connect(NoTls));
-        let (client, connection) = connecting.await.map_err(|_| timed_out())?.map_err(|error| self.failed(&error))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "the connection to PostgreSQL ended");
-            }
-        });
-        // What is committed must be on disk, whatever the server's default is.
-        client
-            .batch_execute(
-                "SET statement_timeout = '30s'; \
-                 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
-            )
-            .await
-            .map_err(|error| self.failed(&error))?;
-        Ok(client)
-    }
-
     async fn migrate(&self, client: &mut Client) -> Result<(), StoreError> {
         let known = MIGRATIONS.len() as i64;
         let migrated = async {
@@ -241,7 +170,7 @@ impl Server {
             Ok(version)
         };
         match migrated.await.map_err(|error| self.failed(&error))? {
-            found if found > known => Err(StoreError::NewerSchema { store: self.name.clone(), found, known }),
+            found if found > known => Err(StoreError::NewerSchema { store: self.name().to_owned(), found, known }),
             _ => Ok(()),
         }
     }
@@ -251,10 +180,10 @@ impl Server {
         let row = client.query_one("SELECT coalesce(max(version), 0) FROM watchfire_schema", &[]).await;
         let found: i64 = row.map_err(|error| self.failed(&error))?.get(0);
         match found {
-            found if found > known => Err(StoreError::NewerSchema { store: self.name.clone(), found, known }),
+            found if found > known => Err(StoreError::NewerSchema { store: self.name().to_owned(), found, known }),
             found if found < known => {
                 let what = format!("has schema version {found}; start the manager once to bring it to {known}");
-                Err(StoreError::Unusable { store: self.name.clone(), what })
+                Err(StoreError::Unusable { store: self.name().to_owned(), what })
             }
             _ => Ok(()),
         }
@@ -298,7 +227,7 @@ impl Writer {
     async fn insert(&mut self, group: &[Job]) -> Result<Vec<Vec<Insertion>>, StoreError> {
         self.reconnect().await?;
         let Some((client, statement)) = &self.session else {
-            return Err(StoreError::Unavailable { store: self.server.name.clone(), what: "not connected".into() });
+            return Err(StoreError::Unavailable { store: self.server.name().to_owned(), what: "not connected".into() });
         };
         let outcome =
             match tokio::time::timeout(PATIENCE + Duration::from_secs(5), insert(client, statement, group)).await {
@@ -306,7 +235,7 @@ impl Writer {
                 Err(_) => {
                     let what = "no answer in time".to_owned();
                     self.session = None;
-                    return Err(StoreError::Unavailable { store: self.server.name.clone(), what });
+                    return Err(StoreError::Unavailable { store: self.server.name().to_owned(), what });
                 }
             };
         if outcome.is_err() && client.is_closed() {
@@ -333,7 +262,7 @@ impl Writer {
         };
         match connected.await {
             Ok(session) => {
-                tracing::info!(store = %self.server.name, "connected again");
+                tracing::info!(store = self.server.name(), "connected again");
                 self.session = Some(session);
                 self.retry_at = None;
                 self.backoff.reset();

@@ -1,0 +1,143 @@
+//! PostgreSQL for whoever keeps something there: the one place where connections are opened.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_postgres::config::Host;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, Config, NoTls, Socket};
+use zeroize::Zeroizing;
+
+use super::StoreError;
+use super::tls::Tls;
+use crate::exit::{Failure, file_failure};
+use crate::values::PostgresUrl;
+
+/// The longest time for a connection.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server, and how it is reached.
+pub(crate) struct Server {
+    config: Config,
+    name: String,
+    tls: Option<Tls>,
+}
+
+impl Server {
+    /// A password is taken from `password_file` (its first line), else from the URL, else from the variable
+    /// `PGPASSWORD`. The files for TLS are read, to see that they can be, and again for each connection.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not what it should be.
+    pub(crate) fn new(url: &PostgresUrl, password_file: Option<&Path>) -> Result<Self, Failure> {
+        let name = url.to_string();
+        let mut config = url.config().map_err(|what| Failure::usage(what).at(&name))?;
+        if let Some(password) = password(password_file)?
+            && (password_file.is_some() || config.get_password().is_none())
+        {
+            config.password(password.as_bytes());
+        }
+        let tls = url.tls().map(Tls::new).transpose()?;
+        if url.is_far() && tls.is_none() {
+            tracing::warn!(store = %name, "sslmode=disable: what is stored, and the password's proof, travel in clear text");
+        }
+        if tls.as_ref().is_some_and(Tls::trusts_anybody) {
+            tracing::warn!(
+                store = %name,
+                "sslmode=require: whoever is in between can be the server; write verify-full, and sslrootcert=FILE"
+            );
+        }
+        config.application_name("watchfire");
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(10));
+        }
+        Ok(Self { config, name, tls })
+    }
+
+    /// What stands for it in errors: its URL without password and parameters.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What an error of the library is for whoever asked.
+    pub(crate) fn failed(&self, error: &tokio_postgres::Error) -> StoreError {
+        let store = self.name.clone();
+        let Some(server) = error.as_db_error() else {
+            // The library's own words lack the cause.
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let remedy = super::tls::remedy(error).map(|remedy| format!("; {remedy}")).unwrap_or_default();
+            return StoreError::Unavailable { store, what: format!("{error}{cause}{remedy}") };
+        };
+        let mut what = format!("{} ({})", server.message(), server.code().code());
+        if *server.code() == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
+            match &self.tls {
+                // On a socket there is none.
+                None if self.config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_))) => {
+                    what.push_str("; if it wants TLS, write sslmode=verify-full");
+                }
+                Some(tls) if !tls.has_client() => what.push_str("; if it wants a certificate, name sslcert and sslkey"),
+                _ => {}
+            }
+        }
+        match server.code() {
+            code if *code == SqlState::DISK_FULL => StoreError::Full { store, what },
+            code => match code.code().get(..2) {
+                // Connection, transaction rolled back, resources, operator, system.
+                Some("08" | "40" | "53" | "55" | "57" | "58") => StoreError::Unavailable { store, what },
+                // Authentication, unknown database, no rights or tables.
+                Some("28" | "3D" | "42") => StoreError::Unusable { store, what },
+                _ => StoreError::Failed { store, what },
+            },
+        }
+    }
+
+    /// A new connection.
+    pub(crate) async fn connect(&self) -> Result<Client, StoreError> {
+        let client = match &self.tls {
+            None => self.open(NoTls).await?,
+            Some(tls) => {
+                let connector = tls.connector();
+                let unavailable =
+                    |what: Failure| StoreError::Unavailable { store: self.name.clone(), what: what.to_string() };
+                self.open(connector.map_err(unavailable)?).await?
+            }
+        };
+        // What is committed must be on disk, whatever the server's default is.
+        client
+            .batch_execute(
+                "SET statement_timeout = '30s'; \
+                 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+            )
+            .await
+            .map_err(|error| self.failed(&error))?;
+        Ok(client)
+    }
+
+    async fn open<T>(&self, tls: T) -> Result<Client, StoreError>
+    where
+        T: MakeTlsConnect<Socket, Stream: Send + 'static, TlsConnect: Send>,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        let timed_out = || StoreError::Unavailable { store: self.name.clone(), what: "no answer in time".into() };
+        let connecting = tokio::time::timeout(PATIENCE, self.config.connect(tls));
+        let (client, connection) = connecting.await.map_err(|_| timed_out())?.map_err(|error| self.failed(&error))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection to PostgreSQL ended");
+            }
+        });
+        Ok(client)
+    }
+}
+
+fn password(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
+    let Some(path) = file else { return Ok(std::env::var("PGPASSWORD").ok().map(Zeroizing::new)) };
+    let octets = crate::pki::read_bounded(path).map_err(|error| file_failure("read the password", path, &error))?;
+    let octets = Zeroizing::new(octets);
+    let text = std::str::from_utf8(&octets).map_err(|_| Failure::usage("not UTF-8").at(path.display()))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(Some(Zeroizing::new(line.to_owned()))),
+        _ => Err(Failure::usage("the first line is empty").at(path.display()).remedy("write the password there")),
+    }
+}
