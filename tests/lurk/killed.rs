@@ -132,11 +132,14 @@ fn an_owner_that_is_killed_at_any_moment_goes_on_with_every_order() {
     for (number, moment) in MOMENTS.into_iter().enumerate() {
         stage.kill_at(moment, number);
     }
-    // Each order has one at the CA, and the CA has no other.
+    // None was placed twice. What is kept is kept before it is written to the audit log: of an order whose owner is killed
+    // before it says that it was placed, it may never be said.
     let placed = by_order(stage.owner.audit("placed"), "upstream");
     let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) = placed.iter().cloned().unzip();
-    assert_eq!((placed.len(), ours.len(), theirs.len()), (MOMENTS.len(), MOMENTS.len(), MOMENTS.len()), "{placed:?}");
-    // Whoever is killed before it writes that an order is valid does not write it later, but what it issues then.
+    assert_eq!((ours.len(), theirs.len()), (placed.len(), placed.len()), "{placed:?}");
+    let before = MOMENTS.iter().take_while(|moment| **moment != Moment::Said("placed")).count();
+    assert!(placed.len() + before >= MOMENTS.len(), "{placed:?}");
+    // So it is with those that are valid; but what is issued later is said.
     until("all have certificates", || by_order(stage.owner.audit("issued"), "").len() == MOMENTS.len());
     assert!(stage.owner.audit("invalid").is_empty(), "{:?}", stage.owner.audit("invalid"));
     until("no record of a challenge is left", || stage.is_empty("dns"));
