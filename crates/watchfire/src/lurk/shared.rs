@@ -47,6 +47,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often who waits tries to lead, and who leads looks whether it still does.
 const PACE: Duration = Duration::from_secs(1);
 
+/// So many records are read at a time.
+const PIECE: i64 = 1000;
+
 /// So many calls share one transaction at most.
 const GROUP: usize = 256;
 
@@ -123,9 +126,7 @@ pub(crate) async fn lead(
         }
         tokio::time::sleep(PACE).await;
     };
-    let rows = client.query("SELECT name, value FROM ido_record", &[]).await;
-    let rows = rows.map_err(|error| Failure::from(server.server.failed(&error)))?;
-    let known = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let known = server.known(&client).await?;
     tracing::info!(store = server.server.name(), epoch, "leads");
     context.health.set("lurk-ido", Ok(()));
     let (jobs, queue) = mpsc::unbounded_channel();
@@ -147,10 +148,22 @@ impl fmt::Debug for Server {
 
 impl Server {
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
-        let late =
-            || StoreError::Unavailable { store: self.server.name().to_owned(), what: "no answer in time".into() };
-        let answer = tokio::time::timeout(PATIENCE, call).await.map_err(|_| late())?;
-        answer.map_err(|error| self.server.failed(&error).into())
+        Ok(self.server.in_time(PATIENCE, call).await?)
+    }
+
+    /// All records, some at a time: one answer with all of them may take any time.
+    async fn known(&self, client: &Client) -> Result<Known, Failure> {
+        let mut known = Known::new();
+        loop {
+            // No name is empty.
+            let last = known.last().map_or("", |(name, _)| name.as_str());
+            let select = "SELECT name, value FROM ido_record WHERE name > $1 ORDER BY name LIMIT $2";
+            let rows = self.in_time(client.query(select, &[&last, &PIECE])).await?;
+            known.extend(rows.iter().map(|row| (row.get(0), row.get(1))));
+            if rows.len() < PIECE as usize {
+                return Ok(known);
+            }
+        }
     }
 
     async fn session(&self) -> Result<Client, Failure> {

@@ -224,7 +224,11 @@ impl Data {
                 () = reload.requested() => true,
                 () = tokio::time::sleep(WATCH) => false,
             };
-            match self.refresh(even_so).await {
+            let refreshed = tokio::select! {
+                () = context.shutdown.cancelled() => return,
+                refreshed = self.refresh(even_so) => refreshed,
+            };
+            match refreshed {
                 Ok(_) => said.clear(),
                 Err(failure) => {
                     let told = failure.to_string();
@@ -257,5 +261,59 @@ impl Data {
             let help = "Times that the source could not be read again.";
             registry.counter("watchfire_repute_read_failures_total", help, &[]).set(failures);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::signals::Reload;
+    use crate::testing::SilentPostgres;
+
+    fn of(server: &SilentPostgres) -> Arc<Data> {
+        let url: DataUrl = server.url().parse().unwrap();
+        let source = PostgresServer::new(&server.url().parse().unwrap(), None).unwrap();
+        let source = Source::Postgres(Box::new(postgres::Source::new(source)));
+        Arc::new(Data {
+            current: RwLock::new(Arc::new(Snapshot::empty())),
+            source: Mutex::new(source),
+            url,
+            generation: AtomicU64::new(1),
+            failures: AtomicU64::new(0),
+            took: AtomicU64::new(0),
+            read_seconds: OnceLock::new(),
+            is_stale: AtomicU64::new(0),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_database_that_says_nothing_more_is_not_waited_for_for_ever() {
+        for answers in 0..=2 {
+            let server = SilentPostgres::start(answers);
+            let data = of(&server);
+            let reading = tokio::spawn(async move { data.refresh(false).await });
+            server.asked().await;
+            // Nothing but time passes from here on.
+            tokio::time::pause();
+            let read = tokio::time::timeout(Duration::from_secs(86_400), reading).await;
+            tokio::time::resume();
+            let error = read.expect("it is given up").unwrap().unwrap_err();
+            assert!(error.to_string().contains("no answer in time"), "{answers}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_does_not_wait_for_a_database() {
+        let server = SilentPostgres::start(2);
+        let (shutdown, (ask, reload)) = (CancellationToken::new(), Reload::manual());
+        let context = Context::new(true, shutdown.clone(), reload);
+        let fresh = tokio::spawn(of(&server).keep_fresh(context));
+        ask.send(1).unwrap();
+        server.asked().await;
+        tokio::time::pause();
+        shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(1), fresh).await.expect("it ends").unwrap();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
@@ -11,7 +12,7 @@ use super::row::Row;
 use super::snapshot::{Builder, Loaded, Snapshot};
 use super::write::{Message, Replace, Written};
 use crate::exit::Failure;
-use crate::store::PostgresServer;
+use crate::store::{ANSWER, LONG_ANSWER, PostgresServer, StoreError};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS reputon (
@@ -40,8 +41,11 @@ const SCHEMA: &str = "
 const COLUMNS: &str = "application, rated, assertion, rater, identity, code, rating, confidence, normal_rating, \
                        sample_size, generated, expires, extensions";
 
-/// Taken while the tables are made, so that two programs that start together do not both make them.
+/// Held by an import from its beginning to its end, also so that two do not both make the tables.
 const LOCK: i64 = 0x7761_7463_6872_6570;
+
+/// How often an import looks whether another one has ended.
+const TURN: Duration = Duration::from_secs(1);
 
 /// A database that is read, and watched for changes.
 pub(super) struct Source {
@@ -59,13 +63,17 @@ impl Source {
     pub(super) async fn load(&mut self, even_so: bool) -> Result<Option<Snapshot>, Failure> {
         let client = match self.client.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
-            None => self.server.connect().await?,
+            // All of it is one statement.
+            None => self.server.connect_patiently().await?,
         };
-        let failed = |error: tokio_postgres::Error| -> Failure { self.server.failed(&error).into() };
-        let row = client
-            .query_one("SELECT version FROM reputon_version", &[])
-            .await
-            .map_err(|error| failed(error).remedy("fill it with `watchfire repute import`, which makes the tables"))?;
+        let failed = |error: StoreError| match &error {
+            StoreError::Unusable { .. } => {
+                Failure::from(error).remedy("fill it with `watchfire repute import`, which makes the tables")
+            }
+            _ => Failure::from(error),
+        };
+        let version = client.query_one("SELECT version FROM reputon_version", &[]);
+        let row = self.server.in_time(ANSWER, version).await.map_err(failed)?;
         let version: i64 = row.get(0);
         if self.version == Some(version) && !even_so {
             self.client = Some(client);
@@ -74,10 +82,11 @@ impl Source {
         let builder = Builder::new();
         let (mut loader, mut loaded) = (builder.loader(), Loaded::default());
         let none: [&(dyn ToSql + Sync); 0] = [];
-        let rows = client.query_raw(&format!("SELECT {COLUMNS} FROM reputon"), none).await.map_err(failed)?;
+        let select = format!("SELECT {COLUMNS} FROM reputon");
+        let rows = self.server.in_time(ANSWER, client.query_raw(&select, none)).await?;
         let mut rows = pin!(rows);
-        while let Some(row) = futures_util::TryStreamExt::try_next(&mut rows).await.map_err(failed)? {
-            let row = row_of(&row).map_err(failed)?;
+        while let Some(row) = self.server.in_time(ANSWER, futures_util::TryStreamExt::try_next(&mut rows)).await? {
+            let row = row_of(&row).map_err(|error| self.server.failed(&error))?;
             row.load(&mut loader, &mut loaded).map_err(|what| Failure::usage(what).at(self.server.name()))?;
         }
         self.version = Some(version);
@@ -112,29 +121,40 @@ pub(super) async fn write(
     replace: Option<&Replace>,
     mut rows: mpsc::Receiver<Message>,
 ) -> Result<Option<Written>, Failure> {
-    let mut client = server.connect().await?;
-    let failed = |error: tokio_postgres::Error| -> Failure { server.failed(&error).into() };
-    let transaction = client.transaction().await.map_err(failed)?;
-    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(failed)?;
-    transaction.batch_execute(SCHEMA).await.map_err(failed)?;
+    let mut client = server.connect_patiently().await?;
+    let transaction = server.in_time(ANSWER, client.transaction()).await?;
+    let mut is_told = false;
+    loop {
+        let lock = transaction.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&LOCK]);
+        if server.in_time(ANSWER, lock).await?.get(0) {
+            break;
+        }
+        if !is_told {
+            is_told = true;
+            tracing::info!("waits for another import into the same database");
+        }
+        tokio::time::sleep(TURN).await;
+    }
+    server.in_time(LONG_ANSWER, transaction.batch_execute(SCHEMA)).await?;
     let mut removed = 0;
     if let Some(Replace { application, rater }) = replace {
         let delete = "DELETE FROM reputon WHERE application = $1 AND rater = $2";
-        removed = transaction.execute(delete, &[application, rater]).await.map_err(failed)?;
+        removed = server.in_time(LONG_ANSWER, transaction.execute(delete, &[application, rater])).await?;
     }
     let mut is_whole = false;
     while let Some(message) = rows.recv().await {
         match message {
-            Message::Rows(rows) => put(&transaction, &rows).await.map_err(failed)?,
+            Message::Rows(rows) => server.in_time(LONG_ANSWER, put(&transaction, &rows)).await?,
             Message::Whole => is_whole = true,
         }
     }
     if !is_whole {
-        transaction.rollback().await.map_err(failed)?;
+        server.in_time(ANSWER, transaction.rollback()).await?;
         return Ok(None);
     }
-    let stored: i64 = transaction.query_one("SELECT count(*) FROM reputon", &[]).await.map_err(failed)?.get(0);
-    transaction.commit().await.map_err(failed)?;
+    let count = transaction.query_one("SELECT count(*) FROM reputon", &[]);
+    let stored: i64 = server.in_time(LONG_ANSWER, count).await?.get(0);
+    server.in_time(LONG_ANSWER, transaction.commit()).await?;
     Ok(Some(Written { removed, stored: u64::try_from(stored).unwrap_or(0) }))
 }
 

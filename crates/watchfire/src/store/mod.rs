@@ -23,7 +23,7 @@ pub use connect::{Access, open};
 pub use postgres::PostgresStore;
 pub use record::AlertRecord;
 pub(crate) use record::ip;
-pub(crate) use server::Server as PostgresServer;
+pub(crate) use server::{ANSWER, LONG_ANSWER, Server as PostgresServer};
 pub use sqlite::SqliteStore;
 
 /// A future that can be sent to another thread.

@@ -16,7 +16,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 use watchfire_core::Backoff;
 
-use super::server::Server;
+use super::server::{ANSWER, LONG_ANSWER, Server};
 use super::{Access, AlertRecord, AlertStore, AlertStream, BoxFuture, Filter, Insertion, Retention, StoreError};
 
 /// What makes each version of the schema from the one before.
@@ -63,15 +63,11 @@ const GROUP: (usize, usize) = (4096, 16 << 20);
 const QUEUE: usize = 1024;
 /// So many rows are fetched, or dropped, at a time.
 const CHUNK: i32 = 500;
-/// The longest time for one statement.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Held by who drops old alerts.
 pub(super) const PRUNE_LOCK: i64 = 0x7761_7463_6870_7275;
 /// The longest time to drop what is too old or too much; what is left then goes the next time.
 const PRUNE_PATIENCE: Duration = Duration::from_secs(7200);
-/// A sum over all alerts may take longer than another statement.
-const SURVEY: &str = "SET statement_timeout = '1h'";
 
 /// A store in a database.
 pub struct PostgresStore {
@@ -130,8 +126,8 @@ impl AlertStore for PostgresStore {
             let (sender, rows) = mpsc::channel(256);
             let server = self.server.clone();
             tokio::spawn(async move {
-                if let Err(error) = stream(client, &filter, &sender).await {
-                    let _ = sender.send(Err(server.failed(&error))).await;
+                if let Err(error) = stream(&server, client, &filter, &sender).await {
+                    let _ = sender.send(Err(error)).await;
                 }
             });
             Ok(AlertStream { rows })
@@ -140,17 +136,18 @@ impl AlertStore for PostgresStore {
 
     fn prune(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
-            let client = self.server.connect().await?;
-            let late =
-                || StoreError::Unavailable { store: self.server.name().to_owned(), what: "no answer in time".into() };
-            let pruned = tokio::time::timeout(PRUNE_PATIENCE, prune(&client, &retention)).await.map_err(|_| late())?;
-            pruned.map_err(|error| self.server.failed(&error))
+            let client = self.server.connect_patiently().await?;
+            self.server.in_time(PRUNE_PATIENCE, prune(&client, &retention)).await
         })
     }
 }
 
 /// The tables of alerts.
 impl Server {
+    async fn prepare(&self, client: &Client) -> Result<Statement, StoreError> {
+        self.in_time(ANSWER, client.prepare(INSERT)).await
+    }
+
     async fn migrate(&self, client: &mut Client) -> Result<(), StoreError> {
         let known = MIGRATIONS.len() as i64;
         let migrated = async {
@@ -169,7 +166,7 @@ impl Server {
             }
             Ok(version)
         };
-        match migrated.await.map_err(|error| self.failed(&error))? {
+        match self.in_time(LONG_ANSWER, migrated).await? {
             found if found > known => Err(StoreError::NewerSchema { store: self.name().to_owned(), found, known }),
             _ => Ok(()),
         }
@@ -177,8 +174,8 @@ impl Server {
 
     async fn check_schema(&self, client: &Client) -> Result<(), StoreError> {
         let known = MIGRATIONS.len() as i64;
-        let row = client.query_one("SELECT coalesce(max(version), 0) FROM watchfire_schema", &[]).await;
-        let found: i64 = row.map_err(|error| self.failed(&error))?.get(0);
+        let version = client.query_one("SELECT coalesce(max(version), 0) FROM watchfire_schema", &[]);
+        let found: i64 = self.in_time(ANSWER, version).await?.get(0);
         match found {
             found if found > known => Err(StoreError::NewerSchema { store: self.name().to_owned(), found, known }),
             found if found < known => {
@@ -199,7 +196,7 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self, client: Client, mut jobs: mpsc::Receiver<Job>) {
-        if let Ok(statement) = client.prepare(INSERT).await {
+        if let Ok(statement) = self.server.prepare(&client).await {
             self.session = Some((client, statement));
         }
         while let Some(job) = jobs.recv().await {
@@ -229,15 +226,14 @@ impl Writer {
         let Some((client, statement)) = &self.session else {
             return Err(StoreError::Unavailable { store: self.server.name().to_owned(), what: "not connected".into() });
         };
-        let outcome =
-            match tokio::time::timeout(PATIENCE + Duration::from_secs(5), insert(client, statement, group)).await {
-                Ok(outcome) => outcome.map_err(|error| self.server.failed(&error)),
-                Err(_) => {
-                    let what = "no answer in time".to_owned();
-                    self.session = None;
-                    return Err(StoreError::Unavailable { store: self.server.name().to_owned(), what });
-                }
-            };
+        let outcome = match tokio::time::timeout(ANSWER, insert(client, statement, group)).await {
+            Ok(outcome) => outcome.map_err(|error| self.server.failed(&error)),
+            Err(_) => {
+                let what = "no answer in time".to_owned();
+                self.session = None;
+                return Err(StoreError::Unavailable { store: self.server.name().to_owned(), what });
+            }
+        };
         if outcome.is_err() && client.is_closed() {
             self.session = None;
         }
@@ -257,7 +253,7 @@ impl Writer {
         }
         let connected = async {
             let client = self.server.connect().await?;
-            let statement = client.prepare(INSERT).await.map_err(|error| self.server.failed(&error))?;
+            let statement = self.server.prepare(&client).await?;
             Ok((client, statement))
         };
         match connected.await {
@@ -315,16 +311,14 @@ async fn insert(
 }
 
 async fn stream(
+    server: &Server,
     mut client: Client,
     filter: &Filter,
     rows: &mpsc::Sender<Result<AlertRecord, StoreError>>,
-) -> Result<(), tokio_postgres::Error> {
-    let transaction = client
-        .build_transaction()
-        .read_only(true)
-        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
-        .start()
-        .await?;
+) -> Result<(), StoreError> {
+    let level = tokio_postgres::IsolationLevel::RepeatableRead;
+    let begin = client.build_transaction().read_only(true).isolation_level(level).start();
+    let transaction = server.in_time(ANSWER, begin).await?;
     let (since, until) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
     let source = filter.source.map(|net| net.to_string());
     let mut conditions = vec!["received >= $1 AND received < $2"];
@@ -345,7 +339,7 @@ async fn stream(
         let sql = format!(
             "SELECT received, id FROM alert WHERE {matching} ORDER BY received DESC, id DESC OFFSET {skip} LIMIT 1"
         );
-        cutoff = transaction.query_opt(&sql, &values).await?;
+        cutoff = server.in_time(ANSWER, transaction.query_opt(&sql, &values)).await?;
         if let Some(row) = &cutoff {
             (first_received, first_id) = (row.get(0), row.get(1));
             let at = values.len();
@@ -356,10 +350,10 @@ async fn stream(
     let sql = format!(
         "SELECT received, peer, content_type, parsed, body FROM alert WHERE {matching}{after} ORDER BY received, id"
     );
-    let statement = transaction.prepare(&sql).await?;
-    let portal = transaction.bind(&statement, &values).await?;
+    let statement = server.in_time(ANSWER, transaction.prepare(&sql)).await?;
+    let portal = server.in_time(ANSWER, transaction.bind(&statement, &values)).await?;
     loop {
-        let piece = transaction.query_portal(&portal, CHUNK).await?;
+        let piece = server.in_time(ANSWER, transaction.query_portal(&portal, CHUNK)).await?;
         let last = piece.len() < CHUNK as usize;
         for row in piece {
             let body = Bytes::from(row.get::<_, Vec<u8>>(4));
@@ -386,7 +380,6 @@ async fn prune(client: &Client, retention: &Retention) -> Result<u64, tokio_post
         dropped += drop_oldest(client, |received, _| received < before).await?;
     }
     if let Some(allowed) = retention.octets {
-        client.batch_execute(SURVEY).await?;
         let row = client.query_one("SELECT coalesce(sum(length(body)), 0)::bigint FROM alert", &[]).await?;
         let mut surplus = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0).saturating_sub(allowed);
         let goes = |_, octets| {

@@ -16,6 +16,10 @@ use crate::values::PostgresUrl;
 
 /// The longest time for a connection.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest time for an answer: the server's own words, that it has taken too long, come first.
+pub(crate) const ANSWER: Duration = Duration::from_secs(35);
+/// The same for what takes as long as there is much, over a connection that is made for that.
+pub(crate) const LONG_ANSWER: Duration = Duration::from_secs(3605);
 
 /// A server, and how it is reached.
 pub(crate) struct Server {
@@ -92,26 +96,35 @@ impl Server {
         }
     }
 
+    /// What a call brings, unless it takes longer: whatever is between us and the server may say nothing for ever.
+    pub(crate) async fn in_time<T>(
+        &self,
+        patience: Duration,
+        call: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
+        let late = || StoreError::Unavailable { store: self.name.clone(), what: "no answer in time".into() };
+        let answer = tokio::time::timeout(patience, call).await.map_err(|_| late())?;
+        answer.map_err(|error| self.failed(&error))
+    }
+
+    /// A new connection, whose statements may take an hour: see [`LONG_ANSWER`].
+    pub(crate) async fn connect_patiently(&self) -> Result<Client, StoreError> {
+        let client = self.connect().await?;
+        self.in_time(ANSWER, client.batch_execute("SET statement_timeout = '1h'")).await?;
+        Ok(client)
+    }
+
     /// A new connection.
     pub(crate) async fn connect(&self) -> Result<Client, StoreError> {
-        let client = match &self.tls {
-            None => self.open(NoTls).await?,
+        match &self.tls {
+            None => self.open(NoTls).await,
             Some(tls) => {
                 let connector = tls.connector();
                 let unavailable =
                     |what: Failure| StoreError::Unavailable { store: self.name.clone(), what: what.to_string() };
-                self.open(connector.map_err(unavailable)?).await?
+                self.open(connector.map_err(unavailable)?).await
             }
-        };
-        // What is committed must be on disk, whatever the server's default is.
-        client
-            .batch_execute(
-                "SET statement_timeout = '30s'; \
-                 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
-            )
-            .await
-            .map_err(|error| self.failed(&error))?;
-        Ok(client)
+        }
     }
 
     async fn open<T>(&self, tls: T) -> Result<Client, StoreError>
@@ -119,15 +132,20 @@ impl Server {
         T: MakeTlsConnect<Socket, Stream: Send + 'static, TlsConnect: Send>,
         <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
-        let timed_out = || StoreError::Unavailable { store: self.name.clone(), what: "no answer in time".into() };
-        let connecting = tokio::time::timeout(PATIENCE, self.config.connect(tls));
-        let (client, connection) = connecting.await.map_err(|_| timed_out())?.map_err(|error| self.failed(&error))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "the connection to PostgreSQL ended");
-            }
-        });
-        Ok(client)
+        let connect = async {
+            let (client, connection) = self.config.connect(tls).await?;
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "the connection to PostgreSQL ended");
+                }
+            });
+            // What is committed must be on disk, whatever the server's default is.
+            let settings = "SET statement_timeout = '30s'; SELECT set_config('synchronous_commit', 'on', false) \
+                            WHERE current_setting('synchronous_commit') = 'off'";
+            client.batch_execute(settings).await?;
+            Ok(client)
+        };
+        self.in_time(PATIENCE, connect).await
     }
 }
 

@@ -5,7 +5,7 @@ use watchfire_testkit::servers::Postgres;
 
 use super::record::tests::xml;
 use super::*;
-use crate::testing::TempDir;
+use crate::testing::{SilentPostgres, TempDir};
 use crate::values::StoreUrl;
 
 fn opaque(received: i64, peer: &str, body: &str) -> Arc<AlertRecord> {
@@ -215,6 +215,22 @@ async fn one_instance_at_a_time_drops_and_what_is_too_old_goes_without_a_sum() {
     let error = store.prune(Retention { before: Some(50), octets: Some(4) }).await.unwrap_err();
     assert!(error.to_string().contains("too long"), "{error}");
     assert_eq!(times(store.as_ref(), Filter::default()).await, (50..60).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_more_is_not_waited_for_for_ever() {
+    for (answers, access) in [(0, Access::Read), (1, Access::Read), (1, Access::Write), (2, Access::Write)] {
+        let server = SilentPostgres::start(answers);
+        let url = server.url();
+        let opening = tokio::spawn(async move { open(&url, access).await.map(drop) });
+        server.asked().await;
+        // Nothing but time passes from here on.
+        tokio::time::pause();
+        let opened = tokio::time::timeout(Duration::from_secs(86_400), opening).await;
+        tokio::time::resume();
+        let error = opened.expect("it is given up").unwrap().unwrap_err();
+        assert!(error.to_string().contains("no answer in time"), "{answers}: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
