@@ -131,7 +131,7 @@ fn what_one_broker_gives_is_good_at_the_other_and_what_one_ends_is_over_at_both(
     good(&at.ask("moved.json"));
 
     // Ended at one of them.
-    let words = ["obp", "unbind", "--binding", &at.site.file(&binding)];
+    let words = ["obp", "unbind", "--timeout", "60s", "--binding", &at.site.file(&binding)];
     good(&run(&words));
     until_refused(&at, "moved.json");
 
@@ -161,7 +161,7 @@ fn questions_are_answered_while_the_database_is_away() {
     good(&at.ask("binding.json"));
     let refused = at.bind(port(&address), "alice@localhost", &pin, "again.json");
     assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stderr));
-    let unbind = || run(&["obp", "unbind", "--binding", &at.site.file("binding.json")]);
+    let unbind = || run(&["obp", "unbind", "--timeout", "60s", "--binding", &at.site.file("binding.json")]);
     let refused = unbind();
     assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stderr));
     good(&at.ask("binding.json"));

@@ -6,7 +6,7 @@ use std::path::Path;
 use watchfire_tests::{run, succeed, until};
 
 use crate::authority::Authority;
-use crate::site::{Brokered, port};
+use crate::site::{Brokered, connect, port};
 
 #[test]
 fn a_pin_is_for_one_device_and_the_binding_is_its_owner_s_alone() {
@@ -148,14 +148,14 @@ fn a_binding_whose_end_cannot_be_written_goes_on_and_is_ended_later() {
     let in_the_way = at.site.file("accounts.toml.ended");
     std::fs::create_dir(&in_the_way).unwrap();
     let copy = at.site.write("copy.json", std::fs::read_to_string(&at.binding).unwrap());
-    let unbind = || run(&["obp", "unbind", "--binding", &at.binding]);
+    let unbind = || run(&["obp", "unbind", "--timeout", "60s", "--binding", &at.binding]);
     let (code, error) = Brokered::failure(&unbind());
     assert!(code == 1 && error.contains("as it was"), "{error}");
     at.broker.wait_for_log("its end cannot be written");
     assert!(!at.ways(&["www.plain.test", "ssh"]).is_empty());
     std::fs::remove_dir(&in_the_way).unwrap();
     assert!(unbind().status.success());
-    let (code, error) = Brokered::failure(&run(&["obp", "connect", "--binding", &copy, "www.plain.test", "ssh"]));
+    let (code, error) = Brokered::failure(&connect(&copy, &["www.plain.test", "ssh"]));
     assert!(code == 1 && error.contains("bind again"), "{error}");
 }
 
@@ -164,7 +164,7 @@ fn a_binding_is_refreshed_and_ended_by_its_owner() {
     let Some(at) = Brokered::start("a_binding_is_refreshed_and_ended_by_its_owner", &[]) else { return };
     let before = std::fs::read_to_string(&at.binding).unwrap();
     let lost = at.site.write("lost.json", &before);
-    let said = succeed(&["obp", "refresh", "--binding", &at.binding]);
+    let said = succeed(&["obp", "refresh", "--timeout", "60s", "--binding", &at.binding]);
     assert!(said.contains("good until"), "{said}");
     let after = std::fs::read_to_string(&at.binding).unwrap();
     assert_ne!(after, before);
@@ -172,13 +172,13 @@ fn a_binding_is_refreshed_and_ended_by_its_owner() {
         assert!(after.contains(member), "{member}");
     }
     assert!(!at.ways(&["www.plain.test", "ssh"]).is_empty());
-    succeed(&["obp", "unbind", "--binding", &at.binding]);
+    succeed(&["obp", "unbind", "--timeout", "60s", "--binding", &at.binding]);
     assert!(!Path::new(&at.binding).exists());
     // Copies of it are worth nothing.
-    let (code, error) = Brokered::failure(&run(&["obp", "connect", "--binding", &lost, "www.plain.test", "ssh"]));
+    let (code, error) = Brokered::failure(&connect(&lost, &["www.plain.test", "ssh"]));
     assert!(code == 1 && error.contains("bind again"), "{error}");
     for command in ["refresh", "unbind"] {
-        let (code, error) = Brokered::failure(&run(&["obp", command, "--binding", &lost]));
+        let (code, error) = Brokered::failure(&run(&["obp", command, "--timeout", "60s", "--binding", &lost]));
         assert!(code == 1 && error.contains("bind again"), "{command}: {error}");
     }
     assert!(Path::new(&lost).exists());
