@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::delegation::until;
 use crate::lab::{Ca, Folder, Owner, has, succeed, verify};
 
 /// A name owner that serves what it obtains, for the account that asks first.
@@ -23,8 +24,9 @@ fn stage(extensions: &str, mut ask: impl FnMut(&Stage) -> Command) -> Stage {
     let mut stage = Stage { folder, ca, owner };
     let refused = ask(&stage).output().unwrap();
     assert!(!refused.status.success(), "{refused:?}");
-    let lines = stage.owner.audit("refused");
-    let account = lines.first().unwrap_or_else(|| panic!("{refused:?}"))["account"].as_str().unwrap().to_owned();
+    // The client may know it before the line is written.
+    until(&format!("the refusal is written down: {refused:?}"), || !stage.owner.audit("refused").is_empty());
+    let account = stage.owner.audit("refused")[0]["account"].as_str().unwrap().to_owned();
     let address = stage.owner.address.clone();
     stage.owner.service.kill();
     stage.owner = Owner::listening(&stage.folder, &address, &stage.ca, &account, &FLAGS);
