@@ -8,7 +8,9 @@ use acme_lurk::acme::server::{Ca, CaConfig, CaEvent, CaLimits, OrderId, Request,
 use acme_lurk::acme::{Delegation, OrderStatus};
 use acme_lurk::crypto::Signer as _;
 use acme_lurk::csr::{Csr, CsrPlan};
-use acme_lurk::delegation::{Audit, DelegationRule, Emulation, Ido, IdoConfig, IdoEvent, IdoLimits, Serving};
+use acme_lurk::delegation::{
+    Audit, DelegationRule, Emulation, Ido, IdoConfig, IdoEvent, IdoLimits, OrderSummary, Serving,
+};
 use acme_lurk::jose::{KeyRef, sign};
 use acme_lurk::star::{Adjusted, Fraction, StarMeta, StarPolicy};
 use acme_lurk::template::Template;
@@ -56,7 +58,7 @@ pub fn run(data: &[u8]) {
     world.issuing = true;
     // A clock that went back stands still until it is where it was: that may take days, which are passed over.
     world.wall = world.wall.max(world.highest);
-    for _ in 0..400 {
+    for round in 0..400 {
         world.settle();
         for asked in 0.. {
             assert!(asked < 1_000, "the CA is asked without end, and no time passes");
@@ -67,12 +69,14 @@ pub fn run(data: &[u8]) {
         let waiting = std::mem::take(&mut world.provisions);
         waiting.iter().for_each(|provision| world.ido.provisioned(world.now(), provision.id));
         world.wait(60);
+        // Nobody asks for anything more: what is done stays so. Some certificates are still rolled.
+        if round > 30 && world.unfinished().is_empty() {
+            return;
+        }
     }
     world.settle();
-    let open: Vec<_> = world.ido.orders().filter(|order| order.status == OrderStatus::Processing).collect();
-    assert!(open.is_empty(), "{open:?}");
-    let stopping: Vec<_> = world.ido.orders().filter(|order| order.stopping).collect();
-    assert!(stopping.is_empty(), "{stopping:?}");
+    let unfinished = world.unfinished();
+    assert!(unfinished.is_empty(), "{unfinished:?}");
 }
 
 impl World {
@@ -136,6 +140,11 @@ impl World {
             None => Ido::new(Arc::clone(config), client, key, verifier, [seed; 32], now),
         };
         ido.expect("records of ours are read")
+    }
+
+    /// Orders for which there is something to do at the CA.
+    fn unfinished(&self) -> Vec<OrderSummary> {
+        self.ido.orders().filter(|order| order.status == OrderStatus::Processing || order.stopping).collect()
     }
 
     fn now(&self) -> Now {
@@ -240,7 +249,7 @@ impl World {
         let may = order.status == OrderStatus::Valid && !order.stopping;
         assert_eq!(self.ido.cancel(self.now(), &order.id).is_ok(), may);
         if may {
-            self.canceled.push(order.id.clone());
+            self.canceled.push(order.id);
         }
     }
 
