@@ -37,7 +37,7 @@ impl Ca {
     ///
     /// # Errors
     /// When no certificate of this number is waited for, and when it is not the one: other dates, names, or key, or a
-    /// serial number that was used. Nothing has changed then.
+    /// serial number that was used or has more than 21 octets. Nothing has changed then.
     pub fn issued(&mut self, now: UnixTime, id: &OrderId, index: u64, leaf: &[u8]) -> Result<(), ApiMisuse> {
         let order = self.store.orders.get(id).ok_or(ApiMisuse::NotAwaited)?;
         let awaited = order.awaited.as_deref().filter(|awaited| awaited.index == index);
