@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::delegation::until;
 use crate::lab::{Ca, Folder, Owner, has, succeed, verify};
+use watchfire_tests::until;
 
 /// A name owner that serves what it obtains, for the account that asks first.
 struct Stage {
