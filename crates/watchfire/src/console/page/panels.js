@@ -132,7 +132,7 @@ export function Reputations() {
         : h(Empty, { title: "Nobody has asked yet" }, "Look something up above, or ask with ", h("code", null, "watchfire repute query"))));
 }
 
-const good = /mitigat|stopped|success/i;
+const good = /^attack-(mitigation-in-progress|successfully-mitigated|stopped)$/;
 const list = (value) => (Array.isArray(value) ? value : value === undefined ? [] : [value]);
 const prefixes = (mitigation, name) => list(mitigation[name]).map((one, at) => h("span", { class: "end address", key: at }, h(Text, { value: one })));
 
