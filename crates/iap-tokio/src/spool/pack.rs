@@ -127,7 +127,8 @@ pub(super) fn truncate(row: &mut Packed, octets: u64) {
     (row.count, row.octets) = (count, sum);
 }
 
-const TABLES: [[u32; 256]; 8] = {
+// Not a constant: without optimisation each use of one would be a copy of all of it.
+static TABLES: [[u32; 256]; 8] = {
     let mut tables = [[0; 256]; 8];
     let mut i = 0;
     while i < 256 {
