@@ -80,7 +80,7 @@ async fn a_client_that_waits_for_100_continue_is_told() {
 #[tokio::test]
 async fn slow_heads_bodies_and_handshakes_are_cut_off() {
     let short = Duration::from_millis(200);
-    let site = plain(|limits| (limits.head, limits.body) = (short, short)).await;
+    let site = plain(|limits| (limits.connection.head, limits.body) = (short, short)).await;
     // A head that never ends.
     let (line, _) = exchange(site.http, "POST /.well-known/omni-query/ HTTP/1.1\r\nHost:").await;
     assert!(line.is_empty() || line.contains("408"), "{line}");
@@ -91,17 +91,17 @@ async fn slow_heads_bodies_and_handshakes_are_cut_off() {
     assert_eq!(site.server.counters().bodies_refused.load(Ordering::Relaxed), 1);
     // A handshake that never begins.
     let mut limits = ServerLimits::default();
-    limits.handshake = short;
+    limits.connection.handshake = short;
     let site = Site::start(Setup { limits, ..Setup::default() }).await;
     assert_eq!(exchange(site.http, "").await.1, "");
-    assert_eq!(site.server.counters().handshakes_failed.load(Ordering::Relaxed), 1);
+    assert_eq!(site.server.counters().connection.handshakes_failed.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
 async fn so_many_connections_and_no_more() {
-    let site = plain(|limits| limits.connections = 2).await;
+    let site = plain(|limits| limits.connection.connections = 2).await;
     let held = [TcpStream::connect(site.http).await.unwrap(), TcpStream::connect(site.http).await.unwrap()];
-    while site.server.counters().connections.load(Ordering::Relaxed) < 2 {
+    while site.server.counters().connection.taken.load(Ordering::Relaxed) < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let third = tokio::spawn({
@@ -109,7 +109,7 @@ async fn so_many_connections_and_no_more() {
         async move { exchange(address, &post("/", JSON, "{}")).await.0 }
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(site.server.counters().connections.load(Ordering::Relaxed), 2, "the third waits");
+    assert_eq!(site.server.counters().connection.taken.load(Ordering::Relaxed), 2, "the third waits");
     drop(held);
     assert!(third.await.unwrap().contains("404"), "and has its turn");
 }

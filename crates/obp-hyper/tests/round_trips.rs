@@ -60,7 +60,7 @@ async fn a_device_asks_over_https_and_over_plain_http_on_the_loopback() {
             client.connect(question("www.example.com")).await.unwrap();
         }
         // Kept connections are used again: one for binding, and few for all these.
-        let connections = site.server.counters().connections.load(Ordering::Relaxed);
+        let connections = site.server.counters().connection.taken.load(Ordering::Relaxed);
         assert!(connections <= 24, "{connections}");
     }
 }

@@ -27,7 +27,7 @@ fn post(length: &str, body: &str) -> String {
 
 #[tokio::test]
 async fn heads_are_bounded() {
-    let site = site(|limits| limits.fields = 20).await;
+    let site = site(|limits| limits.connection.fields = 20).await;
     for (what, fields) in [
         ("one field is huge", format!("X: {}\r\n", "x".repeat(100_000))),
         ("there are too many", "X: y\r\n".repeat(30)),
@@ -37,13 +37,13 @@ async fn heads_are_bounded() {
     }
     let long = format!("/email-id/{}", "x".repeat(9_000));
     assert!(get(site.address, "GET", &long, "").await.starts_with("HTTP/1.1 414 "));
-    until("broken ones are counted", || site.server.counters().broken.load(Ordering::Relaxed) >= 1).await;
+    until("broken ones are counted", || site.server.counters().connection.broken.load(Ordering::Relaxed) >= 1).await;
     assert!(get(site.address, "GET", "/email-id/bad.example/spam", "").await.starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test]
 async fn what_is_no_http_is_refused() {
-    let site = site(|limits| limits.head = SHORT).await;
+    let site = site(|limits| limits.connection.head = SHORT).await;
     for nonsense in
         ["NONSENSE\r\n\r\n", "\0\0\0\0", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
     {
@@ -61,7 +61,7 @@ async fn what_is_no_http_is_refused() {
 
 #[tokio::test]
 async fn slow_heads_bodies_and_handshakes_are_cut_off() {
-    let site = site(|limits| (limits.head, limits.body) = (SHORT, SHORT)).await;
+    let site = site(|limits| (limits.connection.head, limits.body) = (SHORT, SHORT)).await;
     // A head that never ends, though it never stops.
     let mut stream = TcpStream::connect(site.address).await.unwrap();
     let dripping = async {
@@ -80,13 +80,14 @@ async fn slow_heads_bodies_and_handshakes_are_cut_off() {
     assert_eq!(site.server.counters().bodies_refused.load(Ordering::Relaxed), 1);
     // A handshake that never begins, and one that is none.
     let mut limits = ServerLimits::default();
-    limits.handshake = SHORT;
+    limits.connection.handshake = SHORT;
     let site = Site::start_tls_with(config(), |builder| builder.with_limits(limits)).await;
     assert_eq!(raw(site.address, "").await, "");
     let mut clear = TcpStream::connect(site.address).await.unwrap();
     clear.write_all(GOOD.as_bytes()).await.unwrap();
     let _ = tokio::time::timeout(LONG, clear.read_to_end(&mut Vec::new())).await.expect("it closes");
-    until("both are counted", || site.server.counters().handshakes_failed.load(Ordering::Relaxed) == 2).await;
+    until("both are counted", || site.server.counters().connection.handshakes_failed.load(Ordering::Relaxed) == 2)
+        .await;
 }
 
 #[tokio::test]
@@ -145,25 +146,25 @@ async fn who_closes_while_it_waits_gives_its_place_back() {
 
 #[tokio::test]
 async fn so_many_connections_and_no_more() {
-    let site = site(|limits| limits.connections = 2).await;
+    let site = site(|limits| limits.connection.connections = 2).await;
     let held = [TcpStream::connect(site.address).await.unwrap(), TcpStream::connect(site.address).await.unwrap()];
-    until("both are taken", || site.server.counters().connections.load(Ordering::Relaxed) == 2).await;
+    until("both are taken", || site.server.counters().connection.taken.load(Ordering::Relaxed) == 2).await;
     let address = site.address;
     let third = tokio::spawn(async move { get(address, "GET", "/email-id/bad.example/spam", "").await });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(site.server.counters().connections.load(Ordering::Relaxed), 2, "the third waits");
+    assert_eq!(site.server.counters().connection.taken.load(Ordering::Relaxed), 2, "the third waits");
     drop(held);
     assert!(third.await.unwrap().starts_with("HTTP/1.1 200 "), "and has its turn");
 }
 
 #[tokio::test]
 async fn one_address_cannot_take_all_connections() {
-    let site = site(|limits| limits.connections_per_address = 2).await;
+    let site = site(|limits| limits.connection.connections_per_address = 2).await;
     let held = [TcpStream::connect(site.address).await.unwrap(), TcpStream::connect(site.address).await.unwrap()];
-    until("both are taken", || site.server.counters().connections.load(Ordering::Relaxed) == 2).await;
+    until("both are taken", || site.server.counters().connection.taken.load(Ordering::Relaxed) == 2).await;
     let mut third = TcpStream::connect(site.address).await.unwrap();
     assert_eq!(rest(&mut third).await, "");
-    assert_eq!(site.server.counters().connections_refused.load(Ordering::Relaxed), 1);
+    assert_eq!(site.server.counters().connection.refused.load(Ordering::Relaxed), 1);
     drop(held);
     let mut answered = false;
     until_async(async || {
@@ -195,20 +196,20 @@ async fn until_async(mut is_so: impl AsyncFnMut() -> bool) {
 
 #[tokio::test]
 async fn who_does_not_read_its_answers_is_cut_off() {
-    let site = site(|limits| limits.write = SHORT).await;
+    let site = site(|limits| limits.connection.write = SHORT).await;
     site.table.at_hand.store(true, Ordering::Relaxed);
     let mut stream = TcpStream::connect(site.address).await.unwrap();
     let greedy = GOOD.repeat(200);
     // It is not read from either, once too much waits to be written.
     let writing = async { while stream.write_all(greedy.as_bytes()).await.is_ok() {} };
     assert!(tokio::time::timeout(LONG, writing).await.is_ok(), "it is cut off");
-    until("it is counted", || site.server.counters().broken.load(Ordering::Relaxed) == 1).await;
+    until("it is counted", || site.server.counters().connection.broken.load(Ordering::Relaxed) == 1).await;
 }
 
 #[tokio::test]
 async fn http_2_is_bounded_and_head_has_its_length() {
     use http_body_util::{BodyExt as _, Empty};
-    let site = site(|limits| (limits.head, limits.streams) = (SHORT, 4)).await;
+    let site = site(|limits| (limits.connection.head, limits.connection.streams) = (SHORT, 4)).await;
     let io = hyper_util::rt::TokioIo::new(TcpStream::connect(site.address).await.unwrap());
     let builder = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
     let (mut sender, connection) = builder.handshake(io).await.unwrap();
@@ -234,7 +235,7 @@ async fn http_2_is_bounded_and_head_has_its_length() {
 #[tokio::test]
 async fn so_many_requests_at_one_time_on_a_connection_and_no_more() {
     use http_body_util::Empty;
-    let site = site(|limits| limits.streams = 2).await;
+    let site = site(|limits| limits.connection.streams = 2).await;
     *site.table.slow.lock().unwrap() = Duration::from_millis(50);
     let io = hyper_util::rt::TokioIo::new(TcpStream::connect(site.address).await.unwrap());
     let builder = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());

@@ -6,6 +6,8 @@ mod clock;
 #[cfg(feature = "client")]
 mod connector;
 #[cfg(feature = "server")]
+mod events;
+#[cfg(feature = "server")]
 mod limits;
 #[cfg(feature = "server")]
 mod lines;
@@ -23,9 +25,11 @@ pub use clock::{Clock, seed};
 #[cfg(feature = "client")]
 pub use connector::{Connector, NotAllowed, Wire};
 #[cfg(feature = "server")]
+pub use events::{ConnectionCounters, ConnectionEvent};
+#[cfg(feature = "server")]
 pub use limits::ConnectionLimits;
 pub use network::network;
 #[cfg(feature = "client")]
 pub use response::{causes, is_coded};
 #[cfg(feature = "server")]
-pub use server::{ConnectionEvent, Peer, Security, Server, Site};
+pub use server::{Peer, Security, Server, Site};

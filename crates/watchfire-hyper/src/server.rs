@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::events::ConnectionEvent;
 use crate::limits::ConnectionLimits;
 use crate::lines::{Busy, Line, Lines};
 use crate::stream::Stream;
@@ -63,53 +64,6 @@ pub enum Security {
     Loopback,
     /// Over TLS.
     Tls,
-}
-
-/// What happens to connections, to be counted and told.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub enum ConnectionEvent<'a> {
-    /// No connection can be taken at the moment: usually there are no descriptors left. It is tried again.
-    AcceptFailed {
-        /// What the system says.
-        error: &'a io::Error,
-    },
-    /// A connection broke the rules of HTTP, or came to a time-out.
-    Broken {
-        /// Whose.
-        from: SocketAddr,
-        /// How.
-        error: &'a (dyn std::error::Error + 'static),
-    },
-    /// A connection was taken.
-    Connected {
-        /// Whose.
-        from: SocketAddr,
-    },
-    /// TLS did not come about.
-    HandshakeFailed {
-        /// Whose.
-        from: SocketAddr,
-        /// Why; a time-out is one too.
-        error: &'a io::Error,
-    },
-    /// A connection was closed at once, because its address has too many.
-    Refused {
-        /// Whose.
-        from: SocketAddr,
-    },
-}
-
-impl fmt::Display for ConnectionEvent<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AcceptFailed { error } => write!(f, "cannot accept a connection, trying again: {error}"),
-            Self::Broken { from, error } => write!(f, "connection of {from} broken: {error}"),
-            Self::Connected { from } => write!(f, "{from} has connected"),
-            Self::HandshakeFailed { from, error } => write!(f, "no TLS with {from}: {error}"),
-            Self::Refused { from } => write!(f, "{from} has too many connections"),
-        }
-    }
 }
 
 /// Serves a site. Dropping it cuts everything off; [`shutdown`](Self::shutdown) is polite.

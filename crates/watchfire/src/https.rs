@@ -12,6 +12,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpListener;
+use watchfire_hyper::ConnectionEvent;
 
 use crate::exit::Failure;
 use crate::metrics;
@@ -21,6 +22,14 @@ use crate::values::HostPort;
 
 /// How often the files are looked at for changes.
 const WATCH: Duration = Duration::from_secs(5);
+
+/// Logs what happens to connections. Those of others fail all the time; that none can be taken is for an operator.
+pub(crate) fn told(event: &ConnectionEvent<'_>) {
+    match event {
+        ConnectionEvent::AcceptFailed { .. } => tracing::warn!("{event}"),
+        _ => tracing::debug!("{event}"),
+    }
+}
 
 /// The certificate of a server, from two files that may change.
 #[derive(Debug)]

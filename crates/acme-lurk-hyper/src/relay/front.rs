@@ -136,13 +136,7 @@ impl Site for Front {
     }
 
     fn tell(&self, event: ConnectionEvent<'_>) {
-        match event {
-            ConnectionEvent::Connected { .. } => count(&self.counters.connections),
-            ConnectionEvent::Refused { .. } => count(&self.counters.connections_refused),
-            ConnectionEvent::HandshakeFailed { .. } => count(&self.counters.handshakes_failed),
-            ConnectionEvent::Broken { .. } => count(&self.counters.broken),
-            _ => {}
-        }
+        self.counters.connection.count(&event);
         self.say(RelayEvent::Connection(event));
     }
 }

@@ -26,13 +26,15 @@ use acme_lurk::rendezvous::{Relay, RelayLimits};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
-use watchfire_hyper::{Clock, ConnectionLimits};
+use watchfire_hyper::Clock;
 
 use self::front::{Front, Users};
 
 pub use client::{Getting, Putting, RelayClient, RelayClientConfig};
 pub use events::{RelayCounters, RelayEvent};
-pub use watchfire_hyper::{BasicCredentials, InvalidCredentials};
+pub use watchfire_hyper::{
+    BasicCredentials, ConnectionCounters, ConnectionEvent, ConnectionLimits, InvalidCredentials,
+};
 
 /// How often chunks whose time has passed are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -42,7 +44,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[non_exhaustive]
 pub struct RelayServerLimits {
     /// Those of connections.
-    pub connections: ConnectionLimits,
+    pub connection: ConnectionLimits,
     /// Those of what is kept.
     pub relay: RelayLimits,
     /// For a chunk to come in, all of it. 30 s.
@@ -54,7 +56,7 @@ pub struct RelayServerLimits {
 impl Default for RelayServerLimits {
     fn default() -> Self {
         Self {
-            connections: ConnectionLimits::default(),
+            connection: ConnectionLimits::default(),
             relay: RelayLimits::default(),
             body: Duration::from_secs(30),
             bodies: 256,
@@ -113,7 +115,7 @@ impl RelayServerBuilder {
             clock: Clock::start(),
         };
         RelayServer {
-            inner: watchfire_hyper::Server::start(Arc::new(front), limits.connections),
+            inner: watchfire_hyper::Server::start(Arc::new(front), limits.connection),
             sweeper: Mutex::default(),
         }
     }

@@ -4,20 +4,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use watchfire_hyper::ConnectionEvent;
+use watchfire_hyper::{ConnectionCounters, ConnectionEvent};
 
 /// What happened, counted from the start.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ServerCounters {
-    /// Connections taken.
-    pub connections: AtomicU64,
-    /// Connections closed at once because their address has too many.
-    pub connections_refused: AtomicU64,
-    /// TLS handshakes that failed.
-    pub handshakes_failed: AtomicU64,
-    /// Connections that broke the rules of HTTP or came to a time-out.
-    pub broken: AtomicU64,
+    /// Those of connections.
+    pub connection: ConnectionCounters,
     /// Requests whose head was read.
     pub requests: AtomicU64,
     /// Bodies that were too long or came too slowly.
@@ -55,7 +49,7 @@ pub enum ServerEvent<'a> {
 impl fmt::Display for ServerEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connection(event) => write!(f, "{event:?}"),
+            Self::Connection(event) => write!(f, "{event}"),
             Self::Refused { from, path, status, problem } => {
                 write!(f, "{from} was refused {path:?}: {status} {}", String::from_utf8_lossy(problem).escape_debug())
             }

@@ -76,13 +76,7 @@ impl watchfire_hyper::Site for Front {
     }
 
     fn tell(&self, event: ConnectionEvent<'_>) {
-        match event {
-            ConnectionEvent::Connected { .. } => count(&self.counters.connections),
-            ConnectionEvent::Refused { .. } => count(&self.counters.connections_refused),
-            ConnectionEvent::HandshakeFailed { .. } => count(&self.counters.handshakes_failed),
-            ConnectionEvent::Broken { .. } => count(&self.counters.broken),
-            _ => {}
-        }
+        self.counters.connection.count(&event);
         self.say(ServerEvent::Connection(event));
     }
 }

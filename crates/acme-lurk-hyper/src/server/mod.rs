@@ -19,6 +19,7 @@ use crate::Going;
 
 pub use events::{ServerCounters, ServerEvent};
 pub use limits::ServerLimits;
+pub use watchfire_hyper::{ConnectionCounters, ConnectionEvent, ConnectionLimits};
 
 /// Answers requests.
 pub trait Site: Send + Sync + 'static {

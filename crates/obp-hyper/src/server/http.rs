@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use obp_proto::http::{RequestHead, Security};
-use watchfire_hyper::{ConnectionEvent, ConnectionLimits, Peer, Site, read_body};
+use watchfire_hyper::{ConnectionEvent, Peer, Site, read_body};
 
 use super::core::Core;
 use super::rate::Rates;
@@ -20,18 +20,6 @@ pub(super) struct Front<K> {
     pub(super) body_limit: usize,
     pub(super) counters: Arc<ServerCounters>,
     pub(super) rates: Arc<Rates>,
-}
-
-/// Those of the limits that are about connections.
-pub(super) fn of_connections(limits: &ServerLimits) -> ConnectionLimits {
-    let mut connections = ConnectionLimits::default();
-    connections.connections = limits.connections;
-    // Devices behind one address share it.
-    connections.connections_per_address = limits.connections;
-    connections.handshake = limits.handshake;
-    connections.head = limits.head;
-    connections.streams = limits.streams;
-    connections
 }
 
 impl<K: Knowledge> Site for Front<K> {
@@ -69,18 +57,11 @@ impl<K: Knowledge> Site for Front<K> {
     }
 
     fn tell(&self, event: ConnectionEvent<'_>) {
+        self.counters.connection.count(&event);
         match event {
             ConnectionEvent::AcceptFailed { .. } => tracing::warn!("{event}"),
-            ConnectionEvent::Connected { .. } => count(&self.counters.connections),
-            ConnectionEvent::HandshakeFailed { .. } => {
-                count(&self.counters.handshakes_failed);
-                tracing::debug!("{event}");
-            }
-            ConnectionEvent::Broken { .. } => {
-                count(&self.counters.broken);
-                tracing::debug!("{event}");
-            }
-            _ => {}
+            ConnectionEvent::Connected { .. } => {}
+            _ => tracing::debug!("{event}"),
         }
     }
 }

@@ -58,6 +58,7 @@ use self::core::Core;
 use enroll::Enrolment;
 pub use enroll::{Accounts, Admission};
 use rate::Rates;
+pub use watchfire_hyper::{ConnectionCounters, ConnectionEvent, ConnectionLimits};
 
 /// How often the machine's idea of the wall clock is set right.
 const WALL_CLOCK: Duration = Duration::from_secs(60);
@@ -108,17 +109,11 @@ impl<K: Knowledge> Knowledge for Arc<K> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerLimits {
-    /// Connections at one time; more wait in the system's queue. 4096.
-    pub connections: usize,
-    /// For the TLS handshake. 10 s.
-    pub handshake: Duration,
-    /// For the head of a request, and between two requests of a connection. Who has no request then is let go, and cut
-    /// off after twice that at the latest. 30 s.
-    pub head: Duration,
+    /// Those of connections. Devices behind one address share it, so that one address may have all of them: 4096.
+    /// 256 requests under way at one time on a connection of HTTP/2.
+    pub connection: ConnectionLimits,
     /// For the body of a request, all of it. 10 s.
     pub body: Duration,
-    /// Requests under way at one time on a connection of HTTP/2. 256.
-    pub streams: u32,
     /// Requests and datagrams a second of one address (of one /64 of IPv6), with as many at once; 0 does not limit.
     /// Requests beyond it are answered 429, datagrams not at all. 0.
     pub per_address: u32,
@@ -126,14 +121,10 @@ pub struct ServerLimits {
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        Self {
-            connections: 4096,
-            handshake: Duration::from_secs(10),
-            head: Duration::from_secs(30),
-            body: Duration::from_secs(10),
-            streams: 256,
-            per_address: 0,
-        }
+        let mut connection = ConnectionLimits::default();
+        connection.connections_per_address = connection.connections;
+        connection.streams = 256;
+        Self { connection, body: Duration::from_secs(10), per_address: 0 }
     }
 }
 
@@ -141,12 +132,8 @@ impl Default for ServerLimits {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ServerCounters {
-    /// Connections taken.
-    pub connections: AtomicU64,
-    /// TLS handshakes that failed.
-    pub handshakes_failed: AtomicU64,
-    /// Connections that broke the rules of HTTP or came to a time-out.
-    pub broken: AtomicU64,
+    /// Those of connections.
+    pub connection: ConnectionCounters,
     /// Bodies that were too long or came too slowly.
     pub bodies_refused: AtomicU64,
     /// Requests and datagrams above the rate of their address.
@@ -212,7 +199,7 @@ impl<K: Knowledge> ServerBuilder<K> {
         let rates = Arc::new(Rates::new(self.limits.per_address));
         let counters = Arc::default();
         let front = http::Front { core, limits: self.limits, body_limit, counters, rates };
-        let connections = http::of_connections(&self.limits);
+        let connections = self.limits.connection;
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let server = Server {
             http: watchfire_hyper::Server::start(Arc::new(front), connections),

@@ -58,20 +58,8 @@ impl Site for Core {
     }
 
     fn tell(&self, event: ConnectionEvent<'_>) {
-        let (counter, event) = match event {
-            ConnectionEvent::AcceptFailed { error } => return self.tell(ServerEvent::AcceptFailed { error }),
-            ConnectionEvent::Connected { .. } => return count(&self.counters.connections),
-            ConnectionEvent::Broken { from, error } => (&self.counters.broken, ServerEvent::Broken { from, error }),
-            ConnectionEvent::HandshakeFailed { from, error } => {
-                (&self.counters.handshakes_failed, ServerEvent::HandshakeFailed { from, error })
-            }
-            ConnectionEvent::Refused { from } => {
-                (&self.counters.connections_refused, ServerEvent::ConnectionRefused { from })
-            }
-            _ => return,
-        };
-        count(counter);
-        self.tell(event);
+        self.counters.connection.count(&event);
+        self.tell(ServerEvent::Connection(event));
     }
 }
 

@@ -5,20 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use watchfire_hyper::{ConnectionCounters, ConnectionEvent};
+
 use super::store::StoreError;
 
 /// What happened, counted from the start.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ServerCounters {
-    /// Connections taken.
-    pub connections: AtomicU64,
-    /// Connections closed at once because their address has too many.
-    pub connections_refused: AtomicU64,
-    /// TLS handshakes that failed.
-    pub handshakes_failed: AtomicU64,
-    /// Connections that broke the rules of HTTP or came to a time-out.
-    pub broken: AtomicU64,
+    /// Those of connections.
+    pub connection: ConnectionCounters,
     /// Requests whose head was read.
     pub requests: AtomicU64,
     /// Bodies that were too long or came too slowly.
@@ -48,30 +44,8 @@ pub(super) fn count(counter: &AtomicU64) {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum ServerEvent<'a> {
-    /// No connection can be taken at the moment: usually there are no descriptors left. It is tried again.
-    AcceptFailed {
-        /// What the system says.
-        error: &'a std::io::Error,
-    },
-    /// A connection broke the rules of HTTP, or came to a time-out.
-    Broken {
-        /// Whose.
-        from: SocketAddr,
-        /// How.
-        error: &'a (dyn std::error::Error + 'static),
-    },
-    /// A connection was closed at once, because its address has too many.
-    ConnectionRefused {
-        /// Whose.
-        from: SocketAddr,
-    },
-    /// TLS did not come about.
-    HandshakeFailed {
-        /// Whose.
-        from: SocketAddr,
-        /// Why; a time-out is one too.
-        error: &'a std::io::Error,
-    },
+    /// Something happened to a connection.
+    Connection(ConnectionEvent<'a>),
     /// A request was above a rate.
     RateLimited {
         /// Whose.
@@ -94,10 +68,7 @@ pub enum ServerEvent<'a> {
 impl fmt::Display for ServerEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AcceptFailed { error } => write!(f, "cannot accept a connection, trying again: {error}"),
-            Self::Broken { from, error } => write!(f, "connection of {from} broken: {error}"),
-            Self::ConnectionRefused { from } => write!(f, "{from} has too many connections"),
-            Self::HandshakeFailed { from, error } => write!(f, "no TLS with {from}: {error}"),
+            Self::Connection(event) => write!(f, "{event}"),
             Self::RateLimited { from, key: Some(key) } => write!(f, "{from} asks too often with key {key:?}"),
             Self::RateLimited { from, key: None } => write!(f, "{from} asks too often"),
             Self::StoreFailed { error } => write!(f, "the store cannot say: {error}"),

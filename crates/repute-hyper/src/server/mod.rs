@@ -49,6 +49,7 @@ pub use keys::{InvalidKey, Keys};
 pub use limits::ServerLimits;
 pub use store::{Finding, Store, StoreError};
 use watchfire_hyper::Clock;
+pub use watchfire_hyper::{ConnectionCounters, ConnectionEvent, ConnectionLimits};
 
 /// Puts a [`Server`] together.
 #[must_use = "nothing is served before `start`"]
@@ -112,7 +113,7 @@ impl ServerBuilder {
             observer: self.observer,
             clock: Clock::start(),
         };
-        Server { inner: watchfire_hyper::Server::start(Arc::new(core), self.limits.of_connections()) }
+        Server { inner: watchfire_hyper::Server::start(Arc::new(core), self.limits.connection) }
     }
 }
 

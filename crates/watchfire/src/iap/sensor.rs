@@ -288,11 +288,13 @@ fn count(sensor: &Sensor, registry: &Registry, health: &Health) {
             registry.counter("watchfire_sensor_failures_total", help, &[("reason", reason)]).set(times);
         }
         let connected = counters.connected.load(Relaxed);
-        level("watchfire_sensor_connected", "Whether a channel is open.", connected.into());
+        let help = "1 while a channel is open; of several sensors, while each has one.";
+        registry.lowest("watchfire_sensor_connected", help, connected.into());
         let stats = spool.stats();
         level("watchfire_spool_alerts", "Alerts waiting for their answer.", stats.depth);
         level("watchfire_spool_octets", "Octets of their bodies.", stats.bytes);
-        level("watchfire_spool_oldest_seconds", "Age of the oldest.", stats.oldest_age.map_or(0, |age| age.as_secs()));
+        let oldest = stats.oldest_age.map_or(0, |age| age.as_secs());
+        registry.highest("watchfire_spool_oldest_seconds", "Age of the oldest.", oldest);
         level("watchfire_spool_dead_letters", "Alerts put aside.", stats.dead_letters);
         for (reason, count) in [
             ("oldest", stats.dropped.oldest),

@@ -62,8 +62,7 @@ impl CaService {
         let mut limits = ServerLimits::default();
         limits.connection.connections = args.max_connections as usize;
         let origin = front::origin_of(&base);
-        let server =
-            Server::builder(origin, site.clone()).with_limits(limits).on_event(|event| tracing::debug!("{event}"));
+        let server = Server::builder(origin, site.clone()).with_limits(limits).on_event(front::told);
         let server = server.start();
         let served = server.serve(listener, Some(front::tls(&root, &args.listen, &base)?));
         served.map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
@@ -144,7 +143,12 @@ fn told(notice: CaNotice<'_>) {
 fn count(server: &Server, site: &CaSite, registry: &Registry) {
     let (http, site) = (Arc::clone(server.counters()), site.clone());
     registry.at_each_look(move |registry| {
-        registry.total("watchfire_lurk_ca_connections_total", "Connections that were taken.", &http.connections);
+        let names = [
+            "watchfire_lurk_ca_connections_total",
+            "watchfire_lurk_ca_connections_refused_total",
+            "watchfire_lurk_ca_handshakes_failed_total",
+        ];
+        registry.connections(names, &http.connection);
         registry.total("watchfire_lurk_ca_requests_total", "Requests.", &http.requests);
         registry.total("watchfire_lurk_ca_refused_total", "Requests that were refused.", &http.refused);
         registry.total(

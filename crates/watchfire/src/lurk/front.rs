@@ -5,14 +5,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 use acme_lurk_hyper::ca::{Authority, AuthorityError};
+use acme_lurk_hyper::server::ServerEvent;
 use zeroize::Zeroizing;
 
 use crate::exit::{Failure, file_failure};
+use crate::https;
 use crate::pki::files;
 use crate::values::HostPort;
 
 /// Ten years: who needs less has certificates of somebody else.
 pub const DAYS: u32 = 3650;
+
+/// Logs what happens at a server of ACME.
+pub fn told(event: ServerEvent<'_>) {
+    match event {
+        ServerEvent::Connection(event) => https::told(&event),
+        _ => tracing::debug!("{event}"),
+    }
+}
 
 /// Reads an authority of a folder, or makes it.
 ///

@@ -101,7 +101,7 @@ impl IdoService {
         let mut limits = ServerLimits::default();
         limits.connection.connections = args.max_connections as usize;
         let server = Server::builder(front::origin_of(&base), site.clone()).with_limits(limits);
-        let server = server.on_event(|event| tracing::debug!("{event}")).start();
+        let server = server.on_event(front::told).start();
         let served = server.serve(listener, Some(tls));
         served.map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
         let directory = format!("{base}/directory");
@@ -385,7 +385,12 @@ impl Meters {
 fn count(server: &Server, site: &OwnerSite, registry: &Registry) {
     let (http, site) = (Arc::clone(server.counters()), site.clone());
     registry.at_each_look(move |registry| {
-        registry.total("watchfire_lurk_ido_connections_total", "Connections that were taken.", &http.connections);
+        let names = [
+            "watchfire_lurk_ido_connections_total",
+            "watchfire_lurk_ido_connections_refused_total",
+            "watchfire_lurk_ido_handshakes_failed_total",
+        ];
+        registry.connections(names, &http.connection);
         registry.total("watchfire_lurk_ido_requests_total", "Requests.", &http.requests);
         registry.total("watchfire_lurk_ido_refused_total", "Requests that were refused.", &http.refused);
         let ((accounts, orders), valid) =

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use acme_lurk::acme::client::{Answer, ClientConfig};
@@ -13,13 +14,12 @@ use acme_lurk_hyper::Going;
 use acme_lurk_hyper::client::Pool;
 use acme_lurk_hyper::delegate::{Delegate, DelegateNotice, Host};
 use acme_lurk_hyper::keep::KeepError;
-use watchfire_core::UnixTime;
 
 use super::console::DelegateOrder;
 use super::{account, peer};
 use crate::cli::{KeyType, NdcArgs};
 use crate::exit::{Failure, file_failure};
-use crate::metrics::{Counter, Gauge, Health, Registry};
+use crate::metrics::{Counter, Health, Registry};
 use crate::out;
 use crate::pki::files;
 use crate::service::Context;
@@ -297,7 +297,10 @@ impl Host for Installer {
                     tracing::warn!("the header fields say another validity than the certificate, which counts");
                 }
             }
-            DelegateNotice::Until(until) => self.meters.until.set(until.map_or(0, UnixTime::as_secs)),
+            DelegateNotice::Until(until) => {
+                let until = until.map_or(0, |until| u64::try_from(until.as_secs()).unwrap_or(0));
+                self.meters.until.store(until, Ordering::Relaxed);
+            }
             DelegateNotice::InstallFailed(detail) => {
                 self.meters.failed.increment();
                 tracing::error!("the certificate is not in use: {detail}");
@@ -339,22 +342,26 @@ struct Meters {
     rejected: Counter,
     alarms: Counter,
     gaps: Counter,
-    until: Gauge,
+    /// Seconds since 1970; 0 while there is no certificate.
+    until: Arc<AtomicU64>,
 }
 
 impl Meters {
     fn new(registry: &Registry) -> Self {
+        let until = Arc::<AtomicU64>::default();
+        let held = Arc::clone(&until);
+        registry.at_each_look(move |registry| {
+            let help = "Until when the certificate is good that runs out first, in seconds since 1970; 0 while one is \
+                missing.";
+            registry.lowest("watchfire_lurk_ndc_not_after_seconds", help, held.load(Ordering::Relaxed));
+        });
         Self {
             installed: registry.counter(INSTALLED.0, INSTALLED.1, &[]),
             failed: registry.counter("watchfire_lurk_ndc_install_failed_total", "Installations that failed.", &[]),
             rejected: registry.counter("watchfire_lurk_ndc_rejected_total", "Certificates that were wrong.", &[]),
             alarms: registry.counter("watchfire_lurk_ndc_alarms_total", "Certificates whose successor was late.", &[]),
             gaps: registry.counter("watchfire_lurk_ndc_gaps_total", "Certificates that ran out.", &[]),
-            until: registry.gauge(
-                "watchfire_lurk_ndc_not_after_seconds",
-                "Until when the certificate is good, in seconds since 1970.",
-                &[],
-            ),
+            until,
         }
     }
 }

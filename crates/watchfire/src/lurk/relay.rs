@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::RelayArgs;
 use crate::exit::{Failure, file_failure};
-use crate::https::Entrance;
+use crate::https::{self, Entrance};
 use crate::metrics::Registry;
 use crate::service::Context;
 
@@ -76,7 +76,7 @@ impl RelayService {
 fn limits(args: &RelayArgs) -> Result<RelayServerLimits, Failure> {
     let octets = |octets: u64| usize::try_from(octets).unwrap_or(usize::MAX);
     let mut limits = RelayServerLimits::default();
-    limits.connections.connections = args.max_connections as usize;
+    limits.connection.connections = args.max_connections as usize;
     limits.relay = limits
         .relay
         .with_chunk(octets(args.max_chunk.0))
@@ -120,7 +120,8 @@ pub(crate) fn read_users(path: &Path) -> Result<Vec<BasicCredentials>, Failure> 
 
 fn told(event: RelayEvent<'_>) {
     match event {
-        RelayEvent::Stored { .. } | RelayEvent::Connection(_) => tracing::debug!("{event}"),
+        RelayEvent::Connection(event) => https::told(&event),
+        RelayEvent::Stored { .. } => tracing::debug!("{event}"),
         _ => tracing::info!("{event}"),
     }
 }
@@ -128,18 +129,12 @@ fn told(event: RelayEvent<'_>) {
 fn count(server: &RelayServer, registry: &Registry) {
     let (counters, usage) = (Arc::clone(server.counters()), server.usage_probe());
     registry.at_each_look(move |registry| {
-        registry.total("watchfire_lurk_relay_connections_total", "Connections that were taken.", &counters.connections);
-        let refused = &counters.connections_refused;
-        registry.total(
+        let names = [
+            "watchfire_lurk_relay_connections_total",
             "watchfire_lurk_relay_connections_refused_total",
-            "Connections beyond the limit of their address.",
-            refused,
-        );
-        registry.total(
             "watchfire_lurk_relay_handshakes_failed_total",
-            "TLS handshakes that failed.",
-            &counters.handshakes_failed,
-        );
+        ];
+        registry.connections(names, &counters.connection);
         registry.total("watchfire_lurk_relay_requests_total", "Requests.", &counters.requests);
         registry.total("watchfire_lurk_relay_stored_total", "Chunks that were put there.", &counters.stored);
         registry.total("watchfire_lurk_relay_fetched_total", "Chunks that were got.", &counters.fetched);

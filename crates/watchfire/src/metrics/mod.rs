@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use watchfire_hyper::ConnectionCounters;
+
 pub use health::Health;
 pub(crate) use http::{MetricsSite, cannot_listen, try_bind};
 pub use http::{Page, Site, bind, serve};
@@ -123,13 +125,14 @@ impl PeerCounter {
 /// Everything that is counted in this process. Clones share it.
 #[derive(Clone, Default)]
 pub struct Registry {
-    families: Arc<Mutex<BTreeMap<&'static str, Family>>>,
+    families: Arc<Mutex<Families>>,
     /// Each with the service that it belongs to.
     refreshes: Arc<Mutex<Vec<(u64, Refresh)>>>,
     scope: u64,
 }
 
-type Refresh = Arc<dyn Fn(&Registry) + Send + Sync>;
+type Families = BTreeMap<&'static str, Family>;
+type Refresh = Box<dyn Fn(&Registry) + Send + Sync>;
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -137,7 +140,7 @@ impl std::fmt::Debug for Registry {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Family {
     help: &'static str,
     kind: &'static str,
@@ -145,11 +148,47 @@ struct Family {
     series: BTreeMap<String, Series>,
 }
 
+impl Family {
+    /// One like this, without series.
+    fn empty(&self) -> Self {
+        Self { help: self.help, kind: self.kind, series: BTreeMap::new() }
+    }
+
+    fn add(&mut self, other: Self) {
+        for (labels, series) in other.series {
+            let sum = match self.series.get(&labels) {
+                Some(own) => own.plus(&series),
+                None => series,
+            };
+            self.series.insert(labels, sum);
+        }
+    }
+}
+
+/// Clones share the number.
 #[derive(Debug, Clone)]
 enum Series {
     Counter(Counter),
     Gauge(Gauge),
+    /// What it is together with that of another service.
+    Extreme(Gauge, fn(i64, i64) -> i64),
     Histogram(Histogram),
+}
+
+impl Series {
+    /// The two as one number, of its own.
+    fn plus(&self, other: &Self) -> Self {
+        let gauge = |value| Gauge(Arc::new(AtomicI64::new(value)));
+        match (self, other) {
+            (Self::Counter(a), Self::Counter(b)) => {
+                Self::Counter(Counter(Arc::new(AtomicU64::new(a.value().wrapping_add(b.value())))))
+            }
+            (Self::Gauge(a), Self::Gauge(b)) => Self::Gauge(gauge(a.value().saturating_add(b.value()))),
+            (Self::Extreme(a, of), Self::Extreme(b, _)) => Self::Extreme(gauge(of(a.value(), b.value())), *of),
+            // Histograms are counted in where things happen. Else two kinds of things, as below.
+            _ => self.clone(),
+        }
+    }
 }
 
 impl Registry {
@@ -158,7 +197,7 @@ impl Registry {
         match self.series(name, help, "counter", labels, || Series::Counter(Counter::default())) {
             Series::Counter(counter) => counter,
             // The same name for two kinds of things is our own mistake; what is counted there is not shown.
-            Series::Gauge(_) | Series::Histogram(_) => Counter::default(),
+            _ => Counter::default(),
         }
     }
 
@@ -166,7 +205,7 @@ impl Registry {
     pub fn gauge(&self, name: &'static str, help: &'static str, labels: &[(&str, &str)]) -> Gauge {
         match self.series(name, help, "gauge", labels, || Series::Gauge(Gauge::default())) {
             Series::Gauge(gauge) => gauge,
-            Series::Counter(_) | Series::Histogram(_) => Gauge::default(),
+            _ => Gauge::default(),
         }
     }
 
@@ -184,7 +223,7 @@ impl Registry {
         };
         match self.series(name, help, "histogram", labels, || Series::Histogram(make())) {
             Series::Histogram(histogram) => histogram,
-            Series::Counter(_) | Series::Gauge(_) => make(),
+            _ => make(),
         }
     }
 
@@ -217,6 +256,32 @@ impl Registry {
         self.gauge(name, help, &[]).set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
+    /// Sets a gauge without labels; of several services the highest counts, not the sum.
+    pub fn highest(&self, name: &'static str, help: &'static str, number: u64) {
+        self.extreme(name, help, number, i64::max);
+    }
+
+    /// Sets a gauge without labels; of several services the lowest counts, not the sum.
+    pub fn lowest(&self, name: &'static str, help: &'static str, number: u64) {
+        self.extreme(name, help, number, i64::min);
+    }
+
+    fn extreme(&self, name: &'static str, help: &'static str, number: u64, of: fn(i64, i64) -> i64) {
+        if let Series::Extreme(gauge, _) =
+            self.series(name, help, "gauge", &[], || Series::Extreme(Gauge::default(), of))
+        {
+            gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Sets the counters of an HTTP server's connections, of these names: taken, refused, without TLS.
+    pub fn connections(&self, names: [&'static str; 3], counters: &ConnectionCounters) {
+        let [taken, refused, handshakes_failed] = names;
+        self.total(taken, "Connections that were taken.", &counters.taken);
+        self.total(refused, "Connections beyond the limit of their address.", &counters.refused);
+        self.total(handshakes_failed, "TLS handshakes that failed.", &counters.handshakes_failed);
+    }
+
     /// A handle for a service that may end before the others, until [`forget`](Self::forget). It counts in the same
     /// series.
     #[must_use]
@@ -224,35 +289,66 @@ impl Registry {
         Self { scope: next_scope(), ..self.clone() }
     }
 
-    /// Calls this before each look, to take over what is counted elsewhere.
+    /// Calls this at each look with an empty registry, to take over what is counted elsewhere. What several services
+    /// put into one series is added up.
     pub fn at_each_look(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
-        lock(&self.refreshes).push((self.scope, Arc::new(refresh)));
+        lock(&self.refreshes).push((self.scope, Box::new(refresh)));
     }
 
-    /// Takes over a last time what the service has counted elsewhere, and holds nothing of it any more.
+    /// Takes over a last time what the service has counted elsewhere, and holds nothing of it any more. Its gauges are
+    /// gone.
     pub fn forget(&self) {
-        let own: Vec<_> = lock(&self.refreshes).extract_if(.., |(scope, _)| *scope == self.scope).collect();
-        own.iter().for_each(|(_, refresh)| refresh(self));
+        // Under the lock for as long as it takes: between the two, a look would see the counters fall.
+        let mut refreshes = lock(&self.refreshes);
+        for (_, refresh) in refreshes.extract_if(.., |(scope, _)| *scope == self.scope) {
+            let families = Self::looked_at(&refresh);
+            let mut all = lock(&self.families);
+            for (name, family) in families {
+                if family.kind == "counter" {
+                    all.entry(name).or_insert_with(|| family.empty()).add(family);
+                }
+            }
+        }
     }
 
-    /// Takes over what is counted elsewhere, now.
+    /// Looks, for those who are told of something by it.
     pub fn refresh(&self) {
-        // Not under the lock: the functions count.
-        let all = lock(&self.refreshes).clone();
-        all.iter().for_each(|(_, refresh)| refresh(self));
+        for (_, refresh) in lock(&self.refreshes).iter() {
+            refresh(&Self::default());
+        }
+    }
+
+    /// What one service has counted elsewhere.
+    fn looked_at(refresh: &Refresh) -> Families {
+        let registry = Self::default();
+        refresh(&registry);
+        std::mem::take(&mut lock(&registry.families))
+    }
+
+    /// What is counted here and what is counted elsewhere.
+    fn all(&self) -> Families {
+        let refreshes = lock(&self.refreshes);
+        let looks: Vec<Families> = refreshes.iter().map(|(_, refresh)| Self::looked_at(refresh)).collect();
+        // After the looks, which may count here too.
+        let mut all = lock(&self.families).clone();
+        for (name, family) in looks.into_iter().flatten() {
+            all.entry(name).or_insert_with(|| family.empty()).add(family);
+        }
+        all
     }
 
     /// All of it in the text format of Prometheus, version 0.0.4.
     pub fn render(&self) -> String {
-        self.refresh();
         let mut out = String::new();
-        for (name, family) in lock(&self.families).iter() {
+        for (name, family) in self.all() {
             let _ = writeln!(out, "# HELP {name} {}", family.help.replace('\\', "\\\\").replace('\n', "\\n"));
             let _ = writeln!(out, "# TYPE {name} {}", family.kind);
             for (labels, series) in &family.series {
                 match series {
                     Series::Counter(counter) => line(&mut out, name, labels, &counter.value().to_string()),
-                    Series::Gauge(gauge) => line(&mut out, name, labels, &gauge.value().to_string()),
+                    Series::Gauge(gauge) | Series::Extreme(gauge, _) => {
+                        line(&mut out, name, labels, &gauge.value().to_string())
+                    }
                     Series::Histogram(histogram) => histogram.render(&mut out, name, labels),
                 }
             }
@@ -348,5 +444,33 @@ mod tests {
         service.forget();
         assert!(registry.render().contains("a_total 9"), "the last word counts");
         assert_eq!(Arc::strong_count(&held), 1, "and nothing is held");
+    }
+
+    #[test]
+    fn what_services_of_a_kind_count_is_added_up() {
+        let registry = Registry::default();
+        let services: Vec<Registry> = [(3, 1), (4, 0)]
+            .map(|(count, is_well)| {
+                let service = registry.service();
+                service.at_each_look(move |registry| {
+                    registry.total("a_total", "How many.", &AtomicU64::new(count));
+                    registry.level("b", "How many now.", usize::try_from(count).unwrap());
+                    registry.highest("c", "The oldest.", count);
+                    registry.lowest("d", "Whether all are well.", is_well);
+                });
+                service
+            })
+            .into();
+        registry.counter("a_total", "How many.", &[]).add(10);
+        let values = || {
+            let text = registry.render();
+            text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(values(), "a_total 17, b 7, c 4, d 0");
+        assert_eq!(values(), "a_total 17, b 7, c 4, d 0", "a look changes nothing");
+        services[1].forget();
+        assert_eq!(values(), "a_total 17, b 3, c 3, d 1");
+        services[0].forget();
+        assert_eq!(values(), "a_total 17", "counters stay");
     }
 }

@@ -123,7 +123,8 @@ impl BrokerService {
         });
         let enrolling = Enrolling_ { members: members.clone(), directory, ending: memory.ending() };
         let mut limits = ServerLimits::default();
-        limits.connections = args.max_connections as usize;
+        limits.connection.connections = args.max_connections as usize;
+        limits.connection.connections_per_address = limits.connection.connections;
         limits.per_address = args.rate_address;
         let server = Server::builder(config, known)
             .with_service_connect(connect, enrolling)
@@ -453,9 +454,12 @@ fn count(server: &Server<Arc<Known>>, broker: &Broker, audit: Option<Audit>, reg
         total("watchfire_obp_retransmitted_total", "Datagrams that came again.", &[], stats.retransmitted);
         total("watchfire_obp_responses_total", "Answers.", &[], stats.responses);
         total("watchfire_obp_timed_out_total", "Questions that took too long.", &[], stats.timed_out);
-        total("watchfire_obp_connections_total", "Connections taken.", &[], counters.connections.load(Relaxed));
-        let failed = counters.handshakes_failed.load(Relaxed);
-        total("watchfire_obp_handshakes_failed_total", "TLS handshakes that failed.", &[], failed);
+        let names = [
+            "watchfire_obp_connections_total",
+            "watchfire_obp_connections_refused_total",
+            "watchfire_obp_handshakes_failed_total",
+        ];
+        registry.connections(names, &counters.connection);
         let limited = counters.rate_limited.load(Relaxed);
         total("watchfire_obp_address_limited_total", "Requests above the rate of their address.", &[], limited);
         let help = "Questions answered, from memory (hit) or not (miss).";

@@ -256,7 +256,8 @@ impl Data {
             gauge("watchfire_repute_entries", "Entries that are served.", snapshot.entries() as u64);
             gauge("watchfire_repute_entries_octets", "Memory that they take.", snapshot.octets() as u64);
             let stale = this.is_stale.load(Ordering::Relaxed);
-            gauge("watchfire_repute_stale", "1 while the source cannot be read and older entries are served.", stale);
+            let help = "1 while a source cannot be read and older entries are served.";
+            registry.highest("watchfire_repute_stale", help, stale);
             let failures = this.failures.load(Ordering::Relaxed);
             let help = "Times that the source could not be read again.";
             registry.counter("watchfire_repute_read_failures_total", help, &[]).set(failures);

@@ -17,7 +17,7 @@ use super::snapshot::Hit;
 use crate::cli::ReputeServeArgs;
 use crate::console::{self, Happened, Hub, Opinion, Rater, ReputationAnswer};
 use crate::exit::{Failure, file_failure};
-use crate::https::Entrance;
+use crate::https::{self, Entrance};
 use crate::metrics::Registry;
 use crate::service::Context;
 
@@ -46,7 +46,7 @@ impl ServeService {
         let data = Data::open(&args.data, args.data_password_file.as_deref()).await?;
         let config = config(args, &data)?;
         let mut limits = ServerLimits::default();
-        limits.connections = args.max_connections as usize;
+        limits.connection.connections = args.max_connections as usize;
         limits.rate = (args.rate > 0).then(|| RateLimit::per_second(args.rate));
         let store = Entries { data: Arc::clone(&data), rater: config.rater.clone(), hub: context.hub.clone() };
         context.hub.has_rater(&context.shutdown, store.for_console());
@@ -249,24 +249,22 @@ pub(super) fn wall() -> UnixTime {
 }
 
 fn told(event: ServerEvent<'_>) {
-    tracing::debug!("{event:?}");
+    match event {
+        ServerEvent::Connection(event) => https::told(&event),
+        ServerEvent::StoreFailed { .. } => tracing::warn!("{event}"),
+        _ => tracing::debug!("{event}"),
+    }
 }
 
 fn count(server: &Server, registry: &Registry) {
     let counters = Arc::clone(server.counters());
     registry.at_each_look(move |registry| {
-        registry.total("watchfire_repute_connections_total", "Connections that were taken.", &counters.connections);
-        let refused = &counters.connections_refused;
-        registry.total(
+        let names = [
+            "watchfire_repute_connections_total",
             "watchfire_repute_connections_refused_total",
-            "Connections beyond the limit of their address.",
-            refused,
-        );
-        registry.total(
             "watchfire_repute_handshakes_failed_total",
-            "TLS handshakes that failed.",
-            &counters.handshakes_failed,
-        );
+        ];
+        registry.connections(names, &counters.connection);
         registry.total("watchfire_repute_requests_total", "Requests.", &counters.requests);
         registry.total("watchfire_repute_lookups_total", "Look-ups that were answered.", &counters.lookups);
         registry.total("watchfire_repute_batches_total", "Batches that were answered.", &counters.batches);
