@@ -75,6 +75,7 @@ impl<P: ClientPolicy> Client<P> {
 
     /// Has under way what the mitigations ask for, and nothing else; asks for reports that are due.
     pub(super) fn tidy(&mut self, now: Instant) {
+        self.supersede();
         let Some(session) = &mut self.session else { return };
         let endpoint = &mut session.endpoint;
         if core::mem::take(&mut self.renamed) {
@@ -94,7 +95,7 @@ impl<P: ClientPolicy> Client<P> {
             _ => true,
         });
         let wanted = self.rows.iter().filter_map(|(mid, row)| match row.state {
-            State::Requesting => Some(Ask::Put { mid: *mid }),
+            State::Requesting if row.overridden.is_none() => Some(Ask::Put { mid: *mid }),
             State::Withdrawing => Some(Ask::Delete { mid: *mid }),
             _ => None,
         });
@@ -113,6 +114,16 @@ impl<P: ClientPolicy> Client<P> {
         let status_due = core::mem::take(&mut self.status_due) && !observing;
         if self.doubt.take_due(now) || status_due {
             self.ask_status(now);
+        }
+    }
+
+    /// Gives up what a later request has taken the place of; also when that was withdrawn before it was decided, as
+    /// nobody knows what the server made of it.
+    fn supersede(&mut self) {
+        let is_decided = |mid| self.rows.get(mid).is_none_or(|later| later.granted || !later.is_live());
+        let replaced = self.rows.iter().filter(|(_, row)| row.overridden.as_ref().is_some_and(is_decided));
+        for mid in replaced.map(|(mid, _)| *mid).collect::<Vec<_>>() {
+            self.end(mid, false);
         }
     }
 
@@ -341,6 +352,9 @@ impl<P: ClientPolicy> Client<P> {
         if row.granted {
             self.leave(mid, false);
         } else {
+            // So it took no other one's place.
+            let kept = self.rows.values_mut().filter(|earlier| earlier.overridden == Some(mid));
+            kept.for_each(|earlier| earlier.overridden = None);
             self.doubt_unless_settled();
         }
     }

@@ -56,6 +56,8 @@ struct Row {
     status: Option<Status>,
     /// The server has, or had it.
     granted: bool,
+    /// A later request that takes its place once it is granted. Until then this one is in force, and not asked for again.
+    overridden: Option<u32>,
 }
 
 impl Row {
@@ -141,6 +143,17 @@ impl<P: ClientPolicy> Client<P> {
     /// Mitigations that are asked for: mid, what was asked, how it stands.
     pub fn mitigations(&self) -> impl Iterator<Item = (u32, &Scope, Option<Status>)> {
         self.rows.iter().map(|(mid, row)| (*mid, &row.scope, row.status))
+    }
+
+    /// How long a mitigation that was granted goes on if it is not asked for again, in whole seconds, the last one begun
+    /// among them.
+    pub fn remaining(&self, now: Instant, mid: u32) -> Option<Lifetime> {
+        let row = self.rows.get(&mid).filter(|row| row.state == State::Active)?;
+        Some(row.expires.map_or(Lifetime::Indefinite, |expires| {
+            let left = expires.saturating_since(now);
+            let begun = u64::from(left.subsec_nanos() > 0);
+            Lifetime::Seconds(u32::try_from(left.as_secs().saturating_add(begun)).unwrap_or(u32::MAX))
+        }))
     }
 
     /// Where mids go on, after a restart: the next is at least `mid`.
@@ -237,16 +250,29 @@ impl<P: ClientPolicy> Client<P> {
             return Err(ApiMisuse::TooLarge.into());
         }
         self.next_mid = mid.saturating_add(1);
-        // The server deletes what this overrides; so do we.
-        let overridden = self.rows.iter().filter(|(_, row)| row.is_live() && overlap(&row.scope, &scope, false));
-        for earlier in overridden.map(|(mid, _)| *mid).collect::<Vec<_>>() {
-            self.rows.remove(&earlier);
-            self.leave(earlier, false);
-            self.events.push_back(ClientEvent::Ended { mid: earlier });
+        // The server deletes what this overrides once it takes this (RFC 9132 section 4.4.1): what is in force stays ours
+        // until then. What was never granted is not asked for any more.
+        let mut dropped = Vec::new();
+        for (earlier, row) in
+            self.rows.iter_mut().filter(|(_, row)| row.is_live() && overlap(&row.scope, &scope, false))
+        {
+            row.overridden = Some(mid);
+            if !row.granted {
+                dropped.push(*earlier);
+            }
         }
+        dropped.into_iter().for_each(|earlier| self.end(earlier, false));
         self.rows.insert(
             mid,
-            Row { scope, state: State::Requesting, expires: None, refresh: None, status: None, granted: false },
+            Row {
+                scope,
+                state: State::Requesting,
+                expires: None,
+                refresh: None,
+                status: None,
+                granted: false,
+                overridden: None,
+            },
         );
         self.apply();
         self.tidy(now);

@@ -139,7 +139,7 @@ fn what_is_to_be_replaced_stays_until_that_is_decided() {
             assert_eq!(sent(&world, "0.04 mitigate"), 0);
             world.server.policy_mut().refusal = (!granted).then_some(Refusal::Unauthorized);
             world.run(200);
-            assert_eq!(wanted(&world), if granted { vec![second] } else { Vec::new() }, "{transport:?}");
+            assert_eq!(wanted(&world), [if granted { second } else { first }], "{transport:?}");
         }
     }
 }

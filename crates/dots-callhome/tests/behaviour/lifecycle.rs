@@ -245,6 +245,50 @@ fn a_later_request_for_the_same_target_takes_the_place_of_the_earlier_one() {
     assert_eq!(world.server_events.iter().filter(|(_, e)| matches!(e, ServerEvent::Lift { .. })).count(), 1);
 }
 
+/// What is in force stays so when what was to take its place is refused, and is asked for again in time.
+#[test]
+fn a_request_that_is_refused_takes_the_place_of_none() {
+    for transport in BOTH {
+        let policy = Policy { domain: vec!["192.0.2.0/24".parse().unwrap()], ..Policy::default() };
+        let mut world = World::with(transport, ServerConfig::default(), policy, 1);
+        let mut lasting = scope("203.0.113.0/24", "192.0.2.1/32");
+        lasting.lifetime = Some(Lifetime::Seconds(600));
+        let first = world.client.request_mitigation(world.now, lasting).unwrap();
+        world.run(10);
+        let foreign = scope("203.0.113.7/32", "198.51.100.1/32");
+        let second = world.client.request_mitigation(world.now, foreign).unwrap();
+        world.run(10);
+        let was_refused = |(_, e): &(_, ClientEvent)| matches!(e, ClientEvent::Refused { mid, .. } if *mid == second);
+        assert!(world.client_events.iter().any(was_refused), "{transport:?}");
+        world.run(1200);
+        let mids: Vec<u32> = world.server.mitigations().iter().map(|(_, row)| row.mid).collect();
+        assert_eq!(mids, [first], "{transport:?}");
+        assert!(!world.client_events.iter().any(|(_, e)| matches!(e, ClientEvent::Ended { .. })), "{transport:?}");
+        assert_eq!(world.statuses(first).last(), Some(&Status::SuccessfullyMitigated), "{transport:?}");
+        world.client.withdraw(world.now, first).unwrap();
+        world.run(200);
+        assert_eq!(world.server.mitigations().iter().count(), 0, "{transport:?}");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_lifetime_is_known() {
+    let mut world = World::new(Transport::Stream);
+    let mut short = attack();
+    short.lifetime = Some(Lifetime::Seconds(90));
+    let mid = world.client.request_mitigation(world.now, short).unwrap();
+    assert_eq!(world.client.remaining(world.now, mid), None, "nothing was granted");
+    world.until(10, granted).unwrap();
+    assert_eq!(world.client.remaining(world.now, mid), Some(Lifetime::Seconds(90)));
+    world.run(40);
+    let Some(Lifetime::Seconds(left)) = world.client.remaining(world.now, mid) else { panic!("it has an end") };
+    assert!((49..=51).contains(&left), "{left}");
+    world.client.refresh(world.now, mid, Some(Lifetime::Seconds(900))).unwrap();
+    world.run(10);
+    let Some(Lifetime::Seconds(left)) = world.client.remaining(world.now, mid) else { panic!("it has an end") };
+    assert!((889..=900).contains(&left), "{left}");
+}
+
 #[test]
 fn a_busy_server_is_asked_again_after_the_time_it_says() {
     let policy = Policy { refusal: Some(Refusal::Busy(100)), ..Policy::default() };

@@ -440,12 +440,14 @@ impl Peer {
     }
 
     pub(crate) fn mitigations(&self) -> Vec<MitigationInfo> {
-        let state = self.state();
-        let info = |(mid, scope, status): (u32, &Scope, Option<Status>)| MitigationInfo {
-            mid,
-            scope: scope.clone(),
-            status,
-            report: state.reports.get(&mid).cloned(),
+        let (state, now) = (self.state(), self.clock.now());
+        let info = |(mid, scope, status): (u32, &Scope, Option<Status>)| {
+            let mut report = state.reports.get(&mid).cloned();
+            if let (Some(report), Some(left)) = (&mut report, state.client.remaining(now, mid)) {
+                // Time went on since it came, and what was granted meanwhile is not in it.
+                report.lifetime = Some(left);
+            }
+            MitigationInfo { mid, scope: scope.clone(), status, report }
         };
         state.client.mitigations().map(info).collect()
     }
