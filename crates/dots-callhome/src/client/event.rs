@@ -69,7 +69,13 @@ pub enum ClientEvent {
         /// What.
         mid: u32,
     },
-    /// It is over, by lifetime, withdrawal, or the server's decision.
+    /// Its lifetime is over and no refresh was answered, so it may not be in force. It is asked for again until it is
+    /// granted, refused or withdrawn.
+    Lapsed {
+        /// What.
+        mid: u32,
+    },
+    /// It is over, by withdrawal, the server's decision, or another request in its place.
     Ended {
         /// What.
         mid: u32,

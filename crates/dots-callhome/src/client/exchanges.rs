@@ -94,15 +94,27 @@ impl<P: ClientPolicy> Client<P> {
             }
             _ => true,
         });
+        // A refresh that is still on its way is looked after again later.
+        for (mid, row) in self.rows.iter_mut().filter(|(_, row)| row.is_due(now)) {
+            if endpoint.is_pending(Ask::Put { mid: *mid }) {
+                row.asked(now);
+            }
+        }
         let wanted = self.rows.iter().filter_map(|(mid, row)| match row.state {
             State::Requesting if row.overridden.is_none() => Some(Ask::Put { mid: *mid }),
+            State::Active if row.is_due(now) => Some(Ask::Put { mid: *mid }),
             State::Withdrawing => Some(Ask::Delete { mid: *mid }),
             _ => None,
         });
         let missing: Vec<Ask> = wanted.filter(|ask| !endpoint.is_pending(*ask)).take(endpoint.room()).collect();
         for ask in missing {
             match ask {
-                Ask::Put { mid } => self.send_put(now, mid, None),
+                Ask::Put { mid } => {
+                    self.send_put(now, mid, None);
+                    if let Some(row) = self.rows.get_mut(&mid) {
+                        row.asked(now);
+                    }
+                }
                 Ask::Delete { mid } => self.send_delete(now, mid),
                 _ => {}
             }
@@ -291,7 +303,10 @@ impl<P: ClientPolicy> Client<P> {
                 let lifetime = granted.or(row.scope.lifetime).unwrap_or(Lifetime::DEFAULT);
                 let renewed = row.state == State::Active;
                 (row.state, row.granted) = (State::Active, true);
-                Self::schedule(&mut self.rng, row, now, lifetime);
+                row.schedule(&mut self.rng, now, lifetime);
+                if !efficacy {
+                    row.renewed();
+                }
                 self.status_due = true;
                 self.doubt.hint(now);
                 if !renewed || !efficacy {
@@ -309,6 +324,8 @@ impl<P: ClientPolicy> Client<P> {
                 self.rows.values_mut().filter(|row| row.is_live()).for_each(|row| row.state = State::Requesting);
                 self.renamed = true;
             }
+            // The answer to that one was lost, or comes later.
+            Code::CONFLICT if in_the_way.is_some() && in_the_way == row.overridden => self.end(mid, false),
             Code::CONFLICT => {
                 let information = conflict.unwrap_or_default();
                 let retry =
@@ -368,20 +385,6 @@ impl<P: ClientPolicy> Client<P> {
         }
     }
 
-    /// When a mitigation ends, and when to ask again before: at a quarter of its lifetime, 300 s at most, by chance a
-    /// little earlier.
-    pub(super) fn schedule(rng: &mut StdRng, row: &mut Row, now: Instant, lifetime: Lifetime) {
-        let Lifetime::Seconds(seconds) = lifetime else {
-            (row.expires, row.refresh) = (None, None);
-            return;
-        };
-        let whole = Duration::from_secs(u64::from(seconds));
-        let before = whole.mul_f64(0.25).min(Duration::from_secs(300));
-        let chance = before.mul_f64(f64::from(rng.random_range(0..=100u8)) / 400.0);
-        row.expires = Some(now + whole);
-        row.refresh = Some(now + whole.saturating_sub(before.saturating_add(chance)));
-    }
-
     pub(super) fn status(&mut self, now: Instant, scope: Scope) {
         let Some(mid) = scope.mid else { return };
         let Some(row) = self.rows.get_mut(&mid) else { return };
@@ -389,32 +392,27 @@ impl<P: ClientPolicy> Client<P> {
         // Its answer may have been lost. Or it is another one of that number.
         row.granted |= scope.target_prefix == row.scope.target_prefix && scope.source_prefix == row.scope.source_prefix;
         let live = row.is_live();
+        // Its time was over before we could ask for more: that is no decision against it.
+        let lapsed = scope.status == Some(Status::Terminated) && (row.is_undecided() || row.is_overdue(now));
         let over = matches!(scope.status, Some(Status::Terminated | Status::Withdrawn));
         let conflict = scope.conflict.as_deref().cloned();
         if let (State::Active, Some(lifetime), false) = (row.state, scope.lifetime, over)
             && scope.status != Some(Status::ClientWithdrawn)
         {
-            match lifetime {
-                // What the server says goes; but the point of refreshing stays as it is while it is right.
-                Lifetime::Seconds(seconds) => {
-                    let expires = now + Duration::from_secs(u64::from(seconds));
-                    if row.expires.is_none_or(|known| known > expires + Duration::from_secs(30)) {
-                        Self::schedule(&mut self.rng, row, now, lifetime);
-                    }
-                }
-                Lifetime::Indefinite => (row.expires, row.refresh) = (None, None),
-            }
+            row.reported(&mut self.rng, now, lifetime);
         }
         self.events.push_back(ClientEvent::Status { scope: Box::new(scope) });
         if !over {
             return;
         }
         let conflict = conflict.unwrap_or_default();
+        let legitimate = conflict.cause == Some(ConflictCause::LegitimateTraffic);
         match conflict.retry_timer {
-            Some(seconds) if live && conflict.cause != Some(ConflictCause::LegitimateTraffic) => {
+            Some(seconds) if live && !legitimate => {
                 self.send_later(now, mid, seconds);
                 self.events.push_back(ClientEvent::Waiting { mid, seconds });
             }
+            _ if lapsed && !legitimate => self.lapse(mid),
             _ => self.end(mid, true),
         }
     }
@@ -424,6 +422,14 @@ impl<P: ClientPolicy> Client<P> {
         if self.rows.remove(&mid).is_some() {
             self.events.push_back(ClientEvent::Ended { mid });
             self.leave(mid, known);
+        }
+    }
+
+    /// It is not in force any more, as far as we know, and is asked for anew: only the application takes it back.
+    pub(super) fn lapse(&mut self, mid: u32) {
+        if let Some(row) = self.rows.get_mut(&mid).filter(|row| row.state == State::Active) {
+            row.lapse();
+            self.events.push_back(ClientEvent::Lapsed { mid });
         }
     }
 

@@ -5,6 +5,7 @@ mod config;
 mod doubt;
 mod event;
 mod exchanges;
+mod row;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -32,44 +33,10 @@ use crate::request::{MitigationRequest, Profile, overlap};
 use crate::session::{Session, diagnostic, request};
 use crate::wire::{Code, MessageBuf, OptionNumber};
 use doubt::Doubt;
+use row::{Row, State};
 
 /// From here on mids begin again at 0, when nothing is active: three quarters of 2^32 - 1 (RFC 9132 section 4.4.1).
 const MID_WRAP: u32 = 3_221_225_471;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Requesting,
-    Active,
-    /// Until then we must not ask.
-    Waiting(Instant),
-    Withdrawing,
-    /// The server is winding it up.
-    Terminating(Instant),
-}
-
-#[derive(Debug)]
-struct Row {
-    scope: Scope,
-    state: State,
-    expires: Option<Instant>,
-    refresh: Option<Instant>,
-    status: Option<Status>,
-    /// The server has, or had it.
-    granted: bool,
-    /// A later request that takes its place once it is granted. Until then this one is in force, and not asked for again.
-    overridden: Option<u32>,
-}
-
-impl Row {
-    fn is_live(&self) -> bool {
-        self.is_undecided() || self.state == State::Active
-    }
-
-    /// Asked for, and not granted yet.
-    fn is_undecided(&self) -> bool {
-        matches!(self.state, State::Requesting | State::Waiting(_))
-    }
-}
 
 /// The machine. [`Client::session_up`] and [`Client::session_down`] tell it of sessions, whoever dialled;
 /// [`StreamMachine::handle_input`] takes the content of one datagram, or any part of a stream.
@@ -171,6 +138,7 @@ impl<P: ClientPolicy> Client<P> {
         session.echo = self.config.echo_heartbeats;
         self.session = Some(session);
         self.silent = false;
+        self.rows.values_mut().for_each(Row::session_up);
         self.apply();
         self.ask_config(now);
         // What may be known to the server waits for its report; what is on its way already goes first.
@@ -262,18 +230,7 @@ impl<P: ClientPolicy> Client<P> {
             }
         }
         dropped.into_iter().for_each(|earlier| self.end(earlier, false));
-        self.rows.insert(
-            mid,
-            Row {
-                scope,
-                state: State::Requesting,
-                expires: None,
-                refresh: None,
-                status: None,
-                granted: false,
-                overridden: None,
-            },
-        );
+        self.rows.insert(mid, Row::new(scope));
         self.apply();
         self.tidy(now);
         Ok(())
@@ -311,7 +268,8 @@ impl<P: ClientPolicy> Client<P> {
         Ok(())
     }
 
-    /// Asks again, for a new lifetime if one is given; otherwise this happens by itself in time.
+    /// Asks again, for a new lifetime if one is given; otherwise this happens by itself in time. It is sent until it is
+    /// answered, by a session to come if there is none now.
     ///
     /// # Errors
     /// When there is no such mitigation.
@@ -322,8 +280,12 @@ impl<P: ClientPolicy> Client<P> {
         if lifetime == Some(Lifetime::Seconds(0)) {
             return Err(ApiMisuse::Request(crate::request::InvalidRequest::ZeroLifetime).into());
         }
-        row.scope.lifetime = lifetime.or(row.scope.lifetime);
-        self.send_put(now, mid, None);
+        row.renew(lifetime);
+        if let Some(session) = &mut self.session {
+            // One that is under way may be for another lifetime.
+            session.endpoint.retain(|ask| ask != Ask::Put { mid });
+        }
+        self.tidy(now);
         Ok(())
     }
 
@@ -345,7 +307,7 @@ impl<P: ClientPolicy> Client<P> {
     pub fn withdraw(&mut self, now: Instant, mid: u32) -> Result<(), Error> {
         let now = self.advance(now);
         let row = self.rows.get_mut(&mid).filter(|row| row.is_live()).ok_or(ApiMisuse::UnknownMitigation)?;
-        (row.state, row.refresh) = (State::Withdrawing, None);
+        row.state = State::Withdrawing;
         self.doubt_unless_settled();
         self.tidy(now);
         Ok(())
@@ -427,22 +389,13 @@ impl<P: ClientPolicy> Client<P> {
                 }
             }
         }
-        let due: Vec<u32> = self
-            .rows
-            .iter()
-            .filter(|(_, row)| row_deadline(row).is_some_and(|at| at <= now))
-            .map(|(m, _)| *m)
-            .collect();
+        let due: Vec<u32> = self.rows.iter().filter(|(_, row)| row.is_over(now)).map(|(m, _)| *m).collect();
         for mid in due {
             let Some(row) = self.rows.get_mut(&mid) else { continue };
             match row.state {
                 State::Waiting(_) => row.state = State::Requesting,
                 State::Terminating(_) => self.end(mid, true),
-                State::Active if row.expires.is_some_and(|at| at <= now) => self.end(mid, false),
-                State::Active => {
-                    row.refresh = None;
-                    self.send_put(now, mid, None);
-                }
+                State::Active => self.lapse(mid),
                 State::Requesting | State::Withdrawing => {}
             }
         }
@@ -462,15 +415,9 @@ impl<P: ClientPolicy> Client<P> {
         let config = self.config_due.filter(|_| !self.is_mitigating() && self.session.is_some());
         let session = self.session.as_ref().and_then(Session::deadline);
         let doubt = self.doubt.due().filter(|_| self.session.is_some() && !self.is_pending(Ask::Status));
-        self.rows.values().filter_map(row_deadline).chain(config).chain(session).chain(self.resync).chain(doubt).min()
-    }
-}
-
-fn row_deadline(row: &Row) -> Option<Instant> {
-    match row.state {
-        State::Waiting(at) | State::Terminating(at) => Some(at),
-        State::Active => [row.expires, row.refresh].into_iter().flatten().min(),
-        State::Requesting | State::Withdrawing => None,
+        let can_send = self.session.as_ref().is_some_and(|session| session.endpoint.room() > 0);
+        let rows = self.rows.values().filter_map(|row| row.deadline(can_send));
+        rows.chain(config).chain(session).chain(self.resync).chain(doubt).min()
     }
 }
 

@@ -17,6 +17,7 @@ mod lifecycle;
 mod loss;
 mod oracle;
 mod peers;
+mod refresh;
 mod rules;
 mod session;
 mod support;

@@ -205,6 +205,7 @@ pub fn mid_of(event: &ClientEvent) -> Option<u32> {
         | ClientEvent::Refused { mid, .. }
         | ClientEvent::Waiting { mid, .. }
         | ClientEvent::Withdrawn { mid }
+        | ClientEvent::Lapsed { mid }
         | ClientEvent::Ended { mid } => Some(*mid),
         ClientEvent::Status { scope } => scope.mid,
         _ => None,

@@ -243,6 +243,10 @@ impl ClientService {
                 tracing::warn!(peer, mid, seconds, "not now; it is asked again");
                 Ok(())
             }
+            ClientEvent::Lapsed { mid } => {
+                tracing::warn!(peer, mid, "its lifetime is over and no refresh was answered; it is asked for again");
+                Ok(())
+            }
             ClientEvent::SessionSilent => {
                 tracing::warn!(peer, "heartbeats stay unanswered; the session is kept");
                 Ok(())

@@ -149,6 +149,7 @@ impl OperatorApi {
                 }
             }
             ClientEvent::Ended { .. } => object["ended"] = true.into(),
+            ClientEvent::Lapsed { .. } => object["lapsed"] = true.into(),
             ClientEvent::Refused { why, .. } => object["refused"] = ask::refused(why).to_string().into(),
             ClientEvent::Waiting { seconds, .. } => object["again-in"] = (*seconds).into(),
             _ => {}
