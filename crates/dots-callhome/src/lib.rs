@@ -19,7 +19,7 @@ mod session;
 mod table;
 pub mod wire;
 
-pub use client::{Client, ClientConfig, ClientConfigBuilder, ClientEvent, Refused};
+pub use client::{Client, ClientConfig, ClientConfigBuilder, ClientEvent, Refused, Unreadable};
 pub use cuid::cuid;
 pub use dialer::{AttemptId, Dialer, DialerConfig, DialerConfigBuilder, DialerEvent, NotFollowed};
 pub use endpoint::{Stats, Transport};

@@ -2,6 +2,8 @@
 
 use watchfire_core::{ConfigError, setters};
 
+use crate::body::MAX_SCOPES;
+
 /// Each is enforced before memory is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -11,8 +13,11 @@ pub struct Limits {
     pub datagram: usize,
     /// Octets in a message on a stream that we take, and say so. Default 8192.
     pub message: usize,
-    /// Octets in a body that arrives in blocks. Default 65536.
+    /// Octets in a body that arrives in blocks, and in all of a session that are on their way. Default 2 MiB: a report of as
+    /// many mitigations as there may be, each of which fills a datagram.
     pub body: usize,
+    /// Mitigations in a report that a client reads; not below `mitigations` there. Default 4096.
+    pub scopes: usize,
     /// Requests of ours that wait for an answer. Default 64.
     pub requests: usize,
     /// Message IDs kept to tell duplicates. Default 512.
@@ -34,7 +39,8 @@ impl Default for Limits {
         Self {
             datagram: 1152,
             message: 8192,
-            body: 65536,
+            body: 2 << 20,
+            scopes: MAX_SCOPES,
             requests: 64,
             duplicates: 512,
             observers: 64,
@@ -50,6 +56,7 @@ setters! { Limits {
     with_datagram => datagram: usize,
     with_message => message: usize,
     with_body => body: usize,
+    with_scopes => scopes: usize,
     with_requests => requests: usize,
     with_duplicates => duplicates: usize,
     with_observers => observers: usize,

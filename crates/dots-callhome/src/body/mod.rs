@@ -24,7 +24,7 @@ pub use enums::{ActivationType, AttackStatus, ConflictCause, ConflictStatus, Sta
 pub use error::{BodyError, BodyErrorKind};
 pub use list::List;
 pub use prefix::{InvalidPrefix, Prefix};
-pub use reader::{Direction, Extra, MAX_DEPTH, MAX_ITEMS, MAX_PREFIXES, MAX_TEXT};
+pub use reader::{Direction, Extra, MAX_DEPTH, MAX_ITEMS, MAX_PREFIXES, MAX_SCOPES, MAX_TEXT};
 pub use redirect::RedirectedSignal;
 pub use scope::{Acl, ConflictInformation, ConflictScope, IcmpRange, Lifetime, PortRange, Scope};
 
@@ -54,7 +54,18 @@ impl Body {
     /// # Errors
     /// When it is no DOTS body, or has a key that must be understood and is not.
     pub fn decode(octets: &[u8], direction: Direction) -> Result<Self, BodyError> {
-        let mut reader = Reader::new(octets, direction);
+        Self::read(Reader::new(octets, direction, MAX_SCOPES))
+    }
+
+    /// Reads what a server says, with at most `scopes` mitigations in it.
+    ///
+    /// # Errors
+    /// As [`Self::decode`], and when there are more.
+    pub fn decode_report(octets: &[u8], scopes: usize) -> Result<Self, BodyError> {
+        Self::read(Reader::new(octets, Direction::Response, scopes))
+    }
+
+    fn read(mut reader: Reader<'_>) -> Result<Self, BodyError> {
         // The scopes of a mitigation apart from the rest, which is large and rare, so that it need not be moved about.
         let (mut scopes, mut other) = (None, None);
         reader.skip_dots_tag()?;

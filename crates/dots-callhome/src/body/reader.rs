@@ -12,8 +12,10 @@ use super::prefix::Prefix;
 
 /// Levels of maps and arrays.
 pub const MAX_DEPTH: usize = 16;
-/// Items in one body, keys and values both counted.
+/// Items in one body, keys and values both counted; in a report, in each mitigation of it.
 pub const MAX_ITEMS: usize = 4096;
+/// Mitigations in a report, unless [another limit](super::Body::decode_report) is given.
+pub const MAX_SCOPES: usize = 4096;
 /// Octets in one text.
 pub const MAX_TEXT: usize = 2048;
 /// Elements of one list; prefixes in particular.
@@ -47,13 +49,15 @@ pub(super) struct Reader<'a> {
     direction: Direction,
     depth: usize,
     items: usize,
+    scopes: usize,
 }
 
 pub(super) type Result<T, E = BodyError> = core::result::Result<T, E>;
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(octets: &'a [u8], direction: Direction) -> Self {
-        Self { decoder: Decoder::new(octets), direction, depth: 0, items: 0 }
+    /// `scopes`: how many mitigations a server may report.
+    pub(super) fn new(octets: &'a [u8], direction: Direction, scopes: usize) -> Self {
+        Self { decoder: Decoder::new(octets), direction, depth: 0, items: 0, scopes }
     }
 
     pub(super) fn direction(&self) -> Direction {
@@ -232,7 +236,26 @@ impl<'a> Reader<'a> {
 
     /// Reads an array; `element` reads each one. Empty only from a server.
     #[inline]
-    pub(super) fn array(&mut self, key: u32, mut element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+    pub(super) fn array(&mut self, key: u32, element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        self.array_of(key, MAX_PREFIXES, element)
+    }
+
+    /// Reads the mitigations of a body. A server has many, so there the items of each are counted for themselves.
+    #[inline]
+    pub(super) fn scopes(&mut self, key: u32, mut scope: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        if self.direction == Direction::Request {
+            return self.array(key, scope);
+        }
+        self.array_of(key, self.scopes, |reader| {
+            let before = reader.items;
+            scope(reader)?;
+            reader.items = before;
+            Ok(())
+        })
+    }
+
+    #[inline]
+    fn array_of(&mut self, key: u32, most: usize, mut element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         self.enter()?;
         let mut left = match self.quick(4) {
             Some(len) => Some(len),
@@ -244,7 +267,7 @@ impl<'a> Reader<'a> {
         let mut count = 0usize;
         while self.more(&mut left) {
             count = count.saturating_add(1);
-            if count > MAX_PREFIXES {
+            if count > most {
                 return Err(self.error(BodyErrorKind::TooMany));
             }
             element(self)?;

@@ -180,7 +180,7 @@ pub(super) fn read_container(reader: &mut Reader<'_>) -> Result<Vec<Scope>> {
             return Ok(false);
         }
         let mut read = Vec::new();
-        reader.array(key, |reader| {
+        reader.scopes(key, |reader| {
             // A request has one; it is filled where it stands, because it is large.
             if read.is_empty() {
                 read.reserve_exact(1);

@@ -36,6 +36,8 @@ impl ClientConfig {
     fn check(&self) -> Result<(), ConfigError> {
         // It is a part of a path: an option of CoAP (RFC 9132 section 4.4.1, RFC 7252 section 5.10).
         ConfigError::unless((1..=255).contains(&self.cuid.len()), "cuid", "must have 1 to 255 octets")?;
+        let Limits { scopes, mitigations, .. } = self.limits;
+        ConfigError::unless(scopes >= mitigations, "limits.scopes", "must not be below limits.mitigations")?;
         self.limits.check()
     }
 }

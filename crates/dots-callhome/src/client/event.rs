@@ -1,6 +1,6 @@
 //! What a client reports.
 
-use crate::body::{ConflictInformation, Lifetime, Scope};
+use crate::body::{BodyError, ConflictInformation, Lifetime, Scope};
 use crate::params::SessionConfig;
 use crate::wire::Code;
 
@@ -17,6 +17,28 @@ pub enum Refused {
     Code(Code, String),
     /// The server rejected the message itself.
     Reset,
+}
+
+/// Why a server's report of its mitigations says nothing to us. Until one can be read, nothing is known of how they stand,
+/// and nothing that the server keeps in spite of us is withdrawn.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unreadable {
+    /// The body is malformed, or has more mitigations than [`Limits::scopes`](crate::Limits::scopes).
+    #[error("{0}")]
+    Body(#[source] BodyError),
+    /// The body is about something else.
+    #[error("it is no report of mitigations")]
+    WrongBody,
+    /// It takes more octets than [`Limits::body`](crate::Limits::body).
+    #[error("it takes more than {0} octets")]
+    TooLarge(usize),
+    /// It became another one each time while it was fetched.
+    #[error("it changes faster than it can be fetched")]
+    Unsteady,
+    /// The server refuses to say.
+    #[error("it is refused: {0} {1}")]
+    Code(Code, String),
 }
 
 /// What a client reports.
@@ -63,6 +85,11 @@ pub enum ClientEvent {
     Status {
         /// All of it; `mid` is there.
         scope: Box<Scope>,
+    },
+    /// The server's report of its mitigations cannot be read.
+    ReportUnreadable {
+        /// Why.
+        why: Unreadable,
     },
     /// The withdrawal arrived.
     Withdrawn {

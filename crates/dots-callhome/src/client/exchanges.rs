@@ -205,7 +205,13 @@ impl<P: ClientPolicy> Client<P> {
             Input::Rejected(Some(Ask::Put { mid }), _) => self.refused(mid, Refused::Reset),
             Input::Rejected(Some(Ask::Delete { mid }), _) => self.not_withdrawn(mid, Refused::Reset),
             Input::Rejected(Some(Ask::Status), _) => self.doubt.unanswered(now),
-            Input::Rejected(..) => {}
+            Input::Broken(Ask::Put { mid }, _) => self.refused(mid, Refused::Reset),
+            Input::Broken(Ask::Delete { mid }, _) => self.not_withdrawn(mid, Refused::Reset),
+            Input::Broken(Ask::Status, Broken::TooLarge) => {
+                self.unreadable(now, Unreadable::TooLarge(self.config.limits.body));
+            }
+            Input::Broken(Ask::Status, Broken::Unsteady) => self.unreadable(now, Unreadable::Unsteady),
+            Input::Rejected(..) | Input::Broken(..) => {}
             Input::Goodbye { hold_off } => return Some(hold_off),
         }
         None
@@ -229,7 +235,7 @@ impl<P: ClientPolicy> Client<P> {
                 }
             }
             Ask::Delete { mid } => self.not_withdrawn(mid, Refused::Code(code, text())),
-            Ask::Status => self.status_answered(now, &answer),
+            Ask::Status => self.status_answered(now, &answer, text),
             Ask::Config => {
                 if let Ok(Body::Config(config)) = Body::decode(&answer.payload, Direction::Response)
                     && code.is_success()
@@ -267,15 +273,23 @@ impl<P: ClientPolicy> Client<P> {
     }
 
     /// What the server has, all of it or what changed.
-    fn status_answered(&mut self, now: Instant, answer: &Answer<'_>) {
+    fn status_answered(&mut self, now: Instant, answer: &Answer<'_>, text: impl Fn() -> String) {
         if answer.truncated {
             // The rest is fetched by a request of its own.
             return self.ask_status(now);
         }
-        let scopes = match Body::decode(&answer.payload, Direction::Response) {
-            Ok(Body::Mitigation(scopes)) if answer.code.is_success() => scopes,
-            _ if answer.code == Code::NOT_FOUND => Vec::new(),
-            _ => return self.doubt.unanswered(now),
+        let read = match answer.code {
+            code if code.is_success() => match Body::decode_report(&answer.payload, self.config.limits.scopes) {
+                Ok(Body::Mitigation(scopes)) => Ok(scopes),
+                Ok(_) => Err(Unreadable::WrongBody),
+                Err(error) => Err(Unreadable::Body(error)),
+            },
+            Code::NOT_FOUND => Ok(Vec::new()),
+            code => Err(Unreadable::Code(code, text())),
+        };
+        let scopes = match read {
+            Ok(scopes) => scopes,
+            Err(why) => return self.unreadable(now, why),
         };
         let known: Vec<u32> = scopes.iter().filter_map(|scope| scope.mid).collect();
         let too_much = self.too_much(&scopes);
@@ -284,6 +298,11 @@ impl<P: ClientPolicy> Client<P> {
             self.resynchronise(&known);
         }
         self.reported(now, &too_much, !answer.notification);
+    }
+
+    fn unreadable(&mut self, now: Instant, why: Unreadable) {
+        self.events.push_back(ClientEvent::ReportUnreadable { why });
+        self.doubt.unanswered(now);
     }
 
     pub(super) fn put_answered(&mut self, now: Instant, mid: u32, efficacy: bool, answer: &Answer<'_>, text: String) {

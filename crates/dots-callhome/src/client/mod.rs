@@ -16,14 +16,14 @@ use rand::{RngExt as _, SeedableRng as _};
 use watchfire_core::{Duration, Eof, Instant, Machine, Output, StreamMachine};
 
 pub use config::{ClientConfig, ClientConfigBuilder};
-pub use event::{ClientEvent, Refused};
+pub use event::{ClientEvent, Refused, Unreadable};
 
 use crate::body::{
     AttackStatus, Body, ConflictCause, Direction, Lifetime, List, PortRange, RedirectedSignal, Scope, SignalConfig,
     Status,
 };
 use crate::cuid::random_cuid;
-use crate::endpoint::{Answer, Ask, Input, Mode, Stats, Transport};
+use crate::endpoint::{Answer, Ask, Broken, Input, Mode, Stats, Transport};
 use crate::error::{ApiMisuse, Error};
 use crate::liveness::Side;
 use crate::params::SessionConfig;

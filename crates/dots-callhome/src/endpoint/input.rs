@@ -193,7 +193,10 @@ impl Endpoint {
                 self.observing.push(Observing { ask, token, last: Some((observe, now)) });
             }
         }
+        // Of all answers in blocks, because a peer may begin as many as we have asked for.
+        let held: usize = self.pending.iter().map(|pending| pending.body.len()).sum();
         let Some(pending) = at.and_then(|at| self.pending.get_mut(at)) else { return Input::Nothing };
+        let others = held.saturating_sub(pending.body.len());
         let in_blocks = |block: &Block| message.code.is_success() && (block.more || block.number > 0);
         let Some(block) = block.filter(in_blocks) else {
             self.pending.retain(|pending| pending.message.token() != token);
@@ -214,9 +217,10 @@ impl Endpoint {
             pending.body.clear();
             next.number = 0;
         }
-        if pending.body.len() > self.limits.body || pending.restarts > 3 {
+        let too_large = others.saturating_add(pending.body.len()) > self.limits.body;
+        if too_large || pending.restarts > 3 {
             self.pending.retain(|pending| pending.message.token() != token);
-            return Input::Rejected(Some(ask), 0);
+            return Input::Broken(ask, if too_large { Broken::TooLarge } else { Broken::Unsteady });
         }
         if fits && !block.more {
             let payload = Cow::Owned(core::mem::take(&mut pending.body));

@@ -81,6 +81,14 @@ struct Seen {
     answer: Option<Bytes>,
 }
 
+/// A body that is fetched in blocks.
+#[derive(Debug)]
+struct Snapshot {
+    resource: Vec<u8>,
+    etag: u32,
+    body: Vec<u8>,
+}
+
 /// A request of the peer, to be answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReplyTo {
@@ -115,10 +123,21 @@ pub(crate) enum Input<'a> {
     Unexpected,
     /// The peer rejected a notification or a request.
     Rejected(Option<Ask>, u16),
+    /// An answer cannot be had whole.
+    Broken(Ask, Broken),
     /// The peer leaves, or wants us to leave.
     Goodbye {
         hold_off: Option<u32>,
     },
+}
+
+/// Why an answer in blocks cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// It is beyond [`Limits::body`].
+    TooLarge,
+    /// It was another one at each attempt.
+    Unsteady,
 }
 
 /// What was noticed and dropped.
@@ -156,7 +175,7 @@ pub(crate) struct Endpoint {
     last_paced: Option<Instant>,
     /// When a request for mitigation went out last as a datagram.
     last_put: Option<Instant>,
-    snapshots: VecDeque<(Vec<u8>, u32, Vec<u8>)>,
+    snapshots: VecDeque<Snapshot>,
     pub(crate) stats: Stats,
     overflow: bool,
 }
@@ -471,8 +490,26 @@ impl Endpoint {
         mid
     }
 
-    /// Puts a body, or the block of it that was asked for, into a 2.05. What was begun is continued from the same
-    /// snapshot, because the content changes by the second.
+    /// Puts the next block of a body that was begun, if that is asked for and still known: from the same snapshot, because
+    /// the content changes by the second.
+    pub(crate) fn put_next_block(&mut self, message: &mut MessageBuf, request: &Message<'_>, resource: &[u8]) -> bool {
+        let Some(asked) = asked_block(request).filter(|block| block.number > 0) else { return false };
+        let room = self.body_room();
+        let Some(snapshot) = self.snapshots.iter().find(|snapshot| snapshot.resource == resource) else { return false };
+        put_block(message, snapshot, asked.number, Block::exponent_for(room.min(asked.size()).min(BLOCK)));
+        true
+    }
+
+    /// Octets of a body that one message takes.
+    fn body_room(&self) -> usize {
+        let room = match self.transport {
+            Transport::Datagram => self.limits.datagram,
+            Transport::Stream => usize::try_from(self.peer.unwrap_or_default().max_message_size).unwrap_or(usize::MAX),
+        };
+        room.saturating_sub(64)
+    }
+
+    /// Puts a body, or the block of it that was asked for, into a 2.05.
     pub(crate) fn put_body(
         &mut self,
         message: &mut MessageBuf,
@@ -480,39 +517,34 @@ impl Endpoint {
         resource: &[u8],
         body: Vec<u8>,
     ) {
-        let asked = request.and_then(|request| request.option(OptionNumber::BLOCK2)).and_then(Block::decode);
-        let peer = usize::try_from(self.peer.unwrap_or_default().max_message_size).unwrap_or(usize::MAX);
-        let room = match self.transport {
-            Transport::Datagram => self.limits.datagram,
-            Transport::Stream => peer,
-        };
-        let room = room.saturating_sub(64);
-        let asked_size = asked.map_or(usize::MAX, Block::size);
+        let asked = request.and_then(asked_block);
+        let (room, asked_size) = (self.body_room(), asked.map_or(usize::MAX, Block::size));
         if body.len() <= room.min(asked_size) && asked.is_none_or(|block| block.number == 0) {
             message.set_dots_payload(&body);
             return;
         }
-        let exponent = Block::exponent_for(room.min(asked_size).min(BLOCK));
-        let number = asked.map_or(0, |block| block.number);
-        let kept = self.snapshots.iter().position(|(of, _, _)| of == resource).filter(|_| number > 0);
-        let (etag, body) = match kept.and_then(|at| self.snapshots.get(at)) {
-            Some((_, etag, body)) => (*etag, body.clone()),
-            None => {
-                let etag: u32 = self.rng.random();
-                self.snapshots.retain(|(of, _, _)| of != resource);
-                self.snapshots.truncate(3);
-                self.snapshots.push_front((resource.to_vec(), etag, body.clone()));
-                (etag, body)
-            }
-        };
-        let block = Block { number, more: false, exponent };
-        let start = block.offset().min(body.len());
-        let end = start.saturating_add(block.size()).min(body.len());
-        message.push_option(OptionNumber::ETAG, &etag.to_be_bytes());
-        message.push_uint(OptionNumber::BLOCK2, Block { more: end < body.len(), ..block }.value());
-        if number == 0 {
-            message.push_uint(OptionNumber::SIZE2, body.len() as u64);
+        self.snapshots.retain(|snapshot| snapshot.resource != resource);
+        self.snapshots.truncate(3);
+        self.snapshots.push_front(Snapshot { resource: resource.to_vec(), etag: self.rng.random(), body });
+        if let Some(snapshot) = self.snapshots.front() {
+            let exponent = Block::exponent_for(room.min(asked_size).min(BLOCK));
+            put_block(message, snapshot, asked.map_or(0, |block| block.number), exponent);
         }
-        message.set_dots_payload(body.get(start..end).unwrap_or_default());
     }
+}
+
+fn asked_block(request: &Message<'_>) -> Option<Block> {
+    request.option(OptionNumber::BLOCK2).and_then(Block::decode)
+}
+
+fn put_block(message: &mut MessageBuf, snapshot: &Snapshot, number: u32, exponent: u8) {
+    let (body, block) = (&snapshot.body, Block { number, more: false, exponent });
+    let start = block.offset().min(body.len());
+    let end = start.saturating_add(block.size()).min(body.len());
+    message.push_option(OptionNumber::ETAG, &snapshot.etag.to_be_bytes());
+    message.push_uint(OptionNumber::BLOCK2, Block { more: end < body.len(), ..block }.value());
+    if number == 0 {
+        message.push_uint(OptionNumber::SIZE2, body.len() as u64);
+    }
+    message.set_dots_payload(body.get(start..end).unwrap_or_default());
 }

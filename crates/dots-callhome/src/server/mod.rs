@@ -359,7 +359,7 @@ impl<P: ServerPolicy> Server<P> {
 
     fn take(&mut self, now: Instant, id: SessionId, peer: &mut Peer, input: Input<'_>) -> Option<Option<u32>> {
         match input {
-            Input::Nothing | Input::Unexpected => {}
+            Input::Nothing | Input::Unexpected | Input::Broken(..) => {}
             Input::Request(to, message) => {
                 if let Some(answer) = self.answer(now, id, peer, to, &message) {
                     peer.session.endpoint.reply(to, answer);

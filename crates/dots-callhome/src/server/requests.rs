@@ -162,10 +162,14 @@ impl<P: ServerPolicy> Server<P> {
             _ => Filter::All,
         };
         let cuid = self.client(peer, path);
+        let resource = format!("{cuid}/{:?}/{filter:?}", path.mid);
+        let mut next = MessageBuf::new(Code::CONTENT, Token::default());
+        if peer.session.endpoint.put_next_block(&mut next, message, resource.as_bytes()) {
+            return next;
+        }
         let Some(body) = self.report(now, &peer.name, &cuid, path.mid, filter) else {
             return diagnostic(Code::NOT_FOUND, "no such mitigation");
         };
-        let resource = format!("{cuid}/{:?}/{filter:?}", path.mid);
         let what = Observed::Mitigations { cuid, mid: path.mid, filter };
         let mut answer = MessageBuf::new(Code::CONTENT, Token::default());
         observe(peer, message, what, self.config.limits.observers, &mut answer);

@@ -18,6 +18,7 @@ mod loss;
 mod oracle;
 mod peers;
 mod refresh;
+mod reports;
 mod rules;
 mod session;
 mod support;

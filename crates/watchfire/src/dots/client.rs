@@ -247,6 +247,10 @@ impl ClientService {
                 tracing::warn!(peer, mid, "its lifetime is over and no refresh was answered; it is asked for again");
                 Ok(())
             }
+            ClientEvent::ReportUnreadable { why } => {
+                tracing::warn!(peer, %why, "its report of mitigations cannot be read");
+                Ok(())
+            }
             ClientEvent::SessionSilent => {
                 tracing::warn!(peer, "heartbeats stay unanswered; the session is kept");
                 Ok(())
