@@ -58,18 +58,23 @@ impl<P: ClientPolicy> Client<P> {
         let mut message = request(Code::GET, Resource::Config { sid: None });
         message.push_option(OptionNumber::OBSERVE, &[]);
         if let Some(session) = &mut self.session {
-            session.endpoint.request(now, Ask::Config, Mode::Con, message);
+            let sent = session.endpoint.request(now, Ask::Config, Mode::Con, message);
+            self.config_due = (!sent).then(|| now + CONFIG_AGAIN);
         }
     }
 
     pub(super) fn send_config(&mut self, now: Instant) {
-        let Some(config) = self.wanted.clone() else { return };
+        let (Some(config), Some(session)) = (self.wanted.clone(), &mut self.session) else { return };
         self.sid = self.sid.saturating_add(1);
         let sid = self.sid;
         let mut message = request(Code::PUT, Resource::Config { sid: Some(sid) });
         message.set_dots_payload(&Body::from(config).to_vec());
-        if let Some(session) = &mut self.session {
-            session.endpoint.request(now, Ask::ConfigPut { sid }, Mode::Con, message);
+        // Settings that wait and are not wanted any more would take a place.
+        session.endpoint.retain(|ask| !matches!(ask, Ask::ConfigPut { .. }));
+        if session.endpoint.request(now, Ask::ConfigPut { sid }, Mode::Con, message) {
+            self.unconfigured = false;
+        } else {
+            self.config_due = Some(now + CONFIG_AGAIN);
         }
     }
 
@@ -248,7 +253,7 @@ impl<P: ClientPolicy> Client<P> {
                     session.config = config;
                     self.apply();
                     self.events.push_back(ClientEvent::Configured { config });
-                    if self.wanted.is_some() && self.sid == 0 && !answer.notification {
+                    if self.unconfigured && !answer.notification {
                         self.send_config(now);
                     }
                 }

@@ -37,6 +37,8 @@ use row::{Row, State};
 
 /// From here on mids begin again at 0, when nothing is active: three quarters of 2^32 - 1 (RFC 9132 section 4.4.1).
 const MID_WRAP: u32 = 3_221_225_471;
+/// After how long a server is asked again for settings, or to take ours, that did not answer.
+const CONFIG_AGAIN: Duration = Duration::from_secs(60);
 
 /// The machine. [`Client::session_up`] and [`Client::session_down`] tell it of sessions, whoever dialled;
 /// [`StreamMachine::handle_input`] takes the content of one datagram, or any part of a stream.
@@ -51,6 +53,8 @@ pub struct Client<P> {
     farewells: VecDeque<Bytes>,
     rows: BTreeMap<u32, Row>,
     wanted: Option<SignalConfig>,
+    /// The server of this session has not been asked for them.
+    unconfigured: bool,
     sid: u32,
     redirect: u32,
     config_due: Option<Instant>,
@@ -79,6 +83,7 @@ impl<P: ClientPolicy> Client<P> {
             farewells: VecDeque::new(),
             rows: BTreeMap::new(),
             wanted: None,
+            unconfigured: false,
             sid: 0,
             redirect: 0,
             config_due: None,
@@ -139,6 +144,7 @@ impl<P: ClientPolicy> Client<P> {
         self.session = Some(session);
         self.silent = false;
         self.rows.values_mut().for_each(Row::session_up);
+        self.unconfigured = self.wanted.is_some();
         self.apply();
         self.ask_config(now);
         // What may be known to the server waits for its report; what is on its way already goes first.
@@ -313,7 +319,7 @@ impl<P: ClientPolicy> Client<P> {
         Ok(())
     }
 
-    /// Asks for other settings, now and after every reconnection. What is out of the server's range is refused by it.
+    /// Asks for other settings, now and in every session to come. What is out of the server's range is refused by it.
     ///
     /// # Errors
     /// When nothing is set.
@@ -322,7 +328,7 @@ impl<P: ClientPolicy> Client<P> {
         if [&config.mitigating, &config.idle].into_iter().flatten().all(|set| set.is_empty()) {
             return Err(ApiMisuse::EmptyConfig.into());
         }
-        self.wanted = Some(config);
+        (self.wanted, self.unconfigured) = (Some(config), true);
         self.send_config(now);
         Ok(())
     }
@@ -330,7 +336,7 @@ impl<P: ClientPolicy> Client<P> {
     /// Returns to the server's defaults.
     pub fn reset_config(&mut self, now: Instant) {
         let now = self.advance(now);
-        self.wanted = None;
+        (self.wanted, self.unconfigured) = (None, false);
         let message = request(Code::DELETE, Resource::Config { sid: (self.sid > 0).then_some(self.sid) });
         if let Some(session) = &mut self.session {
             session.endpoint.request(now, Ask::ConfigDelete, Mode::Con, message);
@@ -383,7 +389,11 @@ impl<P: ClientPolicy> Client<P> {
             }
             for ask in failed {
                 match ask {
-                    Ask::Config => self.config_due = Some(now + Duration::from_secs(60)),
+                    Ask::Config => self.config_due = Some(now + CONFIG_AGAIN),
+                    Ask::ConfigPut { .. } => {
+                        self.unconfigured = self.wanted.is_some();
+                        self.config_due = Some(now + CONFIG_AGAIN);
+                    }
                     Ask::Status => self.doubt.unanswered(now),
                     _ => {}
                 }
@@ -404,15 +414,26 @@ impl<P: ClientPolicy> Client<P> {
             self.resynchronise(&[]);
         }
         // RFC 9132 section 4.5.3: settings are fetched again in time, but not during an attack.
-        if self.config_due.is_some_and(|at| at <= now) && !self.is_mitigating() && self.session.is_some() {
-            self.ask_config(now);
+        if self.config_due().is_some_and(|at| at <= now) {
+            if self.is_mitigating() {
+                self.config_due = None;
+                self.send_config(now);
+            } else {
+                self.ask_config(now);
+            }
         }
         self.tidy(now);
         self.apply();
     }
 
+    /// When settings are to be asked for; during an attack only to be changed.
+    fn config_due(&self) -> Option<Instant> {
+        let due = self.config_due.filter(|_| self.session.is_some())?;
+        (self.unconfigured || !self.is_mitigating()).then_some(due)
+    }
+
     fn deadline(&self) -> Option<Instant> {
-        let config = self.config_due.filter(|_| !self.is_mitigating() && self.session.is_some());
+        let config = self.config_due();
         let session = self.session.as_ref().and_then(Session::deadline);
         let doubt = self.doubt.due().filter(|_| self.session.is_some() && !self.is_pending(Ask::Status));
         let can_send = self.session.as_ref().is_some_and(|session| session.endpoint.room() > 0);

@@ -67,6 +67,64 @@ fn settings_are_negotiated_used_and_refused_out_of_range() {
     assert_eq!(world.requests(true).iter().filter(|(_, r)| r == "0.03 hb").count(), 20);
 }
 
+fn heartbeats(world: &mut World, seconds: u64) -> [usize; 2] {
+    world.said.clear();
+    world.run(seconds);
+    [true, false].map(|by_client| world.requests(by_client).iter().filter(|(_, r)| r == "0.03 hb").count())
+}
+
+#[test]
+fn settings_are_asked_for_in_every_session_be_it_the_first() {
+    for transport in BOTH {
+        let mut world = World::new(transport);
+        world.client.session_down(world.now);
+        world.client.configure(world.now, config(120)).unwrap();
+        for round in 0..3 {
+            world.connect();
+            world.run(10);
+            assert_eq!(heartbeats(&mut world, 1200), [10, 10], "{transport:?}, session {round}");
+            assert!(!world.client_events.iter().any(|(_, e)| matches!(e, ClientEvent::ConfigRefused { .. })));
+        }
+        // Chosen while there is a session, they are asked for once in it, and again in the next.
+        world.client.configure(world.now, config(60)).unwrap();
+        assert_eq!(heartbeats(&mut world, 1200), [20, 20], "{transport:?}");
+        let asked = |world: &World| world.requests(true).iter().filter(|(_, r)| r == "0.03 config").count();
+        assert_eq!(asked(&world), 1);
+        world.connect();
+        assert_eq!(heartbeats(&mut world, 1200), [20, 20], "{transport:?}");
+        assert_eq!(asked(&world), 1);
+        // No more, once they are given up.
+        world.client.reset_config(world.now);
+        world.run(10);
+        world.connect();
+        assert_eq!(heartbeats(&mut world, 1200), [40, 40], "{transport:?}");
+        assert_eq!(asked(&world), 0);
+    }
+}
+
+#[test]
+fn settings_that_got_lost_are_asked_for_again_be_there_an_attack_or_not() {
+    for attacked in [false, true] {
+        for before in [false, true] {
+            let mut world = World::new(Transport::Datagram);
+            world.run(5);
+            if attacked {
+                world.client.request_mitigation(world.now, attack()).unwrap();
+                world.run(5);
+            }
+            world.to_server.loss = 100;
+            world.client.configure(world.now, config(120)).unwrap();
+            if before {
+                world.client.session_up(world.now, Transport::Datagram);
+            }
+            world.run(100);
+            world.to_server.loss = 0;
+            world.run(150);
+            assert_eq!(heartbeats(&mut world, 1200), [10, 10], "attacked: {attacked}, with a new session: {before}");
+        }
+    }
+}
+
 #[test]
 fn the_mitigating_settings_are_in_force_while_a_mitigation_is() {
     let mut world = World::new(Transport::Datagram);
