@@ -118,7 +118,8 @@ impl Doubt {
         } else if held > 0 {
             // Whoever decides that request gives the hint.
         } else if self.asked >= until {
-            (self.until, self.due) = (None, None);
+            // The next one begins anew.
+            (self.until, self.due, self.rounds, self.fewest) = (None, None, 0, usize::MAX);
             self.left.clear();
         } else {
             self.due.get_or_insert(until);
@@ -152,6 +153,8 @@ impl<P: ClientPolicy> Client<P> {
         }
         if known && self.doubt.is_open() {
             self.doubt.extend(settled);
+            // Nothing else may bring the next report about.
+            self.doubt.hint(self.now);
         } else {
             self.doubt.open(self.now, settled);
         }
@@ -193,9 +196,9 @@ impl<P: ClientPolicy> Client<P> {
     }
 }
 
-/// Whether the server mitigates, and has not heard that it need not.
+/// Whether the server mitigates, or will when the session is lost (status 8), and has not heard that it need not.
 fn in_force(scope: &Scope) -> bool {
-    scope.status.is_none_or(|status| status.code() < Status::ClientWithdrawn.code())
+    !matches!(scope.status, Some(Status::ClientWithdrawn | Status::Terminated | Status::Withdrawn))
 }
 
 #[cfg(test)]
@@ -263,6 +266,47 @@ mod tests {
         assert_eq!(doubt.due(), None, "it has been asked often enough");
         doubt.session_up(now);
         assert_eq!(doubt.due(), Some(now));
+    }
+
+    #[test]
+    fn who_was_asked_often_is_asked_as_often_about_the_next() {
+        let mut doubt = Doubt::new(at(0));
+        doubt.open(at(0), at(0));
+        for _ in 0..ROUNDS {
+            let due = doubt.due().unwrap();
+            assert!(ask(&mut doubt, due));
+            doubt.answered(2, 0);
+        }
+        // The last one lets it close.
+        doubt.answered(0, 0);
+        assert_eq!((doubt.is_open(), doubt.due()), (false, None));
+        doubt.suspect(at(5000));
+        assert!(doubt.goes_on() && ask(&mut doubt, at(5000)));
+        doubt.answered(2, 0);
+        assert!(doubt.due().unwrap() - doubt.asked <= WAIT, "and not more rarely");
+    }
+
+    #[test]
+    fn what_ends_within_a_doubt_is_asked_about_though_another_one_waits() {
+        let config = ClientConfig::builder("c", "server").build().unwrap();
+        let mut client = Client::new(Arc::new(config), AnySource, [0; 32], at(0));
+        client.leave(1, false);
+        assert!(ask(&mut client.doubt, at(0)));
+        // One waits for a request that is not decided.
+        client.doubt.answered(0, 1);
+        assert_eq!(client.doubt.due(), None);
+        client.now = at(100);
+        client.leave(2, true);
+        assert_eq!(client.doubt.due(), Some(at(100)));
+    }
+
+    #[test]
+    fn what_begins_when_the_session_is_lost_is_in_force_as_much_as_what_began() {
+        for code in 0..12 {
+            let status = Some(Status::from_code(code));
+            assert_eq!(in_force(&Scope { status, ..Scope::default() }), !(5..=7).contains(&code), "{code}");
+        }
+        assert!(in_force(&Scope::default()));
     }
 
     #[test]

@@ -39,6 +39,10 @@ impl<P: ClientPolicy> Client<P> {
         self.session.as_ref().is_some_and(|session| session.endpoint.is_pending(ask))
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.endpoint.room() > 0)
+    }
+
     /// Asks for all mitigations, and for notifications where they do not come yet.
     pub(super) fn ask_status(&mut self, now: Instant) {
         let mut message = request(Code::GET, self.mitigate_path(None));
@@ -124,7 +128,8 @@ impl<P: ClientPolicy> Client<P> {
                 _ => {}
             }
         }
-        if self.is_pending(Ask::Status) {
+        // Without room it would be a round of the doubt in which nobody is asked.
+        if self.is_pending(Ask::Status) || !self.has_room() {
             return;
         }
         let observing = self.session.as_ref().is_some_and(|session| session.endpoint.is_observing(Ask::Status));

@@ -435,8 +435,8 @@ impl<P: ClientPolicy> Client<P> {
     fn deadline(&self) -> Option<Instant> {
         let config = self.config_due();
         let session = self.session.as_ref().and_then(Session::deadline);
-        let doubt = self.doubt.due().filter(|_| self.session.is_some() && !self.is_pending(Ask::Status));
-        let can_send = self.session.as_ref().is_some_and(|session| session.endpoint.room() > 0);
+        let can_send = self.has_room();
+        let doubt = self.doubt.due().filter(|_| can_send && !self.is_pending(Ask::Status));
         let rows = self.rows.values().filter_map(|row| row.deadline(can_send));
         rows.chain(config).chain(session).chain(self.resync).chain(doubt).min()
     }

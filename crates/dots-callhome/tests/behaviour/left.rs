@@ -237,6 +237,25 @@ fn more_requests_than_may_be_under_way_wait_for_their_turn() {
     }
 }
 
+/// The one place is taken by the withdrawal, while nothing comes back.
+#[test]
+fn a_round_in_which_there_is_no_room_to_ask_does_not_count() {
+    let mut world = World::new(Transport::Datagram);
+    let config = ClientConfig::builder(CUID, "server.example").with_limits(Limits::default().with_requests(1));
+    world.client = Client::new(Arc::new(config.build().unwrap()), AnySource, [1; 32], world.now);
+    world.connect();
+    let mid = world.client.request_mitigation(world.now, attack()).unwrap();
+    world.run(30);
+    assert_eq!(wanted(&world), [mid]);
+    world.to_client.loss = 100;
+    world.client.withdraw(world.now, mid).unwrap();
+    world.run(1200);
+    world.to_client.loss = 0;
+    world.run(400);
+    assert_eq!(wanted(&world), NONE);
+    assert_eq!(world.client.change_cuid("x"), Ok(()), "the server was asked, and has nothing");
+}
+
 /// A server that always reports the first mitigation, to who asks and to who observes, and answers withdrawals so.
 struct Stubborn {
     client: Client<AnySource>,
