@@ -134,7 +134,8 @@ impl<P: ClientPolicy> Client<P> {
         }
         let observing = self.session.as_ref().is_some_and(|session| session.endpoint.is_observing(Ask::Status));
         let status_due = core::mem::take(&mut self.status_due) && !observing;
-        if self.doubt.take_due(now) || status_due {
+        let report_due = core::mem::take(&mut self.report_due);
+        if self.doubt.take_due(now) || status_due || report_due {
             self.ask_status(now);
         }
     }
@@ -285,8 +286,9 @@ impl<P: ClientPolicy> Client<P> {
     /// What the server has, all of it or what changed.
     fn status_answered(&mut self, now: Instant, answer: &Answer<'_>, text: impl Fn() -> String) {
         if answer.truncated {
-            // The rest is fetched by a request of its own.
-            return self.ask_status(now);
+            // It is fetched by a request of its own, behind the one that is under way: in a burst none would come to its end.
+            self.report_due = true;
+            return;
         }
         let read = match answer.code {
             code if code.is_success() => match Body::decode_report(&answer.payload, self.config.limits.scopes) {

@@ -63,6 +63,8 @@ pub struct Client<P> {
     silent: bool,
     /// Notifications about our mitigations must be asked for.
     status_due: bool,
+    /// A notification was only the beginning of a report.
+    report_due: bool,
     /// Our name is another than that of what is under way.
     renamed: bool,
     doubt: Doubt,
@@ -90,6 +92,7 @@ impl<P: ClientPolicy> Client<P> {
             resync: None,
             silent: false,
             status_due: false,
+            report_due: false,
             renamed: false,
             doubt: Doubt::new(now),
             events: VecDeque::new(),
@@ -152,7 +155,7 @@ impl<P: ClientPolicy> Client<P> {
             self.resync = Some(now + Duration::from_secs(10));
         }
         self.doubt.session_up(now);
-        self.status_due = true;
+        (self.status_due, self.report_due) = (true, false);
         self.tidy(now);
     }
 

@@ -186,6 +186,8 @@ const NON_LIFETIME: Duration = Duration::from_secs(145);
 /// RFC 9132 section 4.4: between messages to a peer whose round-trip time is not known.
 const BLIND_GAP: Duration = Duration::from_secs(3);
 const BLOCK: usize = 1024;
+/// Bodies kept for who fetches them in blocks: those that were asked for last.
+const SNAPSHOTS: usize = 4;
 /// How long an answer may take on a stream.
 const STREAM_WAIT: Duration = Duration::from_secs(60);
 
@@ -494,9 +496,17 @@ impl Endpoint {
     /// the content changes by the second.
     pub(crate) fn put_next_block(&mut self, message: &mut MessageBuf, request: &Message<'_>, resource: &[u8]) -> bool {
         let Some(asked) = asked_block(request).filter(|block| block.number > 0) else { return false };
-        let room = self.body_room();
-        let Some(snapshot) = self.snapshots.iter().find(|snapshot| snapshot.resource == resource) else { return false };
-        put_block(message, snapshot, asked.number, Block::exponent_for(room.min(asked.size()).min(BLOCK)));
+        let exponent = Block::exponent_for(self.body_room().min(asked.size()).min(BLOCK));
+        let etag = request.option(OptionNumber::ETAG);
+        let meant = |snapshot: &Snapshot| {
+            snapshot.resource == resource && etag.is_none_or(|etag| etag == snapshot.etag.to_be_bytes())
+        };
+        // Of somebody who names another one, the last is what is meant.
+        let at = self.snapshots.iter().position(meant);
+        let at = at.or_else(|| self.snapshots.iter().position(|snapshot| snapshot.resource == resource));
+        let Some(snapshot) = at.and_then(|at| self.snapshots.remove(at)) else { return false };
+        put_block(message, &snapshot, asked.number, exponent);
+        self.snapshots.push_front(snapshot);
         true
     }
 
@@ -523,8 +533,8 @@ impl Endpoint {
             message.set_dots_payload(&body);
             return;
         }
-        self.snapshots.retain(|snapshot| snapshot.resource != resource);
-        self.snapshots.truncate(3);
+        // Notifications make new ones while an older one is fetched.
+        self.snapshots.truncate(SNAPSHOTS.saturating_sub(1));
         self.snapshots.push_front(Snapshot { resource: resource.to_vec(), etag: self.rng.random(), body });
         if let Some(snapshot) = self.snapshots.front() {
             let exponent = Block::exponent_for(room.min(asked_size).min(BLOCK));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dots_callhome::body::{Body, BodyErrorKind, Direction, Lifetime, List, MAX_SCOPES, Scope};
+use dots_callhome::body::{Body, BodyErrorKind, Direction, Lifetime, List, MAX_SCOPES, Scope, Status};
 use dots_callhome::wire::{Block, Code, MessageBuf, OptionNumber, udp};
 use dots_callhome::{
     AnySource, Client, ClientConfig, ClientEvent, Limits, MitigationRequest, Profile, Refused, Transport, Unreadable,
@@ -80,6 +80,42 @@ fn a_report_of_all_that_a_client_may_ask_for_is_read() {
         assert_eq!(world.client.change_cuid("x"), Ok(()), "{place}");
         assert_eq!(unreadable(&world), [], "{place}");
     }
+}
+
+#[test]
+fn reports_come_to_their_end_though_the_next_one_has_begun() {
+    for transport in BOTH {
+        let mut world = World::new(transport);
+        for n in 0..200 {
+            world.client.request_mitigation(world.now, many(n, 1)).unwrap();
+        }
+        world.run(60);
+        let ids: Vec<_> = world.server.mitigations().iter().map(|(id, _)| id).collect();
+        world.client_events.clear();
+        // Each takes half a second to fetch, and there are ten in a second.
+        let mut stopped = false;
+        for _ in 0..20 {
+            for id in &ids[..10] {
+                world.server.attack_stopped(world.now, *id, !stopped).unwrap();
+                world.pass(Duration::from_millis(100));
+            }
+            stopped = !stopped;
+        }
+        let heard = seen_often(&world.client_events);
+        assert!((20..=60).contains(&heard), "{transport:?}: {heard} reports in 20 s");
+        assert_eq!(unreadable(&world), [], "{transport:?}");
+        // And the last word is heard.
+        world.client_events.clear();
+        world.server.attack_stopped(world.now, ids[0], true).unwrap();
+        world.run(3);
+        assert_eq!(world.statuses(1).last(), Some(&Status::Stopped), "{transport:?}");
+    }
+}
+
+/// How often something was said of the last one.
+fn seen_often(events: &[(Instant, ClientEvent)]) -> usize {
+    let last = |event: &ClientEvent| matches!(event, ClientEvent::Status { scope } if scope.mid == Some(200));
+    events.iter().filter(|(_, event)| last(event)).count()
 }
 
 #[test]

@@ -191,7 +191,11 @@ impl World {
     }
 
     pub fn run(&mut self, seconds: u64) {
-        let end = self.now + Duration::from_secs(seconds);
+        self.pass(Duration::from_secs(seconds));
+    }
+
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
         let mut still = 0;
         loop {
             let wake = self.drain();
