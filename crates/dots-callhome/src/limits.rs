@@ -18,7 +18,7 @@ pub struct Limits {
     pub body: usize,
     /// Mitigations in a report that a client reads; not below `mitigations` there. Default 4096.
     pub scopes: usize,
-    /// Requests of ours that wait for an answer. Default 64.
+    /// Requests of ours that wait for an answer, heartbeats aside. Default 64.
     pub requests: usize,
     /// Message IDs kept to tell duplicates. Default 512.
     pub duplicates: usize,

@@ -270,10 +270,11 @@ impl Endpoint {
         }
     }
 
-    /// Queues a request; one for the same purpose that still waits is replaced. False when there are too many.
+    /// Queues a request; one for the same purpose that still waits is replaced. False when there are too many. There is
+    /// one heartbeat at a time, which takes nobody's place.
     pub(crate) fn request(&mut self, now: Instant, ask: Ask, mode: Mode, message: MessageBuf) -> bool {
         self.pending.retain(|pending| pending.ask != ask);
-        if self.room() == 0 {
+        if self.room() == 0 && ask != Ask::Heartbeat {
             return false;
         }
         let token = self.token();
@@ -315,7 +316,8 @@ impl Endpoint {
 
     /// How many more requests may wait.
     pub(crate) fn room(&self) -> usize {
-        self.limits.requests.saturating_sub(self.pending.len())
+        let waiting = self.pending.iter().filter(|pending| pending.ask != Ask::Heartbeat).count();
+        self.limits.requests.saturating_sub(waiting)
     }
 
     /// From when on no request for mitigation arrives that went out until now. A stream keeps the order: there what
@@ -365,10 +367,15 @@ impl Endpoint {
                     }
             };
             let next = self.pending.iter().enumerate().filter(|(_, pending)| ready(pending));
-            // A request for mitigation that was never sent goes first; then whoever waits longest.
+            // A request for mitigation that was never sent goes first; then a heartbeat, which would be the next one by the
+            // time that many repetitions are through; then whoever waits longest.
             let urgency = |pending: &Pending| {
-                let urgent = pending.sent.is_none() && matches!(pending.ask, Ask::Put { .. } | Ask::Delete { .. });
-                (!urgent, pending.due, pending.ask)
+                let rank = match pending.ask {
+                    Ask::Put { .. } | Ask::Delete { .. } if pending.sent.is_none() => 0u8,
+                    Ask::Heartbeat => 1,
+                    _ => 2,
+                };
+                (rank, pending.due, pending.ask)
             };
             let Some((at, _)) = next.min_by_key(|(_, pending)| urgency(pending)) else { return };
             self.send(now, at);

@@ -1,12 +1,14 @@
 //! What the timers promise on bad links: how late a request lands, what heartbeats cost, and what a NAT forgets. The
 //! bounds are those of RFC 9132 sections 4.4, 4.5 and 4.7 and RFC 9066 section 5.2.1.
 
+use std::sync::Arc;
+
 use dots_callhome::body::{ConfigSet, Offered, SignalConfig};
 use dots_callhome::wire::udp;
-use dots_callhome::{ClientEvent, ServerConfig, ServerEvent, Transport};
+use dots_callhome::{AnySource, Client, ClientConfig, ClientEvent, Limits, ServerConfig, ServerEvent, Transport};
 use watchfire_core::{Duration, Instant, Machine};
 
-use crate::support::{Bad, GOOD, Policy, World, attack};
+use crate::support::{Bad, GOOD, Policy, World, attack, scope};
 
 /// A request that is not answered is repeated each three seconds, or each round trip where that is longer.
 const REPEAT: Duration = Duration::from_secs(3);
@@ -102,6 +104,31 @@ fn heartbeats_cost_one_message_an_interval_and_one_for_a_deaf_peer() {
                 assert!((octets as u64) < 5 * hours * 3600, "{place}: {octets}");
             }
         }
+    }
+}
+
+#[test]
+fn heartbeats_go_out_however_many_requests_wait() {
+    for (limit, asked) in [(64, 100), (1, 3)] {
+        let mut world = World::new(Transport::Datagram);
+        let limits = Limits::default().with_requests(limit);
+        let config = ClientConfig::builder("dz6pHjaADkaFTbjr0JGBpw", "server.example").with_limits(limits).build();
+        world.client = Client::new(Arc::new(config.unwrap()), AnySource, [1; 32], world.now);
+        world.connect();
+        world.run(10);
+        world.to_client.loss = 100;
+        for n in 0..asked {
+            world.client.request_mitigation(world.now, scope(&format!("198.51.100.{n}/32"), "192.0.2.1/32")).unwrap();
+        }
+        // The requests themselves go first.
+        world.run(30);
+        world.said.clear();
+        world.run(600);
+        let beats: Vec<Instant> =
+            world.requests(true).into_iter().filter(|(_, r)| r == "0.03 hb").map(|(at, _)| at).collect();
+        assert!((19..=21).contains(&beats.len()), "{limit}: {}", beats.len());
+        assert!(beats.windows(2).all(|pair| pair[1] - pair[0] <= Duration::from_secs(30) + REPEAT), "{limit}");
+        assert!(!world.client_events.iter().any(|(_, e)| *e == ClientEvent::SessionSilent));
     }
 }
 
