@@ -110,7 +110,7 @@ impl<P: ClientPolicy> Client<P> {
             }
         }
         let wanted = self.rows.iter().filter_map(|(mid, row)| match row.state {
-            State::Requesting if row.overridden.is_none() => Some(Ask::Put { mid: *mid }),
+            State::Requesting if row.overridden.is_none() && self.quiet <= now => Some(Ask::Put { mid: *mid }),
             State::Active if row.is_due(now) => Some(Ask::Put { mid: *mid }),
             State::Withdrawing => Some(Ask::Delete { mid: *mid }),
             _ => None,
@@ -333,6 +333,7 @@ impl<P: ClientPolicy> Client<P> {
                 let granted = first.as_ref().and_then(|scope| scope.lifetime);
                 let lifetime = granted.or(row.scope.lifetime).unwrap_or(Lifetime::DEFAULT);
                 let renewed = row.state == State::Active;
+                self.collisions = 0;
                 (row.state, row.granted) = (State::Active, true);
                 row.schedule(&mut self.rng, now, lifetime);
                 if !efficacy {
@@ -348,7 +349,19 @@ impl<P: ClientPolicy> Client<P> {
                 }
             }
             Code::CONFLICT if conflict.as_ref().and_then(|c| c.cause) == Some(ConflictCause::CuidCollision) => {
-                // Everything is asked again under another name.
+                if self.renamed {
+                    // It is about the name before, which we have left already.
+                    return;
+                }
+                // Everything is asked again under another name: at once, unless that is taken too, which chance does not do.
+                let wait = match self.collisions {
+                    0 => Duration::ZERO,
+                    times => {
+                        COLLISION_WAIT.saturating_mul(1 << times.saturating_sub(1).min(16)).min(COLLISION_WAIT_MAX)
+                    }
+                };
+                self.collisions = self.collisions.saturating_add(1);
+                self.quiet = now + wait;
                 self.cuid = random_cuid(self.rng.random());
                 self.events.push_back(ClientEvent::CuidChanged { cuid: self.cuid.clone() });
                 // What may stand under the old one is another client's, as far as anybody can tell.

@@ -37,6 +37,10 @@ use row::{Row, State};
 
 /// From here on mids begin again at 0, when nothing is active: three quarters of 2^32 - 1 (RFC 9132 section 4.4.1).
 const MID_WRAP: u32 = 3_221_225_471;
+/// After a second name in a row that is taken; then twice as long each time.
+const COLLISION_WAIT: Duration = Duration::from_secs(3);
+/// The longest of these waits.
+const COLLISION_WAIT_MAX: Duration = Duration::from_secs(300);
 /// After how long a server is asked again for settings, or to take ours, that did not answer.
 const CONFIG_AGAIN: Duration = Duration::from_secs(60);
 
@@ -67,6 +71,9 @@ pub struct Client<P> {
     report_due: bool,
     /// Our name is another than that of what is under way.
     renamed: bool,
+    /// How many names in a row were taken, and until when nothing is asked for because of that.
+    collisions: u32,
+    quiet: Instant,
     doubt: Doubt,
     events: VecDeque<ClientEvent>,
     now: Instant,
@@ -94,6 +101,8 @@ impl<P: ClientPolicy> Client<P> {
             status_due: false,
             report_due: false,
             renamed: false,
+            collisions: 0,
+            quiet: now,
             doubt: Doubt::new(now),
             events: VecDeque::new(),
             now,
@@ -441,7 +450,9 @@ impl<P: ClientPolicy> Client<P> {
         let can_send = self.has_room();
         let doubt = self.doubt.due().filter(|_| can_send && !self.is_pending(Ask::Status));
         let rows = self.rows.values().filter_map(|row| row.deadline(can_send));
-        rows.chain(config).chain(session).chain(self.resync).chain(doubt).min()
+        let quiet = (self.quiet > self.now && can_send && self.rows.values().any(|row| row.state == State::Requesting))
+            .then_some(self.quiet);
+        rows.chain(config).chain(session).chain(self.resync).chain(doubt).chain(quiet).min()
     }
 }
 

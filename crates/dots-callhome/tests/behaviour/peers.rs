@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dots_callhome::body::{
-    Acl, Body, ConflictStatus, Decimal, Lifetime, List, Offered, PortRange, Prefix, RedirectedSignal, Scope,
-    SignalConfig, Status,
+    Acl, Body, ConflictCause, ConflictInformation, ConflictStatus, Decimal, Lifetime, List, Offered, PortRange, Prefix,
+    RedirectedSignal, Scope, SignalConfig, Status,
 };
 use dots_callhome::wire::{Code, Csm, MessageBuf, OptionNumber, Token, tcp, udp};
 use dots_callhome::{
@@ -240,6 +240,71 @@ fn a_client_whose_cuid_is_taken_asks_under_another() {
     assert_eq!((cuid.len(), world.client.cuid()), (22, &*cuid));
     assert!(world.server.mitigations().find(&cuid, mid).is_some());
     assert_eq!(world.statuses(mid).last(), Some(&Status::SuccessfullyMitigated));
+}
+
+/// A server that says of every name that it is taken.
+#[test]
+fn names_that_are_all_taken_are_tried_more_and_more_rarely() {
+    for transport in BOTH {
+        let config = ClientConfig::builder("dz6pHjaADkaFTbjr0JGBpw", "server.example").build().unwrap();
+        let mut client = Client::new(Arc::new(config), AnySource, [1; 32], Instant::ZERO);
+        client.session_up(Instant::ZERO, transport);
+        if transport == Transport::Stream {
+            client.handle_input(Instant::ZERO, &[0x00, 0xe1]).unwrap();
+        }
+        for n in 0..5 {
+            client.request_mitigation(Instant::ZERO, scope(&format!("10.0.0.{n}/32"), "192.0.2.1/32")).unwrap();
+        }
+        let mut taken = Scope::default();
+        taken.conflict = Some(Box::new(ConflictInformation::caused_by(ConflictCause::CuidCollision)));
+        let (mut now, mut changes, mut mid, mut asked) = (Instant::ZERO, Vec::new(), 0u16, 0);
+        while now < Instant::from_secs(4 * 3600) {
+            client.handle_timeout(now).unwrap();
+            // What was asked at once is answered at once.
+            let (mut answers, mut wake) = (Vec::new(), None);
+            loop {
+                match client.poll_output(now) {
+                    Output::Transmit(octets) => {
+                        let Some(message) = parse(transport, &octets) else { continue };
+                        let message = message.as_message();
+                        let about = message.options.filter(|o| o.number == OptionNumber::URI_PATH).nth(2);
+                        if message.code != Code::PUT || about.is_none_or(|about| about.value != b"mitigate") {
+                            continue;
+                        }
+                        asked += 1;
+                        let mut answer = MessageBuf::new(Code::CONFLICT, message.token);
+                        answer.set_dots_payload(&Body::from(taken.clone()).to_vec());
+                        mid = mid.wrapping_add(1);
+                        match transport {
+                            Transport::Stream => answer.encode_tcp(&mut answers),
+                            Transport::Datagram => {
+                                let mut octets = Vec::new();
+                                answer.encode_udp(udp::Type::Non, mid, &mut octets);
+                                client.handle_input(now, &octets).unwrap();
+                            }
+                        }
+                    }
+                    Output::Event(ClientEvent::CuidChanged { .. }) => changes.push(now),
+                    Output::Event(_) => {}
+                    Output::Timeout(at) => {
+                        wake = at;
+                        if answers.is_empty() {
+                            break;
+                        }
+                        client.handle_input(now, &core::mem::take(&mut answers)).unwrap();
+                    }
+                }
+            }
+            now = wake.unwrap().max(now + Duration::from_millis(1));
+        }
+        // 0, 0, 3, 6, 12 .. 192 s apart, and then 300 s.
+        assert!((50..=58).contains(&changes.len()), "{transport:?}: {}", changes.len());
+        let gaps: Vec<Duration> = changes.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps[0] <= Duration::from_secs(3), "the first name is given up at once: {gaps:?}");
+        assert!(gaps[8..].iter().all(|gap| *gap >= Duration::from_secs(300)), "{transport:?}: {gaps:?}");
+        assert!(asked <= 5 * (changes.len() + 1), "{transport:?}: {asked}");
+        assert_eq!(client.mitigations().count(), 5, "nothing is forgotten");
+    }
 }
 
 #[test]
