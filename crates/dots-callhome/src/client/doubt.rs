@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::request::overlap;
 
-/// How often a server is asked that does not come round. What it keeps then runs out by its lifetime, unless the
-/// application gives rise to another doubt, or a new session does.
+/// How often a server is asked that does not come round, since it let go of something last. What it keeps then runs out by
+/// its lifetime, unless the application gives rise to another doubt, or a new session does.
 const ROUNDS: u32 = 8;
 /// Between the first two rounds; then twice as long each time.
 const WAIT: Duration = Duration::from_secs(3);

@@ -200,7 +200,8 @@ impl<P: ClientPolicy> Client<P> {
     /// # Errors
     /// When a check fails, here or in the policy; nothing is sent then.
     pub fn request_mitigation(&mut self, now: Instant, scope: Scope) -> Result<u32, Error> {
-        if self.next_mid >= MID_WRAP && !self.is_mitigating() {
+        // What may be left at the server would come behind those that begin anew.
+        if self.next_mid >= MID_WRAP && !self.is_mitigating() && !self.doubt.is_open() {
             self.next_mid = 0;
         }
         let mid = self.next_mid;

@@ -318,3 +318,21 @@ fn mids_ascend_and_begin_again_when_nothing_is_active() {
         3_221_225_471
     );
 }
+
+#[test]
+fn mids_do_not_begin_again_while_something_may_be_left_under_an_old_one() {
+    let mut world = World::new(Transport::Datagram);
+    let last = 3_221_225_470;
+    world.client.request_mitigation_as(world.now, last, attack()).unwrap();
+    world.run(5);
+    world.client.withdraw(world.now, last).unwrap();
+    world.run(5);
+    // It is withdrawn, but the request might come again.
+    assert_eq!(world.client.request_mitigation(world.now, attack()).unwrap(), last + 1);
+    world.run(5);
+    world.client.withdraw(world.now, last + 1).unwrap();
+    world.run(200);
+    assert_eq!(world.client.request_mitigation(world.now, attack()).unwrap(), 0);
+    world.run(5);
+    assert_eq!(world.server.mitigations().iter().filter(|(_, row)| row.is_wanted()).count(), 1);
+}

@@ -261,8 +261,8 @@ fn names_that_are_all_taken_are_tried_more_and_more_rarely() {
         while now < Instant::from_secs(4 * 3600) {
             client.handle_timeout(now).unwrap();
             // What was asked at once is answered at once.
-            let (mut answers, mut wake) = (Vec::new(), None);
-            loop {
+            let mut answers = Vec::new();
+            let wake = loop {
                 match client.poll_output(now) {
                     Output::Transmit(octets) => {
                         let Some(message) = parse(transport, &octets) else { continue };
@@ -286,15 +286,10 @@ fn names_that_are_all_taken_are_tried_more_and_more_rarely() {
                     }
                     Output::Event(ClientEvent::CuidChanged { .. }) => changes.push(now),
                     Output::Event(_) => {}
-                    Output::Timeout(at) => {
-                        wake = at;
-                        if answers.is_empty() {
-                            break;
-                        }
-                        client.handle_input(now, &core::mem::take(&mut answers)).unwrap();
-                    }
+                    Output::Timeout(at) if answers.is_empty() => break at,
+                    Output::Timeout(_) => client.handle_input(now, &core::mem::take(&mut answers)).unwrap(),
                 }
-            }
+            };
             now = wake.unwrap().max(now + Duration::from_millis(1));
         }
         // 0, 0, 3, 6, 12 .. 192 s apart, and then 300 s.
