@@ -112,8 +112,11 @@ pub fn program() -> &'static Path {
         let own = std::env::current_exe().expect("a test has a path");
         let folder = own.ancestors().nth(2).expect("target/PROFILE/deps/test").to_path_buf();
         let target = folder.parent().expect("target/PROFILE").to_path_buf();
+        // The one that `cargo test --workspace` builds for the program's own tests, so that it is there already: asked for
+        // by itself, it would have other features of its dependencies, and they would all be built twice.
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "watchfire", "--bin", "watchfire", "--target-dir"]).arg(&target);
+        build.args(["test", "--quiet", "--workspace", "--no-run", "--test", "cli", "--target-dir"]).arg(&target);
+        build.stdout(Stdio::null());
         if folder.ends_with("release") {
             build.arg("--release");
         }
