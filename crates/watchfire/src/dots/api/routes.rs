@@ -1,5 +1,7 @@
 //! From a request to what is asked of the Call Home client.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,43 +108,43 @@ impl OperatorApi {
         let mut events = self.client.events();
         let now = ask::status(&self.client, peer)?;
         tokio::spawn(async move {
-            for one in now {
-                if sender.send(one).await.is_err() {
-                    return;
-                }
-            }
+            let (mut said, mut next) = (Said::default(), now);
             loop {
+                for one in std::mem::take(&mut next).into_iter().filter_map(|one| said.news(one)) {
+                    if sender.send(one).await.is_err() {
+                        return;
+                    }
+                }
                 let event = tokio::select! {
                     event = events.next() => event,
                     () = sender.closed() => return,
                     () = shutdown.cancelled() => return,
                 };
-                let changed = match event {
+                next = match event {
                     Ok(CallHomeClientEvent::Signal { peer, event }) if of.as_ref().is_none_or(|of| **of == *peer) => {
-                        self.changed(&peer, &event)
+                        self.changed(&peer, &event).into_iter().collect()
                     }
                     Ok(_) => continue,
-                    Err(Missed::Events(_)) => ask::status(&self.client, of.as_deref()).unwrap_or_default(),
+                    Err(Missed::Events(_)) => {
+                        said = Said::default();
+                        ask::status(&self.client, of.as_deref()).unwrap_or_default()
+                    }
                     Err(_) => return,
                 };
-                for one in changed {
-                    if sender.send(one).await.is_err() {
-                        return;
-                    }
-                }
             }
         });
         Ok(lines(receiver))
     }
 
-    fn changed(&self, peer: &str, event: &dots_callhome::ClientEvent) -> Vec<Value> {
+    fn changed(&self, peer: &str, event: &dots_callhome::ClientEvent) -> Option<Value> {
         use dots_callhome::ClientEvent;
-        let Some(mid) = ask::mid_of(event) else { return Vec::new() };
-        let mut object = ask::one(&self.client, peer, mid).unwrap_or_else(|| json!({ "peer": peer, "mid": mid }));
+        let mid = ask::mid_of(event)?;
+        let cuid = self.client.peer(peer).map(|info| info.cuid).unwrap_or_default();
+        let bare = || json!({ "peer": peer, "cuid": &cuid, "mid": mid });
+        let mut object = ask::one(&self.client, peer, mid).unwrap_or_else(bare);
         match event {
             // As it was said, even when it is over by now.
             ClientEvent::Status { scope } => {
-                let cuid = self.client.peer(peer).map(|info| info.cuid).unwrap_or_default();
                 let said = crate::dots::shown::object(peer, &cuid, mid, scope);
                 if let (Some(object), Value::Object(said)) = (object.as_object_mut(), said) {
                     object.extend(said);
@@ -154,6 +156,49 @@ impl OperatorApi {
             ClientEvent::Waiting { seconds, .. } => object["again-in"] = (*seconds).into(),
             _ => {}
         }
-        vec![object]
+        Some(object)
+    }
+}
+
+/// What a follower was told last of each mitigation that there is.
+#[derive(Default)]
+struct Said(HashMap<(String, u64), Value>);
+
+impl Said {
+    /// What is to be told, unless it was; of one that is over with how it stood.
+    fn news(&mut self, one: Value) -> Option<Value> {
+        let (peer, mid) =
+            (one["peer"].as_str().unwrap_or_default().to_owned(), one["mid"].as_u64().unwrap_or_default());
+        if one.get("ended").is_some() || one.get("refused").is_some() {
+            let mut last = self.0.remove(&(peer, mid)).unwrap_or_else(|| json!({}));
+            if let (Some(last), Value::Object(one)) = (last.as_object_mut(), one) {
+                last.extend(one);
+            }
+            return Some(last);
+        }
+        match self.0.entry((peer, mid)) {
+            Entry::Occupied(known) if *known.get() == one => None,
+            entry => Some(entry.insert_entry(one).get().clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_follower_is_told_what_is_new() {
+        let mut said = Said::default();
+        let object = |status: &str| json!({ "peer": "p", "cuid": "c", "mid": 1, "status": status });
+        assert_eq!(said.news(object("a")), Some(object("a")));
+        assert_eq!(said.news(object("a")), None);
+        assert_eq!(said.news(object("b")), Some(object("b")));
+        let over = json!({ "peer": "p", "cuid": "c", "mid": 1, "ended": true });
+        let told = json!({ "peer": "p", "cuid": "c", "mid": 1, "status": "b", "ended": true });
+        assert_eq!(said.news(over.clone()), Some(told));
+        assert!(said.0.is_empty());
+        assert_eq!(said.news(over.clone()), Some(over), "nothing was told of it");
+        assert_eq!(said.news(object("b")), Some(object("b")), "another one of that number");
     }
 }
