@@ -5,6 +5,7 @@ mod documents;
 mod examples;
 mod manifests;
 mod operations;
+mod quickstart;
 mod reload;
 mod running;
 mod shell;
