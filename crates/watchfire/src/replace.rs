@@ -7,25 +7,45 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::pki::files::{folder_of, sync_folder};
 
-/// Writes a file for its owner alone (mode 0600) by way of a new one beside it, `PATH.new`. When this returns, it is on
-/// the disk. One at a time may do so for the same path.
+/// Writes a file for its owner alone (mode 0600) by way of a new one beside it, `PATH.PROCESS-NUMBER.new`, which nobody
+/// else writes. When this returns, it is on the disk. Of several that do so at once, the last one's is what stays.
 pub(crate) fn replace_private(path: &Path, octets: &[u8]) -> io::Result<()> {
-    let new = beside(path, ".new");
-    // What was left behind may belong to somebody else, or be a link.
-    let _ = std::fs::remove_file(&new);
-    let written = make_private(&new, path).and_then(|mut file| {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let new = beside(path, &format!(".{}-{number}.new", std::process::id()));
+    let made = match make_private(&new, path) {
+        // A process that had our number was killed here. It may be a link: that is not followed, it goes.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(&new).and_then(|()| make_private(&new, path))
+        }
+        made => made,
+    };
+    let mut file = made?;
+    let written = (|| {
         file.write_all(octets)?;
         file.sync_all()?;
         std::fs::rename(&new, path)
-    });
+    })();
     match &written {
         Ok(()) => sync_folder(path),
         Err(_) => drop(std::fs::remove_file(&new)),
     }
     written
+}
+
+/// Waits until no other process works on what belongs to this file; nobody else does while what is returned lives.
+pub(crate) fn lock(path: &Path) -> io::Result<File> {
+    let beside = beside(path, ".lock");
+    let file = match make_private(&beside, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(&beside)?,
+        made => made?,
+    };
+    file.lock()?;
+    Ok(file)
 }
 
 /// Makes a file for its owner alone that is not there yet; it belongs to whoever owns `like`.
@@ -84,18 +104,34 @@ mod tests {
         let folder = TempDir::new("replace");
         let path = folder.path().join("secret");
         std::fs::write(&path, "old, and for everybody").unwrap();
-        // A link that somebody left in the way is not followed.
-        let elsewhere = folder.path().join("elsewhere");
-        std::os::unix::fs::symlink(&elsewhere, beside(&path, ".new")).unwrap();
         replace_private(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(!elsewhere.exists());
         // What cannot take the place leaves nothing behind.
         let taken = folder.path().join("taken");
         std::fs::create_dir(&taken).unwrap();
         assert!(replace_private(&taken, b"new").is_err());
-        assert!(taken.is_dir() && !beside(&taken, ".new").exists());
+        assert!(taken.is_dir());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn several_at_once_replace_a_file_whole() {
+        let folder = TempDir::new("replace-several");
+        let path = folder.path().join("secret");
+        std::thread::scope(|threads| {
+            for writer in 0..8_u8 {
+                let path = &path;
+                threads.spawn(move || {
+                    for _ in 0..50 {
+                        replace_private(path, &[writer; 4096]).unwrap();
+                    }
+                });
+            }
+        });
+        let left = std::fs::read(&path).unwrap();
+        assert!(left.len() == 4096 && left.iter().all(|octet| *octet == left[0]));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

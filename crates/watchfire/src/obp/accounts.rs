@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::exit::{Failure, file_failure};
-use crate::replace::{beside, make_private, replace_private};
+use crate::replace::{self, replace_private};
 
 /// Not read beyond this many octets.
 const FILE_LIMIT: u64 = 64 << 20;
@@ -190,13 +190,8 @@ impl Accounts {
 
     /// Reads, changes and writes while no other process does.
     fn change<T>(&self, change: impl FnOnce(&mut Content) -> Result<T, Failure>) -> Result<T, Failure> {
-        let lock_path = beside(&self.path, ".lock");
-        let lock = match make_private(&lock_path, &self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => File::open(&lock_path),
-            made => made,
-        };
-        let lock = lock.map_err(|error| file_failure("lock the accounts", &lock_path, &error))?;
-        lock.lock().map_err(|error| file_failure("lock the accounts", &lock_path, &error))?;
+        let lock = replace::lock(&self.path);
+        let _lock = lock.map_err(|error| file_failure("lock the accounts", &self.path, &error))?;
         let mut content = self.read()?;
         let outcome = change(&mut content)?;
         let text = toml::to_string(&content).map_err(|error| Failure::usage(error.to_string()))?;
@@ -260,6 +255,7 @@ pub fn new_pin() -> Result<Zeroizing<String>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replace::beside;
     use crate::testing::TempDir;
 
     fn at(text: &str) -> jiff::Timestamp {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::exit::{Failure, file_failure};
 use crate::pki::files::sync_folder;
-use crate::replace::{make_private, replace_private};
+use crate::replace::{self, make_private, replace_private};
 
 /// One key: its number, when it was made, and its octets.
 #[derive(Clone)]
@@ -55,21 +55,24 @@ impl TicketKeys {
     /// A file that cannot be read, written, or understood.
     pub fn load(path: &Path, lifetime: Duration, now: i64) -> Result<Self, Failure> {
         let mut keys = Self { path: path.to_owned(), lifetime, keys: Vec::new() };
-        match crate::pki::read_bounded(path) {
-            Ok(octets) => keys.read(&Zeroizing::new(octets))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(file_failure("read the ticket keys", path, &error)),
-        }
+        keys.keys = keys.read()?;
         keys.rotate(now)?;
         Ok(keys)
     }
 
-    fn read(&mut self, octets: &[u8]) -> Result<(), Failure> {
+    /// What is in the file: none where there is no file.
+    fn read(&self) -> Result<Vec<Key>, Failure> {
+        let octets = match crate::pki::read_bounded(&self.path) {
+            Ok(octets) => Zeroizing::new(octets),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(file_failure("read the ticket keys", &self.path, &error)),
+        };
+        let mut keys = Vec::new();
         let wrong = |line: usize| {
             let failure = Failure::usage("not a ticket key").at(format!("{}:{line}", self.path.display()));
             failure.remedy("remove the line; devices whose tickets it sealed have to bind again")
         };
-        let text = std::str::from_utf8(octets).map_err(|_| wrong(1))?;
+        let text = std::str::from_utf8(&octets).map_err(|_| wrong(1))?;
         for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
             let mut words = line.split_ascii_whitespace();
             let (Some(id), Some(made), Some(key), None) = (words.next(), words.next(), words.next(), words.next())
@@ -79,35 +82,48 @@ impl TicketKeys {
             let mut octets = Zeroizing::new([0; 32]);
             let decoded = STANDARD.decode_slice(key, &mut octets[..]);
             match (id.parse(), made.parse(), decoded) {
-                (Ok(id), Ok(made), Ok(32)) => self.keys.push(Key { id, made, octets }),
+                (Ok(id), Ok(made), Ok(32)) => keys.push(Key { id, made, octets }),
                 _ => return Err(wrong(number)),
             }
         }
-        self.keys.sort_by_key(|key| (key.made, key.id));
-        Ok(())
+        keys.sort_by_key(|key| (key.made, key.id));
+        Ok(keys)
     }
 
-    /// Makes a new key when the newest has sealed long enough, and drops those whose tickets have all expired.
+    /// Makes a new key when the newest has sealed long enough, and drops those whose tickets have all expired. Two
+    /// processes at one file do so one after the other, and the second takes the key that the first has made.
     ///
     /// # Errors
-    /// A file that cannot be written, or no randomness; then nothing has changed, and the next call tries again.
+    /// A file that cannot be read or written, or no randomness; then nothing has changed, and the next call tries again.
     pub fn rotate(&mut self, now: i64) -> Result<Rotation, Failure> {
         let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX).max(60);
+        let aged = |keys: &[Key]| keys.last().is_none_or(|newest| now.saturating_sub(newest.made) >= lifetime);
+        // It sealed until the next one was made, however late that was, and what it sealed last is good for a lifetime.
+        let over =
+            |keys: &[Key]| keys.iter().skip(1).take_while(|next| now.saturating_sub(next.made) >= lifetime).count();
         let mut rotation = Rotation { new: None, retired: Vec::new() };
-        let mut keys = self.keys.clone();
-        if keys.last().is_none_or(|newest| now.saturating_sub(newest.made) >= lifetime) {
+        if !aged(&self.keys) && over(&self.keys) == 0 {
+            return Ok(rotation);
+        }
+        let lock = replace::lock(&self.path);
+        let _lock = lock.map_err(|error| file_failure("lock the ticket keys", &self.path, &error))?;
+        let mut keys = self.read()?;
+        let there = keys.len();
+        if aged(&keys) {
             let mut octets = Zeroizing::new([0; 32]);
             getrandom::fill(&mut octets[..]).map_err(|error| Failure::usage(format!("no randomness: {error}")))?;
-            let id = keys.iter().map(|key| key.id).max().map_or(1, |id| id.wrapping_add(1));
-            rotation.new = Some((id, octets.clone()));
+            let id = keys.iter().chain(&self.keys).map(|key| key.id).max().map_or(1, |id| id.wrapping_add(1));
             keys.push(Key { id, made: now, octets });
         }
-        // It sealed until the next one was made, however late that was, and what it sealed last is good for a lifetime.
-        let over = keys.iter().skip(1).take_while(|next| now.saturating_sub(next.made) >= lifetime).count();
-        rotation.retired = keys.drain(..over).map(|key| key.id).collect();
-        if rotation.new.is_some() || !rotation.retired.is_empty() {
+        let gone = over(&keys);
+        keys.drain(..gone);
+        if keys.len() != there || gone > 0 {
             self.write(&keys)?;
         }
+        let is_in = |keys: &[Key], id| keys.iter().any(|key| key.id == id);
+        rotation.new =
+            keys.last().filter(|newest| !is_in(&self.keys, newest.id)).map(|newest| (newest.id, newest.octets.clone()));
+        rotation.retired = self.keys.iter().map(|key| key.id).filter(|id| !is_in(&keys, *id)).collect();
         self.keys = keys;
         Ok(rotation)
     }
@@ -237,19 +253,43 @@ mod tests {
         let path = dir.path().join("keys");
         let mut keys = TicketKeys::load(&path, Duration::from_secs(30 * 86_400), 0).unwrap();
         let said = |rotation: Rotation| (rotation.new.map(|(id, _)| id), rotation.retired);
-        // Stands in the way of the new file, as a full disk does.
-        let in_the_way = beside(&path, ".new");
-        std::fs::create_dir(&in_the_way).unwrap();
+        // Stands in the way of the lock, as a full disk does of the new file.
+        let in_the_way = beside(&path, ".lock");
+        std::fs::remove_file(&in_the_way).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("nowhere"), &in_the_way).unwrap();
         for day in [30, 31, 69] {
             assert!(keys.rotate(day * DAY).is_err(), "day {day}");
         }
-        std::fs::remove_dir(&in_the_way).unwrap();
+        std::fs::remove_file(&in_the_way).unwrap();
         assert_eq!(said(keys.rotate(70 * DAY).unwrap()), (Some(2), vec![]));
         assert_eq!(said(keys.rotate(99 * DAY).unwrap()), (None, vec![]));
         assert_eq!(said(keys.rotate(100 * DAY).unwrap()), (Some(3), vec![1]));
         let ids: Vec<_> =
             TicketKeys::load(&path, keys.lifetime, 100 * DAY).unwrap().keys.iter().map(|key| key.id).collect();
         assert_eq!(ids, [2, 3]);
+    }
+
+    #[test]
+    fn two_that_begin_together_have_the_same_key() {
+        let dir = TempDir::new("keys-two");
+        for round in 0..20 {
+            let path = dir.path().join(format!("keys-{round}"));
+            let begin = std::sync::Barrier::new(4);
+            let one = |now| {
+                begin.wait();
+                let mut keys = TicketKeys::load(&path, Duration::from_secs(30 * 86_400), now).unwrap();
+                begin.wait();
+                let rotation = keys.rotate(now + 30 * DAY).unwrap();
+                let (id, new) = rotation.new.unwrap();
+                assert_eq!((id, new), (keys.keys[1].id, keys.keys[1].octets.clone()));
+                keys.keys.iter().map(|key| (key.id, key.octets.clone())).collect::<Vec<_>>()
+            };
+            let found: Vec<_> = std::thread::scope(|threads| {
+                let begun: Vec<_> = (0..4).map(|_| threads.spawn(|| one(0))).collect();
+                begun.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            assert!(found.iter().all(|keys| keys.len() == 2 && *keys == found[0]), "round {round}");
+        }
     }
 
     #[test]
