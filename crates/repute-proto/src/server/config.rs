@@ -29,7 +29,8 @@ pub struct ServerConfig {
     pub batch: bool,
     /// Queries in a batch: 1 000.
     pub batch_queries: usize,
-    /// Whether answers about email-id have all that OpenDKIM reads without looking whether it is there.
+    /// Whether answers about email-id have all that OpenDKIM reads without looking whether it is there: for clients whose
+    /// `Accept` names no media type of reputons, and not where `dialect` is `Rfc7072`.
     pub opendkim: bool,
     /// The message limit that OpenDKIM is told where the data says none: no limit.
     pub opendkim_rate: u64,

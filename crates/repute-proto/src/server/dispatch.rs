@@ -53,6 +53,8 @@ pub struct Lookup {
     pub(super) format: Format,
     pub(super) is_head: bool,
     pub(super) if_none_match: Option<HeaderValue>,
+    /// Whether the client may be OpenDKIM.
+    pub(super) is_opendkim: bool,
 }
 
 impl Lookup {
@@ -148,12 +150,9 @@ impl Server {
         if !asked.assertions.iter().all(|name| is_token(name)) {
             return Err(bad("not the name of an assertion"));
         }
-        let format = respond::negotiate(
-            request.headers().get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok()),
-            query_string::first(pairs, "format"),
-            self.config.dialect,
-        )
-        .ok_or_else(|| problem(StatusCode::NOT_ACCEPTABLE, "application/reputon+json and application/reputon"))?;
+        let accepts = || request.headers().get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+        let format = respond::negotiate(accepts(), query_string::first(pairs, "format"), self.config.dialect)
+            .ok_or_else(|| problem(StatusCode::NOT_ACCEPTABLE, "application/reputon+json and application/reputon"))?;
         let mut assertions = asked.assertions;
         assertions.dedup_by(|one, other| one.eq_ignore_ascii_case(other));
         Ok(Lookup {
@@ -165,6 +164,9 @@ impl Server {
             format,
             is_head,
             if_none_match: request.headers().get(IF_NONE_MATCH).cloned(),
+            is_opendkim: self.config.opendkim
+                && self.config.dialect != Dialect::Rfc7072
+                && !respond::names_reputons(accepts()),
         })
     }
 

@@ -63,6 +63,15 @@ pub(super) fn negotiate<'h>(
     }
 }
 
+/// Whether a client says that it knows a media type of reputons, as those of RFC 7072 do and OpenDKIM does not.
+pub(super) fn names_reputons<'h>(accepts: impl Iterator<Item = &'h str>) -> bool {
+    let mut names = accepts.flat_map(|accept| accept.split(',')).filter_map(|range| range.split(';').next());
+    names.any(|name| {
+        let name = name.trim();
+        name.eq_ignore_ascii_case("application/reputon+json") || name.eq_ignore_ascii_case("application/reputon")
+    })
+}
+
 /// A quality value in thousandths; what is none is 0.
 fn thousandths(quality: &str) -> u32 {
     let (whole, fraction) = quality.split_once('.').unwrap_or((quality, ""));
@@ -230,12 +239,12 @@ impl Server {
             Err(_) => Identity::Dkim,
         };
         // What the data does not say is only said for OpenDKIM's sake.
-        let assumed = self.config.opendkim.then(|| lookup.identity.unwrap_or_else(default));
+        let assumed = lookup.is_opendkim.then(|| lookup.identity.unwrap_or_else(default));
         if let Some(identity) = reputon.identity().or(assumed) {
             reputon.set_extension(Identity::EXTENSION, ExtensionValue::text(identity.name()));
             reputon.set_extension(Identity::ALIAS, ExtensionValue::text(identity.name()));
         }
-        if self.config.opendkim {
+        if lookup.is_opendkim {
             let assumed = Weighing::default();
             if reputon.confidence.is_none() {
                 let confidence = Score::new(assumed.confidence()).unwrap_or(Score::ZERO);

@@ -279,6 +279,38 @@ fn what_the_data_does_not_say_is_only_said_to_opendkim() {
 }
 
 #[test]
+fn who_knows_reputons_is_told_what_the_data_says_and_nothing_else() {
+    let answer = |dialect: Dialect, accept: Option<&str>, target: &str| {
+        let server = server(|config| config.dialect = dialect);
+        let fields: Vec<_> = accept.into_iter().map(|accept| ("accept", accept)).collect();
+        let response = server.respond(NOW, &lookup(&server, target, &fields), vec![reputon("spam")]);
+        let known = Decoder::new().decode(response.headers()["content-type"].to_str().unwrap(), response.body());
+        let reputon = known.unwrap().into_owned().reputons.remove(0);
+        let said = reputon.confidence.is_some() || reputon.sample_size.is_some() || reputon.generated.is_some();
+        assert_eq!(said, reputon.rate().is_some() && reputon.identity().is_some(), "all or nothing: {reputon:?}");
+        assert_eq!(response.headers()["vary"], "Accept");
+        (said, response.headers()["etag"].clone())
+    };
+    let path = "/email-id/example.org/spam";
+    let json = "application/reputon+json";
+    for accept in
+        [json, "Application/Reputon+JSON; q=1", "application/reputon", "text/html, application/reputon+json, */*"]
+    {
+        assert!(!answer(Dialect::Auto, Some(accept), path).0, "{accept}");
+    }
+    for accept in [None, Some("*/*"), Some("application/*"), Some("application/json, */*;q=0.1")] {
+        assert!(answer(Dialect::Auto, accept, path).0, "{accept:?}");
+        assert!(answer(Dialect::Draft2012, accept, path).0, "{accept:?}");
+        assert!(!answer(Dialect::Rfc7072, accept, path).0, "{accept:?}");
+    }
+    // What the program of 2013 writes into its target.
+    assert!(answer(Dialect::Auto, Some("*/*"), &format!("{path}?format=xml")).0);
+    let tag = |accept| answer(Dialect::Auto, Some(accept), path).1;
+    assert_ne!(tag(json), tag("*/*"), "two answers, two tags");
+    assert_eq!(tag(json), tag(json));
+}
+
+#[test]
 fn what_is_filled_in_for_opendkim_weighs_what_silence_does() {
     let weigh = |opendkim: bool, found: Reputon<'static>| {
         let server = server(|config| config.opendkim = opendkim);

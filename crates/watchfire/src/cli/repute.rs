@@ -63,7 +63,7 @@ pub struct ReputeServeArgs {
     /// Its private key, PEM
     #[arg(long, value_name = "FILE", requires = "cert", value_hint = ValueHint::FilePath)]
     pub key: Option<PathBuf>,
-    /// Leave out what answers about email-id have so that OpenDKIM reads them
+    /// Leave out what answers about email-id have for OpenDKIM, where Accept names no media type of reputons
     #[arg(long)]
     pub no_opendkim: bool,
     /// Also answer many queries in one request, at /batch; this is no REPUTE
