@@ -126,6 +126,18 @@ fn one_certificate_is_obtained_by_dns_01_and_the_hook_cleans_up() {
 }
 
 #[test]
+fn once_ends_when_the_certificate_cannot_be_installed() {
+    let folder = Folder::new();
+    let ca = Ca::start(&folder, &["--trust-identifiers", "--min-lifetime", "3600"]);
+    let owner = Owner::start(&folder, &ca, &thumbprint(&folder), &[]);
+    let mut ndc = delegate(&folder, &owner, &["--once", "--reload", "false"]);
+    assert_eq!(ndc.wait(), 2, "{}", ndc.log());
+    assert!(ndc.log().contains("not in use: --reload: false: exit status: 1; mend that"), "{}", ndc.log());
+    let mut again = delegate(&folder, &owner, &["--once", "--reload", "true"]);
+    assert_eq!((again.wait(), owner.audit("ordered").len()), (0, 1), "{}", again.log());
+}
+
+#[test]
 fn who_has_no_delegation_or_asks_for_more_is_refused() {
     let folder = Folder::new();
     let ca = Ca::start(&folder, &["--trust-identifiers"]);

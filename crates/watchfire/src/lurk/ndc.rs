@@ -15,6 +15,8 @@ use acme_lurk_hyper::client::Pool;
 use acme_lurk_hyper::delegate::{Delegate, DelegateNotice, Host};
 use acme_lurk_hyper::keep::KeepError;
 
+use tokio::sync::mpsc;
+
 use super::console::DelegateOrder;
 use super::{account, peer};
 use crate::cli::{KeyType, NdcArgs};
@@ -40,6 +42,8 @@ const DAYS_4: u64 = 4 * 86_400;
 pub struct NdcService {
     delegate: Delegate,
     installer: Installer,
+    /// What failed when the one certificate that is wanted was installed.
+    given_up: mpsc::Receiver<String>,
 }
 
 impl NdcService {
@@ -69,6 +73,7 @@ impl NdcService {
         let config = configure(config, args, &server, &signer, &pool, known.is_some()).await?;
         let config = config.build().map_err(|error| Failure::usage(error.to_string()))?;
         let delegate = make(config, server, signer, key, pool, known.as_deref(), &state)?;
+        let (give_up, given_up) = mpsc::channel(1);
         let installer = Installer {
             json: context.json,
             key: key_file,
@@ -79,18 +84,25 @@ impl NdcService {
             health: context.health.clone(),
             meters: Meters::new(&context.metrics),
             shown: DelegateOrder::new(context, &args.name, args.delegation.as_deref()),
+            give_up: args.once.then_some(give_up),
         };
         context.hub.runs(&context.shutdown, "lurk-ndc", format!("certificates of {}", args.ido));
-        Ok(Self { delegate, installer })
+        Ok(Self { delegate, installer, given_up })
     }
 
     /// Works until the order ends, or `context.shutdown`.
     ///
     /// # Errors
-    /// When the name owner refuses or stops the order, or cannot be reached.
+    /// When the name owner refuses or stops the order, or cannot be reached; when one certificate alone is wanted, and
+    /// cannot be installed.
     pub async fn run(mut self, context: Context) -> Result<(), Failure> {
         let end = tokio::select! {
             end = self.delegate.run(&mut self.installer) => end,
+            Some(detail) = self.given_up.recv() => {
+                let failure = Failure::usage(format!("the certificate is not in use: {detail}"));
+                let failure = failure.at(self.installer.chain.display());
+                return Err(failure.remedy("mend that and call it again; the order goes on"));
+            }
             () = context.shutdown.cancelled() => return Ok(()),
         };
         self.installer.shown.ended(&end);
@@ -233,6 +245,8 @@ struct Installer {
     health: Health,
     meters: Meters,
     shown: DelegateOrder,
+    /// Whoever wants one certificate alone does not wait for another attempt to install it.
+    give_up: Option<mpsc::Sender<String>>,
 }
 
 impl Installer {
@@ -303,7 +317,10 @@ impl Host for Installer {
             }
             DelegateNotice::InstallFailed(detail) => {
                 self.meters.failed.increment();
-                tracing::error!("the certificate is not in use: {detail}");
+                match &self.give_up {
+                    Some(give_up) => drop(give_up.try_send(detail.to_owned())),
+                    None => tracing::error!("the certificate is not in use: {detail}"),
+                }
             }
             DelegateNotice::NotKept(error) => tracing::error!("{error}"),
             DelegateNotice::Event(NdcEvent::Ordered { url, lints }) => {

@@ -33,7 +33,7 @@ pub struct NdcArgs {
     /// A part of the subject that the template leaves open, as in organization=Example; may be given again
     #[arg(long, value_name = "KEY=VALUE")]
     pub subject: Vec<SubjectRule>,
-    /// Obtain one certificate, install it and end
+    /// Obtain one certificate, install it and end, also when it cannot be installed
     #[arg(long)]
     pub once: bool,
     /// Run this by /bin/sh after each installation; the variables WATCHFIRE_KEY and WATCHFIRE_CHAIN name the files
