@@ -183,3 +183,46 @@ fn a_binding_is_refreshed_and_ended_by_its_owner() {
     }
     assert!(Path::new(&lost).exists());
 }
+
+/// What another program wrote by the documented form says nothing of how the broker is spoken to.
+#[test]
+fn a_binding_with_nothing_but_its_services_is_asked_as_the_loopback_is() {
+    let test = "a_binding_with_nothing_but_its_services_is_asked_as_the_loopback_is";
+    let Some(at) = Brokered::start(test, &[]) else { return };
+    let accounts = at.site.file("accounts.toml");
+    let words = ["obp", "broker", "--json", "--listen", "127.0.0.1:0", "--accounts", &accounts];
+    let plain = watchfire_tests::Service::start(&[&words[..], &["--resolver", at.authority.address()]].concat());
+    let url = format!("http://{}", plain.address());
+    let pin = succeed(&["obp", "account", "add", "--accounts", &accounts, "bob@localhost", "--pin"]);
+    let (pin, binding) = (at.site.write("pin-b", pin), at.site.file("bob.json"));
+    let words = ["obp", "bind", "--broker", &url, "--account", "bob@localhost", "--out", &binding, "--pin-file", &pin];
+    succeed(&[&words[..], &["--timeout", "60s"]].concat());
+    let ask = |from: &str, change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
+        let mut content: serde_json::Value = serde_json::from_slice(&std::fs::read(from).unwrap()).unwrap();
+        change(content.as_object_mut().unwrap());
+        let changed = at.site.write("changed.json", content.to_string());
+        connect(&changed, &["www.plain.test", "ssh", "--transport", "http"])
+    };
+    let bare = |content: &mut serde_json::Map<String, serde_json::Value>| content.retain(|name, _| name == "Service");
+    let output = ask(&binding, &bare);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // An authority that vouches for a broker says that there is something to vouch for.
+    let ca = at.site.file("ca.pem");
+    let output = ask(&binding, &|content| {
+        bare(content);
+        content.insert("CA".into(), ca.as_str().into());
+    });
+    let (code, error) = Brokered::failure(&output);
+    assert!(code == 3 && error.contains("TLS"), "{error}");
+    let output = ask(&at.binding, &|content| drop(content.remove("Broker")));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Nothing is asked in clear text where a name may lead elsewhere.
+    let output = ask(&binding, &|content| {
+        bare(content);
+        for service in content["Service"].as_array_mut().unwrap() {
+            service["Name"] = "broker.example".into();
+        }
+    });
+    let (_, error) = Brokered::failure(&output);
+    assert!(error.contains("TLS"), "{error}");
+}

@@ -10,7 +10,7 @@ use obp_hyper::client::{self as bind, BindError, BindOptions, BrokerUrl, Client}
 use obp_proto::client::ClientConfig;
 use obp_proto::crypto::RustCrypto;
 use obp_proto::error::PeerMisbehaved;
-use obp_proto::message::InstanceTransport;
+use obp_proto::message::{InstanceConnection, InstanceTransport};
 use obp_proto::service_connect::{AccountName, Binding, Pin};
 use obp_proto::{Error, Limits};
 use zeroize::Zeroizing;
@@ -95,9 +95,10 @@ fn bind_failure(error: &BindError, url: &BrokerUrl) -> Failure {
     match error {
         BindError::Protocol(error) => match error {
             Error::PeerMisbehaved(PeerMisbehaved::WrongProof) => {
-                Failure::refused("the broker and this device do not have the same PIN")
-                    .at(url)
-                    .remedy("look at the PIN again, or ask for a new one; if it is right, somebody is in between")
+                Failure::refused("the broker and this device do not have the same PIN").at(url).remedy(
+                    "look at the PIN again: where the account was given several, the broker asks for the newest; \
+                        or ask for a new one; if it is right, somebody is in between",
+                )
             }
             Error::Refused(_) => {
                 protocol_failure(error).at(url).remedy("ask the broker's operator for the account's name and a new PIN")
@@ -254,6 +255,17 @@ fn read(path: &Path) -> Result<Binding, Failure> {
     })
 }
 
+/// What is asked over HTTP or HTTPS.
+fn over_http(binding: &Binding) -> impl Iterator<Item = &InstanceConnection> {
+    binding.service.iter().filter(|one| matches!(one.transport, None | Some(InstanceTransport::Http)))
+}
+
+/// Whether it is asked at the loopback: also by its name, which is looked up where the address does not answer.
+fn stays_on_this_host(instance: &InstanceConnection) -> bool {
+    instance.address.is_some_and(|address| address.to_canonical().is_loopback())
+        && instance.name.as_ref().is_none_or(|name| name.to_canonical() == "localhost")
+}
+
 /// One of the members that are this program's.
 fn text_of(binding: &Binding, name: &str) -> Option<String> {
     binding.extra.get(name).and_then(|value| value.as_str().map(str::to_owned))
@@ -298,9 +310,13 @@ impl Asker {
                 return Err(failure.remedy("leave --transport away, or bind to a broker that serves it"));
             }
         }
-        let over_tls = text_of(&binding, "Broker").is_none_or(|url| !url.starts_with("http://"));
         let ca = args.ca.clone().or_else(|| text_of(&binding, "CA").map(PathBuf::from));
-        let http = binding.service.iter().any(|one| matches!(one.transport, None | Some(InstanceTransport::Http)));
+        let over_tls = match text_of(&binding, "Broker") {
+            Some(url) => !url.starts_with("http://"),
+            // Nothing says it. In clear text nobody is asked but who is on this host, where no authority is named.
+            None => ca.is_some() || !over_http(&binding).all(stays_on_this_host),
+        };
+        let http = over_http(&binding).next().is_some();
         let tls = tls(ca.as_deref(), over_tls && http)?;
         let config = ClientConfig::builder(Arc::new(RustCrypto)).with_tls(over_tls).with_total_timeout(args.timeout.0);
         let config = config.build().map_err(|error| Failure::usage(error.to_string()))?;
