@@ -56,7 +56,7 @@ pub struct IssueArgs {
     /// Common name, and the files' name
     #[arg(long)]
     pub name: String,
-    /// Subject alternative name, DNS:NAME or IP:ADDRESS [default: DNS:NAME when NAME is a host name]
+    /// Subject alternative name, DNS:NAME or IP:ADDRESS, beside the name itself where that is a host's
     #[arg(long, value_name = "DNS:..|IP:..")]
     pub san: Vec<San>,
     /// Days until it expires
@@ -117,6 +117,16 @@ pub enum Profile {
     TlsServer,
     /// Any TLS client.
     TlsClient,
+}
+
+impl Profile {
+    /// Whether its peers look for the name of the host that they called.
+    pub fn names_a_host(self) -> bool {
+        match self {
+            Self::IapManager | Self::IapConfigurator | Self::DotsClient | Self::DotsServer | Self::TlsServer => true,
+            Self::IapAnalyzer | Self::TlsClient => false,
+        }
+    }
 }
 
 /// A subject alternative name.

@@ -179,20 +179,26 @@ fn names(args: &IssueArgs) -> Result<Vec<SanType>, Failure> {
     let dns = |name: &str| {
         name.try_into().map(SanType::DnsName).map_err(|_| Failure::usage(format!("`{name}` is not an ASCII host name")))
     };
-    if args.san.is_empty() {
-        return match args.name.parse::<IpAddr>() {
-            Ok(addr) => Ok(vec![SanType::IpAddress(addr)]),
-            Err(_) if is_host_name(&args.name) => Ok(vec![dns(&args.name)?]),
-            Err(_) => Ok(Vec::new()),
-        };
-    }
-    args.san
-        .iter()
-        .map(|san| match san {
-            San::Dns(name) => dns(name),
-            San::Ip(addr) => Ok(SanType::IpAddress(*addr)),
+    let own = match args.name.parse::<IpAddr>() {
+        Ok(addr) => Some(San::Ip(addr)),
+        Err(_) if is_host_name(&args.name) => Some(San::Dns(args.name.clone())),
+        Err(_) => None,
+    };
+    // Other names stand beside that of a host, and in the place of any other.
+    let own = own.filter(|_| args.san.is_empty() || args.profile.names_a_host());
+    let is_there = |own: &San| {
+        args.san.iter().any(|san| match (san, own) {
+            (San::Dns(one), San::Dns(other)) => one.eq_ignore_ascii_case(other),
+            (one, other) => one == other,
         })
-        .collect()
+    };
+    let own = own.filter(|own| !is_there(own));
+    let all = own.iter().chain(&args.san);
+    all.map(|san| match san {
+        San::Dns(name) => dns(name),
+        San::Ip(addr) => Ok(SanType::IpAddress(*addr)),
+    })
+    .collect()
 }
 
 fn key_pair() -> Result<KeyPair, Failure> {

@@ -93,9 +93,33 @@ fn openssl_agrees_on_every_profile() {
         assert!(ok, "{text}");
         let (_, text) = openssl(&dir, &["x509", "-in", &file, "-noout", "-text"]).unwrap();
         assert!(text.contains(usage), "{text}");
-        assert!(text.contains("DNS:localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1"), "{text}");
+        let own = if profile.names_a_host() { format!("DNS:{name}, ") } else { String::new() };
+        let names = format!("{own}DNS:localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1\n");
+        let line = text.lines().find(|line| line.contains("IP Address:127")).unwrap();
+        assert_eq!(line.trim(), names.trim(), "{text}");
         assert!(text.contains("OU = Outpost") && text.contains(&format!("CN = {name}")), "{text}");
         assert!(text.contains("CA:TRUE") == (name == "ca"), "{text}");
+    }
+}
+
+#[test]
+fn the_name_of_a_host_is_there_once_beside_others() {
+    for (name, san, wanted) in [
+        ("localhost", "IP:127.0.0.1", &["localhost", "127.0.0.1"][..]),
+        ("Host.example.com", "DNS:host.example.com", &["host.example.com"]),
+        ("192.0.2.7", "IP:192.0.2.7", &["192.0.2.7"]),
+        ("192.0.2.7", "DNS:host.example.com", &["192.0.2.7", "host.example.com"]),
+        ("two words", "DNS:host.example.com", &["host.example.com"]),
+    ] {
+        let mut args = IssueArgs::new(".", Profile::TlsServer, name);
+        args.san = vec![san.parse().unwrap()];
+        let shown = |name: SanType| match name {
+            SanType::DnsName(name) => name.to_string(),
+            SanType::IpAddress(address) => address.to_string(),
+            other => panic!("{other:?}"),
+        };
+        let found: Vec<String> = names(&args).unwrap().into_iter().map(shown).collect();
+        assert_eq!(found, wanted, "{name} {san}");
     }
 }
 
