@@ -169,7 +169,8 @@ fn all_services_count_say_why_they_are_not_ready_and_reload() {
     }
     until("the old entries are known to be stale", || {
         let text = get(&metrics, "/metrics").unwrap();
-        text.contains("watchfire_repute_stale 1") && text.contains("watchfire_repute_entries 1")
+        // Those of the rater and those of the DNSBL.
+        text.contains("watchfire_repute_stale 1") && text.contains("watchfire_repute_entries 2")
     });
 
     service.signal("TERM");
