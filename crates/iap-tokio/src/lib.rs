@@ -2,6 +2,7 @@
 
 mod admission;
 mod clock;
+mod ending;
 pub mod manager;
 pub mod proxy;
 pub mod sensor;

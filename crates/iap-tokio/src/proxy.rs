@@ -19,6 +19,7 @@ use watchfire_core::{Eof, Machine as _, Output};
 
 use crate::admission::Admission;
 use crate::clock::Clock;
+use crate::ending::Tasks;
 use crate::setup::{SetupError, keep_alive};
 use crate::wire::{FAREWELL, FAREWELL_OCTETS};
 
@@ -84,15 +85,12 @@ pub struct ProxyCounters {
     pub octets_back: AtomicU64,
 }
 
-/// A running proxy. Dropping the handle leaves it running; [`shutdown`](Self::shutdown) ends it.
+/// A running proxy. Dropping it cuts everything off; [`shutdown`](Self::shutdown) is polite.
 #[derive(Debug)]
 pub struct Proxy {
     local: SocketAddr,
     counters: Arc<ProxyCounters>,
-    stop: CancellationToken,
-    /// Ends the pipes that outlive the grace of a shutdown.
-    cut: CancellationToken,
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 impl Proxy {
@@ -105,22 +103,16 @@ impl Proxy {
         if config.names.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a proxy needs a name for its Via line"));
         }
-        let this = Self {
-            local,
-            counters: Arc::new(ProxyCounters::default()),
-            stop: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        };
+        let this = Self { local, counters: Arc::default(), tasks: Tasks::default() };
         let shared = Shared {
             names: config.names.clone().into(),
             admission: Admission::new(&config.allow_from, config.max_per_address),
             config: Arc::new(config),
             counters: Arc::clone(&this.counters),
-            cut: this.cut.clone(),
+            cut: this.tasks.cut.clone(),
         };
-        let serve = serve(listener, shared, this.stop.clone(), this.tasks.clone());
-        this.tasks.spawn(serve);
+        let serve = serve(listener, shared, this.tasks.stop.clone(), this.tasks.tracker.clone());
+        this.tasks.tracker.spawn(serve);
         Ok(this)
     }
 
@@ -136,12 +128,7 @@ impl Proxy {
 
     /// Takes no more connections, waits up to `grace` for those there are to end by themselves, and ends the rest.
     pub async fn shutdown(self, grace: Duration) {
-        self.stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
-            self.cut.cancel();
-            self.tasks.wait().await;
-        }
+        self.tasks.shutdown(grace).await;
     }
 }
 

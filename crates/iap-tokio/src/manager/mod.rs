@@ -41,12 +41,12 @@ use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use handover::{Alert, AlertKey, Delivery, Handover};
 pub use validate::Validation;
 
 use crate::admission::Admission;
+use crate::ending::Tasks;
 use crate::setup::{Endpoint, Node, Open, error_label};
 use crate::tls::{Identity, Tls};
 use recent::Recent;
@@ -188,9 +188,7 @@ impl<H: Handover> ManagerBuilder<H> {
     pub fn start(self) -> io::Result<Manager> {
         let local = self.listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
         let counters = Arc::new(ManagerCounters::default());
-        let stop = CancellationToken::new();
-        let cut = CancellationToken::new();
-        let tasks = TaskTracker::new();
+        let tasks = Tasks::default();
         let mut config = self.config;
         (config.party, config.commands) = (Party::Manager, false);
         let admission = Admission::new(&self.limits.allow_from, self.limits.max_per_address);
@@ -204,34 +202,33 @@ impl<H: Handover> ManagerBuilder<H> {
             admission,
             channels: Mutex::default(),
             next_channel: AtomicU64::new(0),
-            stop: stop.clone(),
-            cut: cut.clone(),
+            stop: tasks.stop.clone(),
+            cut: tasks.cut.clone(),
         });
         let places = shared.limits.max_connections.min(Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(places));
         for listener in self.listeners {
-            tasks.spawn(listen::serve(listener, Arc::clone(&places), Arc::clone(&shared), tasks.clone()));
+            let serving = listen::serve(listener, Arc::clone(&places), Arc::clone(&shared), tasks.tracker.clone());
+            tasks.tracker.spawn(serving);
         }
         for endpoint in self.dial {
             let dialling = dial::keep_dialling(endpoint, Arc::clone(&shared));
-            tasks.spawn(cut.clone().run_until_cancelled_owned(dialling));
+            tasks.tracker.spawn(tasks.cut.clone().run_until_cancelled_owned(dialling));
         }
         let overview = Arc::clone(&shared);
         let connections: Overview = Arc::new(move || overview.connections());
-        Ok(Manager { local, counters, stop, cut, tasks, connections })
+        Ok(Manager { local, counters, tasks, connections })
     }
 }
 
 /// Gives the channels that are open at the moment of the call.
 pub type Overview = Arc<dyn Fn() -> Vec<ConnectionInfo> + Send + Sync>;
 
-/// A running manager.
+/// A running manager. Dropping it cuts everything off; [`shutdown`](Self::shutdown) is polite.
 pub struct Manager {
     local: Vec<SocketAddr>,
     counters: Arc<ManagerCounters>,
-    stop: CancellationToken,
-    cut: CancellationToken,
-    tasks: TaskTracker,
+    tasks: Tasks,
     connections: Overview,
 }
 
@@ -278,12 +275,7 @@ impl Manager {
     /// Takes no more connections and alerts, answers what it has, says goodbye; what is not done within `grace` is cut
     /// off. Batches that are being handed over then go on, unanswered.
     pub async fn shutdown(self, grace: Duration) {
-        self.stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
-            self.cut.cancel();
-            self.tasks.wait().await;
-        }
+        self.tasks.shutdown(grace).await;
     }
 }
 

@@ -39,9 +39,9 @@ use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
+use crate::ending::Tasks;
 use crate::setup::{Endpoint, Node};
 use crate::spool::Spool;
 use crate::tls::{ConfigError, Tls, manager_name};
@@ -193,8 +193,7 @@ impl SensorBuilder {
         let mut config = self.config;
         (config.party, config.commands) = (Party::Analyzer, false);
         let local = self.listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
+        let tasks = Tasks::default();
         let shared = Arc::new(Shared {
             node: Node { config: Arc::new(config), tls: self.tls, manager: Some(self.manager) },
             spool: self.spool.clone(),
@@ -205,26 +204,26 @@ impl SensorBuilder {
             too_large: Mutex::default(),
             managers: self.connect.len().max(1),
             admission: Admission::new(&self.allow_from, listen::MOST_FROM_ONE),
-            stop: stop.clone(),
-            cut: CancellationToken::new(),
+            stop: tasks.stop.clone(),
+            cut: tasks.cut.clone(),
         });
         if self.connect.is_empty() {
-            let serving = listen::serve(self.listeners, Arc::clone(&shared), tasks.clone());
-            tasks.spawn(shared.cut.clone().run_until_cancelled_owned(serving));
+            let serving = listen::serve(self.listeners, Arc::clone(&shared), tasks.tracker.clone());
+            tasks.tracker.spawn(shared.cut.clone().run_until_cancelled_owned(serving));
         } else {
             let dialling = dial::keep_dialling(self.connect, self.retry, Arc::clone(&shared));
-            tasks.spawn(shared.cut.clone().run_until_cancelled_owned(dialling));
+            tasks.tracker.spawn(shared.cut.clone().run_until_cancelled_owned(dialling));
         }
-        Ok(Sensor { local, shared, stop, tasks })
+        Ok(Sensor { local, shared, tasks })
     }
 }
 
-/// A running sensor.
+/// A running sensor. Dropping it cuts everything off, and what is not answered stays in the spool;
+/// [`shutdown`](Self::shutdown) is polite.
 pub struct Sensor {
     local: Vec<SocketAddr>,
     shared: Arc<Shared>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 impl std::fmt::Debug for Sensor {
@@ -284,12 +283,13 @@ impl Sensor {
     /// Sends nothing more, waits up to `grace` for the answers that are due, says goodbye; what is not done by then is
     /// cut off. The spool stays open.
     pub async fn shutdown(self, grace: Duration) {
-        self.stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
-            self.shared.cut.cancel();
-            self.tasks.wait().await;
-            self.shared.counters.connected.store(false, Ordering::Relaxed);
-        }
+        self.tasks.shutdown(grace).await;
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        // A channel that is cut off does not say so.
+        self.shared.counters.connected.store(false, Ordering::Relaxed);
     }
 }
