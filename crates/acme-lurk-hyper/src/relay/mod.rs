@@ -131,7 +131,15 @@ impl fmt::Debug for RelayServerBuilder {
 pub struct RelayServer {
     inner: watchfire_hyper::Server<Front>,
     /// Drops chunks whose time has passed while nobody asks.
-    sweeper: Mutex<Option<AbortHandle>>,
+    sweeper: Mutex<Option<Sweeper>>,
+}
+
+struct Sweeper(AbortHandle);
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl RelayServer {
@@ -156,7 +164,7 @@ impl RelayServer {
                     front.forget();
                 }
             };
-            *sweeper = Some(tokio::spawn(sweeping).abort_handle());
+            *sweeper = Some(Sweeper(tokio::spawn(sweeping).abort_handle()));
         }
         Ok(address)
     }
@@ -180,11 +188,7 @@ impl RelayServer {
     /// Takes nothing new, answers what was asked, and ends; after `grace` whatever is left is cut off. False when
     /// something was.
     pub async fn shutdown(self, grace: Duration) -> bool {
-        let Self { inner, sweeper } = self;
-        if let Some(sweeper) = sweeper.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            sweeper.abort();
-        }
-        inner.shutdown(grace).await
+        self.inner.shutdown(grace).await
     }
 }
 
