@@ -39,6 +39,8 @@ pub fn install() -> Result<(CancellationToken, Reload), Failure> {
     let (sender, reload) = Reload::manual();
     let token = shutdown.clone();
     tokio::spawn(async move {
+        // By a signal: the token may be cancelled because a service has failed.
+        let mut is_asked = false;
         loop {
             // The exit codes with which a shell knows a program that a signal ended.
             let (name, code) = tokio::select! {
@@ -50,11 +52,12 @@ pub fn install() -> Result<(CancellationToken, Reload), Failure> {
                     continue;
                 }
             };
-            if token.is_cancelled() {
+            if is_asked {
                 tracing::warn!("{name} again: ending at once");
                 std::process::exit(code);
             }
             tracing::info!("{name}: draining; once more ends at once");
+            is_asked = true;
             token.cancel();
         }
     });
