@@ -125,8 +125,7 @@ impl NatsOutput {
         let session = link.open().await?;
         counts.connected.add(1);
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let seed = std::array::from_fn(|i| (std::process::id() >> (i % 4 * 8)) as u8);
-        let backoff = Backoff::new(AGAIN.0, AGAIN.1, seed);
+        let backoff = Backoff::new(AGAIN.0, AGAIN.1, watchfire_hyper::seed().unwrap_or_default());
         tokio::spawn(Publisher { link, session: Some(session), retry_at: None, backoff, counts }.run(queue));
         Ok(Self { url, largest, jobs })
     }

@@ -98,7 +98,7 @@ impl PostgresStore {
         }
         server.migrate(&mut client).await?;
         let (writer, jobs) = mpsc::channel(QUEUE);
-        let seed = std::array::from_fn(|i| (std::process::id() >> (i % 4 * 8)) as u8);
+        let seed = watchfire_hyper::seed().unwrap_or_default();
         let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15), seed);
         tokio::spawn(Writer { server: server.clone(), session: None, retry_at: None, backoff }.run(client, jobs));
         Ok(Self { server, writer: Some(writer) })

@@ -239,8 +239,7 @@ impl Entry {
 
 /// Runs one service until it ends by itself or `context.shutdown` is cancelled and it has drained.
 async fn keep(args: ServiceArgs, mut context: Context, is_first: bool) -> Result<(), Failure> {
-    let seed = std::array::from_fn(|i| (std::process::id() >> (i % 4 * 8)) as u8);
-    let mut backoff = Backoff::new(RETRY.0, RETRY.1, seed);
+    let mut backoff = retries();
     loop {
         let part = context.part();
         let started = tokio::select! {
@@ -269,10 +268,27 @@ async fn keep(args: ServiceArgs, mut context: Context, is_first: bool) -> Result
     }
 }
 
+/// The pauses of one service. Those of several that fail together are not the same, so that they do not try in step.
+fn retries() -> Backoff {
+    Backoff::new(RETRY.0, RETRY.1, watchfire_hyper::seed().unwrap_or_default())
+}
+
 async fn pause_or(pause: Duration, shutdown: &CancellationToken, reload: &mut Reload) {
     tokio::select! {
         () = tokio::time::sleep(pause) => {}
         () = shutdown.cancelled() => {}
         () = reload.requested() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_that_fail_together_do_not_try_again_in_step() {
+        let (mut one, mut other) = (retries(), retries());
+        let pauses = |backoff: &mut Backoff| (0..8).map(|_| backoff.next_delay()).collect::<Vec<_>>();
+        assert_ne!(pauses(&mut one), pauses(&mut other));
     }
 }
