@@ -15,10 +15,8 @@ use tokio::net::TcpListener;
 use watchfire_hyper::ConnectionEvent;
 
 use crate::exit::Failure;
-use crate::metrics;
 use crate::pki::read_bounded;
 use crate::service::Context;
-use crate::values::HostPort;
 
 /// How often the files are looked at for changes.
 const WATCH: Duration = Duration::from_secs(5);
@@ -145,24 +143,23 @@ impl Entrance {
         }
     }
 
-    /// Listens at all addresses, lets `serve` take what comes there, says where that is under this name, and keeps the
-    /// certificate fresh.
+    /// Lets `serve` take what comes to these sockets, says where that is under this name, and keeps the certificate
+    /// fresh.
     ///
     /// # Errors
-    /// When an address cannot be listened at.
-    pub async fn open(
+    /// When a socket has no address, or standard output cannot be written to.
+    pub fn open(
         &self,
-        addresses: &[HostPort],
+        listeners: Vec<TcpListener>,
         name: &str,
         context: &Context,
         serve: impl Fn(TcpListener, Option<Arc<ServerConfig>>) -> std::io::Result<SocketAddr>,
     ) -> Result<Vec<SocketAddr>, Failure> {
         let tls = self.tls()?;
         let mut open = Vec::new();
-        for address in addresses {
-            let listener = metrics::bind(address).await?;
+        for listener in listeners {
             let local = serve(listener, tls.clone());
-            let local = local.map_err(|error| Failure::usage(error.to_string()).at(address))?;
+            let local = local.map_err(|error| Failure::usage(error.to_string()).at("--listen"))?;
             context.announce(name, local)?;
             open.push(local);
         }

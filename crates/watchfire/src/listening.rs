@@ -2,8 +2,24 @@
 
 use std::net::SocketAddr;
 
+use tokio::net::UdpSocket;
+
 use crate::exit::Failure;
-use crate::out;
+use crate::values::HostPort;
+use crate::{metrics, out};
+
+/// Opens a socket for datagrams.
+///
+/// # Errors
+/// As [`metrics::bind`].
+pub(crate) async fn bind_udp(addr: &HostPort) -> Result<UdpSocket, Failure> {
+    try_bind_udp(addr).await.map_err(|error| metrics::cannot_listen(addr, &error))
+}
+
+/// As [`bind_udp`], for who wants to know what kind of error it was.
+pub(crate) async fn try_bind_udp(addr: &HostPort) -> std::io::Result<UdpSocket> {
+    UdpSocket::bind(addr.resolve().await?.as_slice()).await
+}
 
 /// Says that `service` listens at `addr`: with `json` as
 /// `{"event":"listening","service":"..","addr":".."}` on standard output, else in the log. Members of `more` (an

@@ -1,8 +1,11 @@
 //! Services: what each is given, and how it starts.
 
 use std::pin::Pin;
+use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::ServiceArgs;
 use crate::console::Hub;
@@ -22,7 +25,9 @@ use crate::obp::stub::DnsService;
 use crate::repute::dnsbl::DnsblService;
 use crate::repute::serve::ServeService;
 use crate::signals::Reload;
-use crate::values::HostPort;
+
+/// What still has a socket after its service has ended is waited for so long.
+const LAST: Duration = Duration::from_secs(5);
 
 /// What every service of a process shares. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,13 +45,15 @@ pub struct Context {
     pub health: Health,
     /// Where to say what happens, for the console.
     pub hub: Hub,
+    /// What serves on the side until shutdown: only when it has ended, too, all sockets are closed.
+    pub aside: TaskTracker,
 }
 
 impl Context {
     /// With nothing counted yet.
     pub fn new(json: bool, shutdown: CancellationToken, reload: Reload) -> Self {
-        let (metrics, health, hub) = Default::default();
-        Self { json, shutdown, reload, metrics, health, hub }
+        let (metrics, health, hub, aside) = Default::default();
+        Self { json, shutdown, reload, metrics, health, hub, aside }
     }
 
     /// For something that may end before the others: its shutdown is its own, and what it says and lets be looked at is
@@ -56,6 +63,7 @@ impl Context {
             shutdown: self.shutdown.child_token(),
             metrics: self.metrics.service(),
             health: self.health.service(self.health.label()),
+            aside: TaskTracker::new(),
             ..self.clone()
         })
     }
@@ -82,16 +90,16 @@ impl Context {
         listening::announce(self.json, service, addr, more)
     }
 
-    /// Serves metrics at `addr` until shutdown, and says where.
+    /// Serves metrics until shutdown, if there is a socket for them, and says where.
     ///
     /// # Errors
-    /// When the address cannot be listened at.
-    pub async fn serve_metrics(&self, addr: &HostPort) -> Result<(), Failure> {
-        let listener = metrics::bind(addr).await?;
-        let bound = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at(addr))?;
+    /// When standard output cannot be written to.
+    pub fn serve_metrics(&self, listener: Option<TcpListener>) -> Result<(), Failure> {
+        let Some(listener) = listener else { return Ok(()) };
+        let bound = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at("--metrics"))?;
         self.announce("metrics", bound)?;
         let site = metrics::MetricsSite(self.metrics.clone(), self.health.clone());
-        tokio::spawn(metrics::serve(listener, std::sync::Arc::new(site), self.shutdown.clone()));
+        self.aside.spawn(metrics::serve(listener, std::sync::Arc::new(site), self.shutdown.clone()));
         Ok(())
     }
 }
@@ -99,6 +107,17 @@ impl Context {
 /// The context of something that may end before the others.
 #[derive(Debug)]
 pub(crate) struct Part(pub(crate) Context);
+
+impl Part {
+    /// Ends it, and waits a while for what serves on the side to let go of its sockets.
+    pub(crate) async fn end(self) {
+        self.0.shutdown.cancel();
+        self.0.aside.close();
+        if tokio::time::timeout(LAST, self.0.aside.wait()).await.is_err() {
+            tracing::warn!("{}: its metrics or its console are not closed after {LAST:?}", self.0.health.label());
+        }
+    }
+}
 
 impl Drop for Part {
     /// Also when its task is given up.
@@ -114,6 +133,9 @@ impl Drop for Part {
 pub(crate) type Running = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
 /// Starts a service.
+///
+/// A start opens all sockets and waits for whatever it waits for before anything begins to work; from then on it does not
+/// wait. So a start that fails, or that is given up, leaves nothing behind: what had begun ends when it is dropped.
 ///
 /// # Errors
 /// Whatever keeps it from starting.
@@ -140,3 +162,6 @@ pub(crate) async fn start(args: &ServiceArgs, context: &Context) -> Result<Runni
         ServiceArgs::DotsServer(args) => start!(dots::server::ServerService, args),
     }
 }
+
+#[cfg(test)]
+mod tests;

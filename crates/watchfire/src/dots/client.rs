@@ -8,11 +8,8 @@ use dots_callhome::{AnySource, ClientEvent};
 use dots_tokio::CallHomeClient;
 use dots_tokio::client::{CallHomeClientEvent, ClientEvents, ClientLimits, Missed};
 use serde_json::json;
-use tokio::net::UdpSocket;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use super::api::{Door, Guard, OperatorApi};
+use super::api::{Door, Guard, OperatorApi, Served};
 use super::eve::{self, Event};
 use super::proposals::Book;
 use super::rules::Rules;
@@ -21,9 +18,9 @@ use super::{ask, shown};
 use crate::cli::{CallHomeClientArgs, Carrier};
 use crate::exit::Failure;
 use crate::metrics::{self, Counter, Registry};
-use crate::out;
 use crate::service::Context;
 use crate::tail::{self, TailOptions, Tailer};
+use crate::{listening, out};
 
 /// How long goodbyes may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -37,11 +34,10 @@ pub struct ClientService {
     client: CallHomeClient,
     events: ClientEvents,
     addresses: Vec<(Carrier, SocketAddr)>,
-    api: Option<(SocketAddr, JoinHandle<()>)>,
+    api: Option<Served>,
     intake: Option<(Tailer, bool)>,
     book: Arc<Book>,
     malformed: Counter,
-    stop: CancellationToken,
 }
 
 impl ClientService {
@@ -72,8 +68,7 @@ impl ClientService {
                     builder = builder.listen_tls(listener);
                 }
                 Carrier::Dtls => {
-                    let places = listen.address.resolve().await.map_err(failed)?;
-                    let socket = UdpSocket::bind(places.as_slice()).await.map_err(failed)?;
+                    let socket = listening::bind_udp(&listen.address).await?;
                     addresses.push((listen.carrier, socket.local_addr().map_err(failed)?));
                     builder = builder.listen_dtls(socket);
                 }
@@ -83,6 +78,7 @@ impl ClientService {
             Some((guard, address)) => Some((metrics::bind(address).await?, guard)),
             None => None,
         };
+        let metrics = metrics::bind_optional(args.metrics.as_ref()).await?;
         let book = Book::new(rules, &context.metrics);
         let intake = match &args.eve {
             Some(path) => Some((open(path, args.follow)?, args.follow)),
@@ -96,7 +92,6 @@ impl ClientService {
             let more = json!({ "transport": carrier.name() });
             context.announce_with("dots-call-home-client", *address, &more)?;
         }
-        let stop = CancellationToken::new();
         let api = match bound {
             Some((listener, guard)) => {
                 let address = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at("--api"))?;
@@ -107,13 +102,11 @@ impl ClientService {
                     body: usize::try_from(args.api_body.0).unwrap_or(usize::MAX),
                 };
                 let door = Door { guard, requests: args.api_requests as usize };
-                Some((address, tokio::spawn(door.serve(Arc::new(api), listener, stop.clone()))))
+                Some(door.open(Arc::new(api), listener, address))
             }
             None => None,
         };
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics)?;
         count(&client, &context.metrics);
         super::console::show_client(context, &client);
         let malformed = context.metrics.counter(
@@ -121,7 +114,7 @@ impl ClientService {
             "Lines of eve.json that are not Suricata's.",
             &[],
         );
-        Ok(Self { client, events, addresses, api, intake, book, malformed, stop })
+        Ok(Self { client, events, addresses, api, intake, book, malformed })
     }
 
     /// Where it is called, by what.
@@ -131,7 +124,7 @@ impl ClientService {
 
     /// Where its interface is.
     pub fn api(&self) -> Option<SocketAddr> {
-        self.api.as_ref().map(|(address, _)| *address)
+        self.api.as_ref().map(|api| api.address)
     }
 
     /// The handle of what runs.
@@ -159,9 +152,8 @@ impl ClientService {
                 break step;
             }
         };
-        self.stop.cancel();
-        if let Some((_, api)) = self.api.take() {
-            let _ = api.await;
+        if let Some(api) = self.api.take() {
+            api.close().await;
         }
         self.client.shutdown(GRACE).await;
         outcome

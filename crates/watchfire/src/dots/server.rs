@@ -10,10 +10,8 @@ use dots_tokio::CallHomeServer;
 use dots_tokio::client::Missed;
 use dots_tokio::server::{ActiveMitigation, CallHomeServerEvent, ServerEvents, ServerLimits, Upstream};
 use serde_json::Value;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use super::api::{Door, Guard, NetworkApi};
+use super::api::{Door, Guard, NetworkApi, Served};
 use super::discover::Located;
 use super::enforce::{self, Desk};
 use super::policy::DomainPolicy;
@@ -34,8 +32,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct ServerService {
     server: CallHomeServer,
     events: ServerEvents,
-    api: Option<(SocketAddr, JoinHandle<()>)>,
-    stop: CancellationToken,
+    api: Option<Served>,
     /// Whether filters stay when this ends.
     keep: bool,
     counts: Counts,
@@ -96,9 +93,7 @@ impl ServerService {
             }
             None => None,
         };
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics::bind_optional(args.metrics.as_ref()).await?)?;
         let room = args.max_mitigations as usize;
         let keep = state.is_some();
         let desk = Desk::new(enforcer.into_mitigator(), state, room, &context.metrics, &context.health);
@@ -136,12 +131,10 @@ impl ServerService {
         super::console::show_server(context, &server);
         let places: Vec<String> = server.upstreams().into_iter().map(|upstream| upstream.name).collect();
         context.hub.runs(&context.shutdown, "dots-call-home-server", format!("calls {}", places.join(", ")));
-        let stop = CancellationToken::new();
         let api = bound.map(|(listener, address, door)| {
-            let answers = Arc::new(NetworkApi { server: server.clone() });
-            (address, tokio::spawn(door.serve(answers, listener, stop.clone())))
+            door.open(Arc::new(NetworkApi { server: server.clone() }), listener, address)
         });
-        Ok(Self { server, events, api, stop, keep, counts })
+        Ok(Self { server, events, api, keep, counts })
     }
 
     /// The handle of what runs.
@@ -151,7 +144,7 @@ impl ServerService {
 
     /// Where its interface is.
     pub fn api(&self) -> Option<SocketAddr> {
-        self.api.as_ref().map(|(address, _)| *address)
+        self.api.as_ref().map(|api| api.address)
     }
 
     /// Mitigates until `context.shutdown`. With `--state` filters stay then, and the next run goes on with them.
@@ -179,9 +172,8 @@ impl ServerService {
                 break said;
             }
         };
-        self.stop.cancel();
-        if let Some((_, api)) = self.api.take() {
-            let _ = api.await;
+        if let Some(api) = self.api.take() {
+            api.close().await;
         }
         self.server.shutdown(GRACE, !self.keep).await;
         // What the end changed.

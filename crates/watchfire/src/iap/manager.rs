@@ -8,7 +8,7 @@ use std::time::Duration;
 use iap_proto::{Config, Dialect, Limits, Party, Timeouts};
 use iap_tokio::Endpoint;
 use iap_tokio::manager::{Manager, ManagerLimits};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::keep::Keeper;
 use super::{host, tls};
@@ -33,7 +33,8 @@ pub struct ManagerService {
     manager: Manager,
     outputs: Outputs,
     console: Option<SocketAddr>,
-    stop: CancellationToken,
+    /// Ends what goes on beside the manager.
+    _stop: DropGuard,
 }
 
 impl ManagerService {
@@ -64,23 +65,21 @@ impl ManagerService {
             }
         }
         let only_idmef = store.is_none() && sinks.iter().all(|sink| matches!(sink, OutputSpec::Xml(_)));
-        let console = args.console.clone().map(|address| {
-            let mut console = ConsoleArgs::at(address);
-            console.token_file.clone_from(&args.console_token_file);
-            console
-        });
-        if let Some(console) = &console {
-            // Nothing is missed until the page is served.
-            context.hub.turn_on(&console.hub_limits());
-        }
+        let metrics = metrics::bind_optional(args.metrics.as_ref()).await?;
+        let console = match args.console.clone() {
+            Some(address) => {
+                let mut console = ConsoleArgs::at(address);
+                console.token_file.clone_from(&args.console_token_file);
+                // Nothing is missed until the page is served.
+                context.hub.turn_on(&console.hub_limits());
+                Some(console::Ready::new(&console).await?)
+            }
+            None => None,
+        };
         let keeper = Keeper::new(store.clone(), outputs.clone(), only_idmef, context);
 
         let mut builder = Manager::builder(tls.clone(), keeper).with_config(config(args)?).with_limits(limits(args));
-        let mut listeners = Vec::new();
-        for address in &args.listen {
-            listeners.push(metrics::bind(address).await?);
-        }
-        for listener in listeners {
+        for listener in metrics::bind_all(&args.listen).await? {
             builder = builder.listen(listener);
         }
         for address in &args.dial {
@@ -90,24 +89,20 @@ impl ManagerService {
         for address in manager.local_addrs() {
             context.announce("iap-manager", *address)?;
         }
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics)?;
         count(&manager, &context.metrics);
         context.hub.has_manager(&context.shutdown, manager.overview());
         if let Some(store) = &store {
             context.hub.has_store(&context.shutdown, Arc::clone(store));
         }
         let stop = CancellationToken::new();
+        let stop_at_end = stop.clone().drop_guard();
         tls::keep_fresh(tls, context, stop.clone());
         if let Some(store) = &store {
             keep_pruning(args, store, &stop);
         }
-        let console = match &console {
-            Some(console) => Some(console::start(console, context).await?),
-            None => None,
-        };
-        Ok(Self { manager, outputs, console, stop })
+        let console = console.map(|console| console.serve(context)).transpose()?;
+        Ok(Self { manager, outputs, console, _stop: stop_at_end })
     }
 
     /// Where it listens.
@@ -125,14 +120,15 @@ impl ManagerService {
     /// # Errors
     /// None; it has the form of every service.
     pub async fn run(self, mut context: Context) -> Result<(), Failure> {
-        loop {
-            tokio::select! {
-                () = context.shutdown.cancelled() => break,
-                () = context.reload.requested() => self.outputs.reopen().await,
+        let reopening = async {
+            loop {
+                context.reload.requested().await;
+                self.outputs.reopen().await;
             }
-        }
+        };
+        // Files that cannot be written to for a while are not waited for.
+        context.shutdown.run_until_cancelled(reopening).await;
         self.manager.shutdown(GRACE).await;
-        self.stop.cancel();
         Ok(())
     }
 }

@@ -30,10 +30,8 @@ impl ProxyService {
     /// An address that cannot be listened at, or a name that is none.
     pub async fn start(args: &ProxyArgs, context: &Context) -> Result<Self, Failure> {
         let config = config(args)?;
-        let mut listeners = Vec::new();
-        for address in &args.listen {
-            listeners.push(metrics::bind(address).await?);
-        }
+        let listeners = metrics::bind_all(&args.listen).await?;
+        let metrics = metrics::bind_optional(args.metrics.as_ref()).await?;
         let mut proxies = Vec::new();
         for listener in listeners {
             let proxy = Proxy::start(listener, config.clone());
@@ -41,9 +39,7 @@ impl ProxyService {
             context.announce("iap-proxy", proxy.local_addr())?;
             proxies.push(proxy);
         }
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics)?;
         count(proxies.iter().map(|proxy| Arc::clone(proxy.counters())).collect(), &context.metrics);
         Ok(Self { proxies })
     }
@@ -59,9 +55,7 @@ impl ProxyService {
     /// None; it has the form of every service.
     pub async fn run(self, context: Context) -> Result<(), Failure> {
         context.shutdown.cancelled().await;
-        for proxy in self.proxies {
-            proxy.shutdown(GRACE).await;
-        }
+        futures_util::future::join_all(self.proxies.into_iter().map(|proxy| proxy.shutdown(GRACE))).await;
         Ok(())
     }
 }
@@ -93,4 +87,41 @@ fn count(all: Vec<Arc<ProxyCounters>>, registry: &Registry) {
         let open = i64::try_from(sum(|c| &c.open)).unwrap_or(i64::MAX);
         registry.gauge("watchfire_proxy_pipes", "Pipes open now.", &[]).set(open);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::config::{ServiceArgs, load_or_fail};
+    use crate::signals::Reload;
+    use crate::testing::TempDir;
+
+    #[tokio::test]
+    async fn proxies_at_many_addresses_end_together() {
+        let dir = TempDir::new("proxies");
+        let listen = vec!["\"127.0.0.1:0\""; 20].join(", ");
+        let table = format!("[iap.proxy]\nlisten = [{listen}]\nnext-hop = \"127.0.0.1:9\"\nname = \"p.test\"\n");
+        std::fs::write(dir.path().join("c.toml"), table).unwrap();
+        let mut config = load_or_fail(&dir.path().join("c.toml")).unwrap();
+        let ServiceArgs::IapProxy(args) = config.services.remove(0).args else { panic!("not a proxy") };
+        let shutdown = CancellationToken::new();
+        let context = Context::new(false, shutdown.clone(), Reload::manual().1);
+        let service = ProxyService::start(&args, &context).await.unwrap();
+        // At each somebody of whom nothing comes.
+        let mut idle = Vec::new();
+        for address in service.local_addrs() {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        while service.proxies.iter().any(|proxy| proxy.counters().accepted.load(Relaxed) == 0) {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::pause();
+        let began = tokio::time::Instant::now();
+        shutdown.cancel();
+        service.run(context).await.unwrap();
+        assert!(began.elapsed() < GRACE * 2, "{:?}", began.elapsed());
+    }
 }

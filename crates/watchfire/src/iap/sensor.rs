@@ -13,7 +13,8 @@ use iap_tokio::Endpoint;
 use iap_tokio::sensor::{MakeHeartbeat, Sensor, SensorCounters};
 use iap_tokio::spool::{Spool, SpoolConfig};
 use idmef::eve::Converter;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::intake::{Intake, Kind};
 use super::{host, tls};
@@ -32,10 +33,11 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct SensorService {
     sensor: Sensor,
-    intake: tokio::task::JoinHandle<Result<(), Failure>>,
+    intake: AbortOnDropHandle<Result<(), Failure>>,
     exit_when_drained: bool,
     give_up: Duration,
-    stop: CancellationToken,
+    /// Ends what goes on beside the sensor.
+    stop: DropGuard,
 }
 
 impl SensorService {
@@ -60,6 +62,7 @@ impl SensorService {
         if let Some(address) = &args.listen {
             builder = builder.listen(metrics::bind(address).await?);
         }
+        let metrics = metrics::bind_optional(args.metrics.as_ref()).await?;
         let sensor = builder.start().map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
         let managers: Vec<String> = args.connect.iter().map(ToString::to_string).collect();
         if !managers.is_empty() && !args.exit_when_drained {
@@ -68,16 +71,15 @@ impl SensorService {
         for address in sensor.local_addrs() {
             context.announce("iap-sensor", *address)?;
         }
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics)?;
         count(&sensor, &context.metrics, &context.health);
         let stop = CancellationToken::new();
         tls::keep_fresh(tls, context, stop.clone());
         let progress = Progress::new(context.json || args.follow, "alerts", None);
         let intake = Intake::new(kind, tail(args), spool, context);
-        let intake = tokio::spawn(intake.run(progress));
-        Ok(Self { sensor, intake, exit_when_drained: args.exit_when_drained, give_up: args.give_up_after.0, stop })
+        let intake = AbortOnDropHandle::new(tokio::spawn(intake.run(progress)));
+        let (exit_when_drained, give_up) = (args.exit_when_drained, args.give_up_after.0);
+        Ok(Self { sensor, intake, exit_when_drained, give_up, stop: stop.drop_guard() })
     }
 
     /// Where it waits to be dialled.
@@ -97,14 +99,17 @@ impl SensorService {
             outcome = self.work() => outcome,
         };
         self.intake.abort();
-        self.stop.cancel();
+        drop(self.stop);
         let counters = Arc::clone(self.sensor.counters());
         let spool = self.sensor.spool().clone();
         self.sensor.shutdown(GRACE).await;
         let left = spool.stats().depth;
-        let closed = spool.close().await;
+        // A disk that hangs is not waited for: what is not answered is there at the next start.
+        let closed = tokio::time::timeout(GRACE, spool.close()).await;
         report(&counters, left, outcome.is_ok() && self.exit_when_drained, context.json)?;
         outcome?;
+        let closed =
+            closed.map_err(|_| format!("not within {GRACE:?}")).and_then(|closed| closed.map_err(|e| e.to_string()));
         closed.map_err(|error| Failure::usage(format!("the spool was not closed in good order: {error}")))
     }
 

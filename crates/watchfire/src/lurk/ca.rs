@@ -44,6 +44,7 @@ impl CaService {
         let issuer = front::authority(&args.dir, "issuer", || root.subordinate("Watchfire laboratory issuer", DAYS))?;
         let listener = metrics::bind(&args.listen).await?;
         let address = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
+        let metrics = metrics::bind_optional(args.metrics.as_ref()).await?;
         let base = front::base(args.url.as_deref(), &args.listen, address)?;
         let config = config(args, &base, &issuer)?;
         let mut seed = [0; 32];
@@ -74,9 +75,7 @@ impl CaService {
         if args.trust_identifiers {
             tracing::warn!("every account gets certificates for every name: no challenges are asked for");
         }
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics)?;
         count(&server, &site, &context.metrics);
         Ok(Self { server, site, address, directory })
     }

@@ -66,6 +66,7 @@ impl IdoService {
         let responder = responder(args).await?;
         let listener = metrics::bind(&args.listen).await?;
         let address = listener.local_addr().map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
+        let metrics = metrics::bind_optional(args.metrics.as_ref()).await?;
         let base = front::base(args.url.as_deref(), &args.listen, address)?;
         let tls = tls(args, &base, context)?;
         let config = Arc::new(config(args, &base, rules, &responder)?);
@@ -113,9 +114,7 @@ impl IdoService {
         if accounts > 0 {
             tracing::info!(accounts, orders, "the server goes on");
         }
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics)?;
         count(&server, &site, &context.metrics);
         tokio::spawn(reload(site.clone(), args.delegations.clone(), context.clone()));
         Ok(Self { server, site, address, directory, lost })

@@ -21,7 +21,7 @@ use super::console::DelegateOrder;
 use super::{account, peer};
 use crate::cli::{KeyType, NdcArgs};
 use crate::exit::{Failure, file_failure};
-use crate::metrics::{Counter, Health, Registry};
+use crate::metrics::{self, Counter, Health, Registry};
 use crate::out;
 use crate::pki::files;
 use crate::service::Context;
@@ -67,9 +67,7 @@ impl NdcService {
         tracing::info!(thumbprint = %signer.public_key().thumbprint_text(), "the account's key; the name owner must know it");
         let pool = peer::pool(args.ca.as_deref())?;
         let server = peer::config(&args.ido, "--ido", args.timeout.0)?;
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics::bind_optional(args.metrics.as_ref()).await?)?;
         let config = configure(config, args, &server, &signer, &pool, known.is_some()).await?;
         let config = config.build().map_err(|error| Failure::usage(error.to_string()))?;
         let delegate = make(config, server, signer, key, pool, known.as_deref(), &state)?;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::cli::RelayArgs;
 use crate::exit::{Failure, file_failure};
 use crate::https::{self, Entrance};
-use crate::metrics::Registry;
+use crate::metrics::{self, Registry};
 use crate::service::Context;
 
 /// How long requests that are under way may take when the relay ends.
@@ -44,15 +44,15 @@ impl RelayService {
         if let Some(path) = &args.post_auth {
             builder = builder.with_users(read_users(path)?);
         }
+        let listeners = metrics::bind_all(&args.listen).await?;
+        let metrics = metrics::bind_optional(args.metrics.as_ref()).await?;
         let server = builder.start();
         let serve = |listener, tls| server.serve(listener, tls);
-        let addresses = entrance.open(&args.listen, "lurk-relay", context, serve).await?;
+        let addresses = entrance.open(listeners, "lurk-relay", context, serve)?;
         for local in addresses.iter().filter(|local| args.post_auth.is_none() && !local.ip().is_loopback()) {
             tracing::warn!(addr = %local, "everybody who reaches this relay may put chunks there; see --post-auth");
         }
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics)?;
         count(&server, &context.metrics);
         Ok(Self { server, addresses })
     }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::{Health, Registry};
 use crate::exit::Failure;
@@ -20,6 +21,8 @@ const REQUEST_LIMIT: usize = 8 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Exchanges at one time; more wait in the system's queue.
 const EXCHANGES: usize = 16;
+/// How long exchanges that are under way may take at the end.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Opens a listening socket.
 ///
@@ -27,6 +30,23 @@ const EXCHANGES: usize = 16;
 /// A name without address, or an address that is not ours or in use.
 pub async fn bind(addr: &HostPort) -> Result<TcpListener, Failure> {
     try_bind(addr).await.map_err(|error| cannot_listen(addr, &error))
+}
+
+/// As [`bind`], at all of these.
+pub(crate) async fn bind_all(addrs: &[HostPort]) -> Result<Vec<TcpListener>, Failure> {
+    let mut listeners = Vec::new();
+    for addr in addrs {
+        listeners.push(bind(addr).await?);
+    }
+    Ok(listeners)
+}
+
+/// As [`bind`], if there is an address.
+pub(crate) async fn bind_optional(addr: Option<&HostPort>) -> Result<Option<TcpListener>, Failure> {
+    match addr {
+        Some(addr) => bind(addr).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// As [`bind`], for who wants to know what kind of error it was.
@@ -98,22 +118,26 @@ impl Site for MetricsSite {
     }
 }
 
-/// Serves until `shutdown`.
+/// Serves until `shutdown`; what is under way then has a second. Nothing is left of it when it is dropped.
 pub async fn serve(listener: TcpListener, site: Arc<dyn Site>, shutdown: CancellationToken) {
+    let (exchanges, cut) = (TaskTracker::new(), CancellationToken::new());
+    let _cut_at_end = cut.clone().drop_guard();
+    shutdown.run_until_cancelled(accept(listener, site, &exchanges, &cut)).await;
+    exchanges.close();
+    let _ = tokio::time::timeout(GRACE, exchanges.wait()).await;
+}
+
+async fn accept(listener: TcpListener, site: Arc<dyn Site>, exchanges: &TaskTracker, cut: &CancellationToken) {
     let places = Arc::new(Semaphore::new(EXCHANGES));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((stream, _)) => {
                 let site = Arc::clone(&site);
-                tokio::spawn(async move {
+                exchanges.spawn(cut.clone().run_until_cancelled_owned(async move {
                     let _ = tokio::time::timeout(PATIENCE, exchange(stream, &*site)).await;
                     drop(place);
-                });
+                }));
             }
             Err(error) => {
                 tracing::warn!(%error, "http: cannot accept");
@@ -229,5 +253,53 @@ mod tests {
         assert!(taken.contains("choose another port"), "{taken}");
         shutdown.cancel();
         server.await.unwrap();
+    }
+
+    /// With connections of which nothing comes: as many as there is room for.
+    async fn occupied() -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<()>, Vec<TcpStream>) {
+        let listener = bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let (addr, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let before = alive();
+        let site = Arc::new(MetricsSite(Registry::default(), Health::default()));
+        let server = tokio::spawn(serve(listener, site, shutdown.clone()));
+        let mut idle = Vec::new();
+        for _ in 0..EXCHANGES {
+            idle.push(TcpStream::connect(addr).await.unwrap());
+        }
+        while alive() < before + 1 + EXCHANGES {
+            tokio::task::yield_now().await;
+        }
+        (addr, shutdown, server, idle)
+    }
+
+    fn alive() -> usize {
+        tokio::runtime::Handle::current().metrics().num_alive_tasks()
+    }
+
+    #[tokio::test]
+    async fn the_end_does_not_wait_for_connections_of_which_nothing_comes() {
+        let (addr, shutdown, server, idle) = occupied().await;
+        tokio::time::pause();
+        shutdown.cancel();
+        let began = tokio::time::Instant::now();
+        server.await.unwrap();
+        assert!(began.elapsed() < GRACE * 2, "{:?}", began.elapsed());
+        tokio::time::resume();
+        assert!(TcpStream::connect(addr).await.is_err(), "nobody listens");
+        while alive() > 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(idle);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_of_a_server_that_is_dropped() {
+        let (addr, _shutdown, server, idle) = occupied().await;
+        server.abort();
+        while alive() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(TcpStream::connect(addr).await.is_err(), "nobody listens");
+        drop(idle);
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use watchfire_hyper::ConnectionCounters;
 
 pub use health::Health;
-pub(crate) use http::{MetricsSite, cannot_listen, try_bind};
+pub(crate) use http::{MetricsSite, bind_all, bind_optional, cannot_listen, try_bind};
 pub use http::{Page, Site, bind, serve};
 
 /// A number that only grows.

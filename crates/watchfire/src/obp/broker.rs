@@ -18,8 +18,8 @@ use obp_proto::crypto::{Authentication, Encryption, RustCrypto};
 use obp_proto::message::{ErrorResponse, InstanceConnection, InstanceTransport, Name, Port, QueryConnectResponse};
 use obp_proto::service_connect::{ConnectBrokerConfig, Device, Pin};
 use obp_proto::{Message, Status};
-use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 use watchfire_core::UnixTime;
 
 use super::audit::{self, Audit};
@@ -30,6 +30,7 @@ use crate::cli::{BrokerArgs, Dialect, Dnssec};
 use crate::console::{Happened, Hub};
 use crate::exit::{Failure, file_failure};
 use crate::https::{self, Entrance};
+use crate::listening;
 use crate::metrics::{self, Registry};
 use crate::service::Context;
 
@@ -69,10 +70,9 @@ impl BrokerService {
         }
         let mut sockets = Vec::new();
         for address in &args.udp {
-            let failed = |error: std::io::Error| Failure::usage(format!("cannot listen: {error}")).at(address);
-            let addresses = address.resolve().await.map_err(failed)?;
-            sockets.push((UdpSocket::bind(addresses.as_slice()).await.map_err(failed)?, address.host().to_owned()));
+            sockets.push((listening::bind_udp(address).await?, address.host().to_owned()));
         }
+        let metrics = metrics::bind_optional(args.metrics.as_ref()).await?;
         let local = |result: std::io::Result<SocketAddr>| result.map_err(|error| Failure::usage(error.to_string()));
         let host = match &args.advertise {
             Some(there) => Some(there.host.clone()),
@@ -144,9 +144,7 @@ impl BrokerService {
             context.announce("obp-broker-udp", local(socket.local_addr())?)?;
             server.serve_udp(socket);
         }
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics)?;
         entrance.keep_fresh(context);
         count(&server, &broker, audit, &context.metrics);
         Ok(Self { server, memory, http, policy, crls, members })
@@ -162,7 +160,7 @@ impl BrokerService {
     /// # Errors
     /// None; it has the form of every service.
     pub async fn run(mut self, context: Context) -> Result<(), Failure> {
-        let watching = tokio::spawn(Arc::clone(&self.policy).watch(WATCH));
+        let watching = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self.policy).watch(WATCH)));
         let mut reload = context.reload.clone();
         let mut keys = tokio::time::interval(self.memory.pace());
         let mut files = tokio::time::interval(WATCH);
@@ -186,7 +184,7 @@ impl BrokerService {
         };
         // A database that is silent is not waited for.
         context.shutdown.run_until_cancelled(turning).await;
-        watching.abort();
+        drop(watching);
         self.server.shutdown(GRACE).await;
         Ok(())
     }

@@ -67,8 +67,7 @@ impl DnsService {
         let counts = Arc::new(Counts::default());
         let ttl = u32::try_from(args.ttl.0.as_secs()).unwrap_or(u32::MAX);
         let handler = Handler { client: asker.client.clone(), ttl, counts: Arc::clone(&counts) };
-        let mut server = Server::new(handler);
-        let mut addresses = Vec::new();
+        let mut sockets = Vec::new();
         for address in &args.listen {
             // Both at the same port, which is the system's choice at times: what is free for TCP may be taken for UDP.
             let mut tries = 0;
@@ -82,14 +81,18 @@ impl DnsService {
                 }
             };
             let local = tcp.local_addr().map_err(|error| Failure::usage(error.to_string()).at(address))?;
+            sockets.push((tcp, udp, local));
+        }
+        let metrics = metrics::bind_optional(args.metrics.as_ref()).await?;
+        let mut server = Server::new(handler);
+        let mut addresses = Vec::new();
+        for (tcp, udp, local) in sockets {
             server.register_socket(udp);
             server.register_listener(tcp, IDLE, BUFFER);
             context.announce("obp-dns", local)?;
             addresses.push(local);
         }
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics)?;
         counts.register(&context.metrics);
         Ok(Self { server, asker, addresses })
     }

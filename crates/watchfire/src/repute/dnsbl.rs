@@ -13,6 +13,8 @@ use repute_proto::dnsbl::{Key, Listing, Outcome, Responder, Transport, Zone};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::codes::Codes;
 use super::data::Data;
@@ -38,10 +40,13 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Records of one answer.
 const MOST: usize = 64;
 
+/// How long threads and connections may take at the end.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// A DNSBL that listens.
 pub struct DnsblService {
     list: Arc<List>,
-    threads: Vec<JoinHandle<()>>,
+    workers: Workers,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     connections: Arc<Semaphore>,
@@ -69,9 +74,10 @@ impl DnsblService {
             rate: args.rate,
             counts: Counts::default(),
             is_over: AtomicBool::new(false),
+            over: CancellationToken::new(),
             recent: Mutex::default(),
         });
-        let (mut threads, mut listeners, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
+        let mut sockets = Vec::new();
         for address in &args.listen {
             // Both at the same port, which is the system's choice at times: what is free for TCP may be taken for UDP.
             let mut tries = 0;
@@ -84,7 +90,13 @@ impl DnsblService {
                     Err(error) => return Err(Failure::usage(format!("cannot listen over UDP: {error}")).at(address)),
                 }
             };
-            let failed = |error: std::io::Error| Failure::usage(format!("cannot listen: {error}")).at(address);
+            sockets.push((tcp, udp));
+        }
+        let metrics = metrics::bind_optional(args.metrics.as_ref()).await?;
+        let mut workers = Workers { list: Arc::clone(&list), threads: Vec::new() };
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for (tcp, udp) in sockets {
+            let failed = |error: std::io::Error| Failure::usage(format!("cannot listen: {error}")).at("--listen");
             let local = tcp.local_addr().map_err(failed)?;
             udp.set_read_timeout(Some(PAUSE)).map_err(failed)?;
             // As much of it as the system allows; less does as well while nothing else takes the processor.
@@ -92,19 +104,17 @@ impl DnsblService {
             for _ in 0..args.threads {
                 let (list, socket) = (Arc::clone(&list), udp.try_clone().map_err(failed)?);
                 let thread = std::thread::Builder::new().name("dnsbl".into()).spawn(move || list.answer_all(&socket));
-                threads.push(thread.map_err(failed)?);
+                workers.threads.push(thread.map_err(failed)?);
             }
             context.announce("repute-dnsbl", local)?;
             listeners.push(tcp);
             addresses.push(local);
         }
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        context.serve_metrics(metrics)?;
         list.count(&context.metrics);
         list.data.count(&context.metrics);
         let connections = Arc::new(Semaphore::new(args.max_connections as usize));
-        Ok(Self { list, threads, listeners, addresses, connections })
+        Ok(Self { list, workers, listeners, addresses, connections })
     }
 
     /// Where it answers.
@@ -118,19 +128,37 @@ impl DnsblService {
     /// None; it has the form of every service.
     pub async fn run(self, context: Context) -> Result<(), Failure> {
         let fresh = tokio::spawn(Arc::clone(&self.list.data).keep_fresh(context.clone()));
-        let mut accepting = Vec::new();
+        let tasks = TaskTracker::new();
         for listener in self.listeners {
-            accepting.push(tokio::spawn(accept(listener, Arc::clone(&self.list), Arc::clone(&self.connections))));
+            let accepting = accept(listener, Arc::clone(&self.list), Arc::clone(&self.connections), tasks.clone());
+            tasks.spawn(self.list.over.clone().run_until_cancelled_owned(accepting));
         }
         context.shutdown.cancelled().await;
-        self.list.is_over.store(true, Ordering::Relaxed);
-        for task in &accepting {
-            task.abort();
-        }
-        let threads = self.threads;
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
-        let _ = tokio::join!(fresh, joined);
+        tasks.close();
+        let _ = tokio::join!(fresh, self.workers.end(), tokio::time::timeout(GRACE, tasks.wait()));
         Ok(())
+    }
+}
+
+/// The threads that answer over UDP. When this is dropped they end, and connections over TCP take no more questions.
+struct Workers {
+    list: Arc<List>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Ends them, and waits a while until they have.
+    async fn end(mut self) {
+        self.list.end();
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = tokio::time::timeout(GRACE, joined).await;
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.list.end();
     }
 }
 
@@ -161,7 +189,10 @@ struct List {
     text: String,
     rate: u32,
     counts: Counts,
+    /// For the threads, which look often.
     is_over: AtomicBool,
+    /// The same for connections.
+    over: CancellationToken,
     /// The view that was made last.
     recent: Mutex<Option<Arc<View>>>,
 }
@@ -196,6 +227,12 @@ fn index(outcome: Outcome) -> usize {
 const OUTCOMES: [&str; 7] = ["listed", "not_listed", "other", "refused", "malformed", "truncated", "dropped"];
 
 impl List {
+    /// Nobody is answered any more.
+    fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.over.cancel();
+    }
+
     fn view(&self) -> Arc<View> {
         let generation = self.data.generation();
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -324,7 +361,7 @@ impl List {
     }
 }
 
-async fn accept(listener: TcpListener, list: Arc<List>, connections: Arc<Semaphore>) {
+async fn accept(listener: TcpListener, list: Arc<List>, connections: Arc<Semaphore>, tasks: TaskTracker) {
     loop {
         // Those beyond the limit wait in the system's queue.
         let Ok(place) = Arc::clone(&connections).acquire_owned().await else { return };
@@ -335,7 +372,7 @@ async fn accept(listener: TcpListener, list: Arc<List>, connections: Arc<Semapho
         };
         list.counts.connections.fetch_add(1, Ordering::Relaxed);
         let list = Arc::clone(&list);
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             // A client that goes away in between is nothing to talk about.
             let _ = converse(stream, &list).await;
             drop(place);
@@ -347,7 +384,7 @@ async fn accept(listener: TcpListener, list: Arc<List>, connections: Arc<Semapho
 async fn converse(mut stream: TcpStream, list: &List) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut packet = Vec::new();
-    while !list.is_over.load(Ordering::Relaxed) {
+    loop {
         let read = async {
             let len = stream.read_u16().await?;
             packet.clear();
@@ -355,7 +392,8 @@ async fn converse(mut stream: TcpStream, list: &List) -> std::io::Result<()> {
             (&mut stream).take(len.into()).read_to_end(&mut packet).await?;
             std::io::Result::Ok(packet.len() == usize::from(len))
         };
-        if !tokio::time::timeout(IDLE, read).await.unwrap_or(Ok(false))? {
+        let read = list.over.run_until_cancelled(tokio::time::timeout(IDLE, read)).await;
+        if !read.unwrap_or(Ok(Ok(false))).unwrap_or(Ok(false))? {
             return Ok(());
         }
         let (mut out, mut listing) = (Vec::new(), Listing::default());
@@ -371,7 +409,6 @@ async fn converse(mut stream: TcpStream, list: &List) -> std::io::Result<()> {
             Err(_) => return Ok(()),
         }
     }
-    Ok(())
 }
 
 /// What one network is, for the rate: those who can take one address can take its neighbours.

@@ -18,7 +18,7 @@ use crate::cli::ReputeServeArgs;
 use crate::console::{self, Happened, Hub, Opinion, Rater, ReputationAnswer};
 use crate::exit::{Failure, file_failure};
 use crate::https::{self, Entrance};
-use crate::metrics::Registry;
+use crate::metrics::{self, Registry};
 use crate::service::Context;
 
 /// How long requests that are under way may take when the rater ends.
@@ -48,6 +48,8 @@ impl ServeService {
         let mut limits = ServerLimits::default();
         limits.connection.connections = args.max_connections as usize;
         limits.rate = (args.rate > 0).then(|| RateLimit::per_second(args.rate));
+        let listeners = metrics::bind_all(&args.listen).await?;
+        let metrics = metrics::bind_optional(args.metrics.as_ref()).await?;
         let store = Entries { data: Arc::clone(&data), rater: config.rater.clone(), hub: context.hub.clone() };
         context.hub.has_rater(&context.shutdown, store.for_console());
         let mut builder = Server::builder(config, store)
@@ -59,10 +61,8 @@ impl ServeService {
         }
         let server = builder.start();
         let serve = |listener, tls| server.serve(listener, tls);
-        let addresses = entrance.open(&args.listen, "repute-serve", context, serve).await?;
-        if let Some(address) = &args.metrics {
-            context.serve_metrics(address).await?;
-        }
+        let addresses = entrance.open(listeners, "repute-serve", context, serve)?;
+        context.serve_metrics(metrics)?;
         count(&server, &context.metrics);
         data.count(&context.metrics);
         Ok(Self { server, data, keys: args.keys.clone(), addresses })

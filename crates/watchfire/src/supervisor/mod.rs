@@ -49,9 +49,7 @@ pub async fn run(mut config: Config, file: Option<PathBuf>, json: bool) -> Resul
         context: context.clone(),
     };
     metrics::process::watch(&context.metrics);
-    if let Some(addr) = &config.metrics {
-        context.serve_metrics(addr).await?;
-    }
+    context.serve_metrics(metrics::bind_optional(config.metrics.as_ref()).await?)?;
     if let Some(args) = &config.console {
         // Before the services, so that nothing of them is missed.
         console::start(args, &context).await?;
@@ -245,23 +243,29 @@ async fn keep(args: ServiceArgs, mut context: Context, is_first: bool) -> Result
         let started = tokio::select! {
             // First: who is told to end while it starts ends well, whatever its start makes of that.
             biased;
-            () = context.shutdown.cancelled() => return Ok(()),
-            started = service::start(&args, &part.0) => started,
+            () = context.shutdown.cancelled() => None,
+            started = service::start(&args, &part.0) => Some(started),
         };
         match started {
-            Ok(running) => {
+            None => {
+                part.end().await;
+                return Ok(());
+            }
+            Some(Ok(running)) => {
                 // Ready is who has started; what a service says of its parts comes on top of that, some of it at looks only.
                 context.metrics.refresh();
                 context.health.set_whole(Ok(()));
-                return running.await;
+                let outcome = running.await;
+                part.end().await;
+                return outcome;
             }
-            Err(failure) if is_first => return Err(failure),
-            Err(failure) => {
+            Some(Err(failure)) if is_first => return Err(failure),
+            Some(Err(failure)) => {
                 let pause = backoff.next_delay();
                 let label = context.health.label();
                 tracing::error!("{label}: cannot start: {failure}; tried again in {pause:.1?}, and on SIGHUP");
                 context.health.set_whole(Err(format!("cannot start: {failure}")));
-                drop(part);
+                part.end().await;
                 pause_or(pause, &context.shutdown, &mut context.reload).await;
             }
         }

@@ -36,6 +36,12 @@ pub fn read_token(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(Zeroizing::new(line.to_vec()))
 }
 
+/// What is said of an interface at this address without a token.
+pub(crate) fn for_the_loopback_only(address: &HostPort) -> Failure {
+    let failure = Failure::usage("the interface is for the loopback only").at(address);
+    failure.remedy("listen at 127.0.0.1 or [::1], or demand a token by --api-token-file")
+}
+
 impl Guard {
     /// For an interface at this address. Without a token it must be on the loopback.
     ///
@@ -46,8 +52,7 @@ impl Guard {
         let addresses = address.resolve().await.map_err(failed)?;
         let is_local = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
         if !is_local && token.is_none() {
-            let failure = Failure::usage("the interface is for the loopback only").at(address);
-            return Err(failure.remedy("listen at 127.0.0.1 or [::1], or demand a token by --api-token-file"));
+            return Err(for_the_loopback_only(address));
         }
         if !is_local {
             tracing::warn!(%address, "the token goes over this network in clear text: protect it by other means");

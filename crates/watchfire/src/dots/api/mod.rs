@@ -28,9 +28,11 @@ mod guard;
 mod network;
 mod routes;
 
+pub(crate) use guard::for_the_loopback_only;
 pub use guard::{Guard, read_token};
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +42,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use watchfire_hyper::{ConnectionEvent, ConnectionLimits, Peer, Server, Site};
 
 use super::proposals::Book;
@@ -95,9 +98,31 @@ pub struct Door {
     pub requests: usize,
 }
 
+/// An interface that is served. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) address: SocketAddr,
+    task: JoinHandle<()>,
+    stop: DropGuard,
+}
+
+impl Served {
+    /// Answers what is under way, and ends.
+    pub(super) async fn close(self) {
+        drop(self.stop);
+        let _ = self.task.await;
+    }
+}
+
 impl Door {
-    /// Serves until shutdown.
-    pub(super) async fn serve<A: Answers>(self, answers: Arc<A>, listener: TcpListener, shutdown: CancellationToken) {
+    /// Serves at a socket, whose address this is.
+    pub(super) fn open<A: Answers>(self, answers: Arc<A>, listener: TcpListener, address: SocketAddr) -> Served {
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone().drop_guard();
+        Served { address, task: tokio::spawn(self.serve(answers, listener, shutdown)), stop }
+    }
+
+    async fn serve<A: Answers>(self, answers: Arc<A>, listener: TcpListener, shutdown: CancellationToken) {
         let mut limits = ConnectionLimits::default();
         (limits.connections, limits.connections_per_address) = (self.requests, self.requests);
         (limits.head, limits.write) = (HEAD, WRITE);
