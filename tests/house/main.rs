@@ -3,6 +3,7 @@
 
 mod documents;
 mod examples;
+mod lifetimes;
 mod manifests;
 mod operations;
 mod quickstart;

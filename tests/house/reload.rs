@@ -210,11 +210,29 @@ fn a_file_with_a_fault_changes_nothing() {
     let taken = rater(&other.local_addr().unwrap().to_string(), "b.test");
     let message = process.refused(&format!("{first}{taken}"));
     assert!(message.contains("choose another port"), "{message}");
+    // For datagrams, too; that somebody who ends had the port for connections says nothing about them.
+    let other = std::net::UdpSocket::bind((watchfire_testkit::own_loopback(), 0)).unwrap();
+    let at = other.local_addr().unwrap();
+    process.site.write("accounts.toml", "");
+    let dir = process.site.file("");
+    succeed(&["pki", "issue", "--dir", &dir, "--profile", "dots-client", "--name", "isp.example"]);
+    for table in [
+        format!("[repute.dnsbl]\nlisten = \"{at}\"\nstore = \"entries.ndjson\"\nzone = \"bl.test\"\n"),
+        format!("[obp.broker]\nlisten = \"127.0.0.1:0\"\nudp = \"{at}\"\naccounts = \"accounts.toml\"\n"),
+        format!(
+            "[dots.call-home-client]\nlisten = [\"dtls://{at}\", \"tls://{at}\"]\ncert = \"isp.example.pem\"\n\
+             key = \"isp.example.key\"\nca = \"ca.pem\"\n"
+        ),
+    ] {
+        let message = process.refused(&table);
+        assert!(message.starts_with(&format!("{path}:2: {at}: cannot listen")), "{message}");
+        assert!(message.contains("choose another port"), "{message}");
+    }
     std::fs::remove_file(&path).unwrap();
     process.service.signal("HUP");
     assert_eq!(process.service.event()["ok"], false);
     open.ask();
-    process.counts("watchfire_config_reloads_total{outcome=\"refused\"} 6");
+    process.counts("watchfire_config_reloads_total{outcome=\"refused\"} 9");
     // It is ready all the same, and its other files were read again.
     assert!(get(&process.metrics, "/readyz").unwrap().starts_with("HTTP/1.1 200 "));
 

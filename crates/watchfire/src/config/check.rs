@@ -1,6 +1,7 @@
 //! `config check` beyond the grammar: files exist, certificates parse and are valid today, keys belong to them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use obp_broker::policy::PolicyStore;
@@ -12,6 +13,8 @@ use crate::cli::{
     BrokerArgs, CallHomeClientArgs, CallHomeServerArgs, Carrier, ConnectTo, ConsoleArgs, DotsTlsArgs, ManagerArgs,
     RelayArgs, ReputeServeArgs, SensorArgs, TlsArgs,
 };
+use crate::console::open_to_network;
+use crate::dots::api::for_the_loopback_only;
 use crate::dots::rules::Rules;
 use crate::exit::{Failure, file_failure};
 use crate::obp::accounts::Accounts;
@@ -23,57 +26,80 @@ use crate::values::{HostPort, OutputSpec, PostgresUrl, StoreUrl};
 /// An empty list means that nothing was found.
 pub fn check(config: &Config) -> Vec<Failure> {
     let mut found = Vec::new();
-    let mut taken: BTreeMap<String, String> = BTreeMap::new();
-    let mut claim = |addr: &HostPort, place: &str, found: &mut Vec<Failure>| {
+    let mut taken: BTreeMap<(Proto, String), String> = BTreeMap::new();
+    let mut claim = |(proto, addr): (Proto, &HostPort), place: &str, found: &mut Vec<Failure>| {
         if addr.port() != 0
-            && let Some(other) = taken.insert(addr.to_string(), place.to_owned())
+            && let Some(other) = taken.insert((proto, addr.to_string()), place.to_owned())
         {
-            let failure = Failure::usage(format!("{addr} is used twice, also at {other}")).at(place);
+            let failure = Failure::usage(format!("{addr} is used twice over {proto}, also at {other}")).at(place);
             found.push(failure.remedy("give each service its own port"));
         }
     };
     if let Some(metrics) = &config.metrics {
-        claim(metrics, "metrics", &mut found);
+        claim((Proto::Tcp, metrics), "metrics", &mut found);
     }
     if let Some(args) = &config.console {
-        claim(&args.listen, "console", &mut found);
+        claim((Proto::Tcp, &args.listen), "console", &mut found);
         console(args, &mut found);
     }
     for service in &config.services {
         let place = service.place.as_str();
         let mut problems = Vec::new();
         service_itself(&service.args, &mut problems);
-        for addr in sockets(&service.args) {
-            claim(addr, place, &mut problems);
+        for socket in sockets(&service.args) {
+            claim(socket, place, &mut problems);
         }
         found.extend(problems);
     }
     found
 }
 
-/// Where a service listens with TCP.
-pub(crate) fn sockets(args: &ServiceArgs) -> Vec<&HostPort> {
-    match args {
-        ServiceArgs::IapManager(args) => args.listen.iter().chain(&args.console).chain(&args.metrics).collect(),
-        ServiceArgs::IapSensor(args) => args.listen.iter().chain(&args.metrics).collect(),
-        ServiceArgs::IapProxy(args) => args.listen.iter().chain(&args.metrics).collect(),
-        ServiceArgs::ObpBroker(args) => args.listen.iter().chain(&args.metrics).collect(),
-        ServiceArgs::ObpDns(args) => args.listen.iter().chain(&args.metrics).collect(),
-        ServiceArgs::ReputeServe(args) => args.listen.iter().chain(&args.metrics).collect(),
-        ServiceArgs::ReputeDnsbl(args) => args.listen.iter().chain(&args.metrics).collect(),
-        ServiceArgs::LurkIdo(args) => {
-            std::iter::once(&args.listen).chain(&args.http01_listen).chain(&args.metrics).collect()
-        }
-        ServiceArgs::LurkNdc(args) => args.metrics.iter().collect(),
-        ServiceArgs::LurkRelay(args) => args.listen.iter().chain(&args.metrics).collect(),
-        ServiceArgs::LurkCa(args) => std::iter::once(&args.listen).chain(&args.metrics).collect(),
-        ServiceArgs::DotsClient(args) => {
-            // DTLS has ports of its own.
-            let tls = args.listen.iter().filter(|listen| listen.carrier == Carrier::Tls);
-            tls.map(|listen| &listen.address).chain(&args.api).chain(&args.metrics).collect()
-        }
-        ServiceArgs::DotsServer(args) => args.metrics.iter().collect(),
+/// What comes to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Proto {
+    Tcp,
+    Udp,
+}
+
+impl fmt::Display for Proto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
     }
+}
+
+/// Where a service listens.
+pub(crate) fn sockets(args: &ServiceArgs) -> Vec<(Proto, &HostPort)> {
+    let none = Vec::new;
+    let (tcp, udp): (Vec<&HostPort>, Vec<&HostPort>) = match args {
+        ServiceArgs::IapManager(args) => {
+            (args.listen.iter().chain(&args.console).chain(&args.metrics).collect(), none())
+        }
+        ServiceArgs::IapSensor(args) => (args.listen.iter().chain(&args.metrics).collect(), none()),
+        ServiceArgs::IapProxy(args) => (args.listen.iter().chain(&args.metrics).collect(), none()),
+        ServiceArgs::ObpBroker(args) => (args.listen.iter().chain(&args.metrics).collect(), args.udp.iter().collect()),
+        // DNS is asked either way.
+        ServiceArgs::ObpDns(args) => (args.listen.iter().chain(&args.metrics).collect(), args.listen.iter().collect()),
+        ServiceArgs::ReputeServe(args) => (args.listen.iter().chain(&args.metrics).collect(), none()),
+        ServiceArgs::ReputeDnsbl(args) => {
+            (args.listen.iter().chain(&args.metrics).collect(), args.listen.iter().collect())
+        }
+        ServiceArgs::LurkIdo(args) => {
+            (std::iter::once(&args.listen).chain(&args.http01_listen).chain(&args.metrics).collect(), none())
+        }
+        ServiceArgs::LurkNdc(args) => (args.metrics.iter().collect(), none()),
+        ServiceArgs::LurkRelay(args) => (args.listen.iter().chain(&args.metrics).collect(), none()),
+        ServiceArgs::LurkCa(args) => (std::iter::once(&args.listen).chain(&args.metrics).collect(), none()),
+        ServiceArgs::DotsClient(args) => {
+            let of = |carrier| args.listen.iter().filter(move |at| at.carrier == carrier).map(|at| &at.address);
+            (of(Carrier::Tls).chain(&args.api).chain(&args.metrics).collect(), of(Carrier::Dtls).collect())
+        }
+        ServiceArgs::DotsServer(args) => (args.api.iter().chain(&args.metrics).collect(), none()),
+    };
+    let (tcp, udp) = (tcp.into_iter().map(|at| (Proto::Tcp, at)), udp.into_iter().map(|at| (Proto::Udp, at)));
+    tcp.chain(udp).collect()
 }
 
 fn service_itself(args: &ServiceArgs, problems: &mut Vec<Failure>) {
@@ -86,7 +112,9 @@ fn service_itself(args: &ServiceArgs, problems: &mut Vec<Failure>) {
         ServiceArgs::ReputeServe(args) => rater(args, problems),
         ServiceArgs::ReputeDnsbl(args) => source(&args.store, args.store_password_file.as_deref(), problems),
         ServiceArgs::LurkIdo(args) => {
-            problems.extend(crate::lurk::delegations::read(&args.delegations).err());
+            if at_hand(&args.delegations, problems) {
+                problems.extend(crate::lurk::delegations::read(&args.delegations).err());
+            }
             if !args.dir.is_dir() {
                 folder_of(&args.dir, problems);
             }
@@ -95,7 +123,9 @@ fn service_itself(args: &ServiceArgs, problems: &mut Vec<Failure>) {
             }
             args.store.iter().for_each(|url| stored(url, problems));
             args.store_password_file.iter().for_each(|path| readable(path, problems));
-            problems.extend(crate::lurk::ido::updates(args).err());
+            if args.dns_update_key.iter().all(|path| at_hand(path, problems)) {
+                problems.extend(crate::lurk::ido::updates(args).err());
+            }
         }
         ServiceArgs::LurkNdc(args) => {
             if !args.out.is_dir() {
@@ -117,24 +147,33 @@ fn service_itself(args: &ServiceArgs, problems: &mut Vec<Failure>) {
 }
 
 fn console(args: &ConsoleArgs, found: &mut Vec<Failure>) {
-    if let Some(path) = &args.token_file
-        && let Err(failure) = crate::dots::api::read_token(path)
-    {
-        found.push(failure);
-    }
+    token(args.token_file.as_deref(), found);
     if let (Some(cert), Some(key)) = (&args.cert, &args.key)
+        && at_hand(cert, found)
+        && at_hand(key, found)
         && let Err(failure) = crate::https::ServerCertificate::load(cert, key)
     {
         found.push(failure);
     }
-    let is_local = args
-        .listen
-        .host()
-        .parse::<std::net::IpAddr>()
-        .map_or_else(|_| args.listen.host() == "localhost", |address| address.to_canonical().is_loopback());
-    if !is_local && args.token_file.is_none() {
-        let failure = Failure::usage("the console would be open to the network").at(&args.listen);
-        found.push(failure.remedy("listen at 127.0.0.1, or demand a token by `token-file`"));
+    if is_open_to_network(&args.listen) && args.token_file.is_none() {
+        found.push(open_to_network(&args.listen));
+    }
+}
+
+/// Whether others than programs of this machine come to it, as far as its host says.
+fn is_open_to_network(address: &HostPort) -> bool {
+    match address.host().parse::<std::net::IpAddr>() {
+        Ok(ip) => !ip.to_canonical().is_loopback(),
+        Err(_) => address.host() != "localhost",
+    }
+}
+
+fn token(path: Option<&Path>, found: &mut Vec<Failure>) {
+    if let Some(path) = path
+        && at_hand(path, found)
+        && let Err(failure) = crate::dots::api::read_token(path)
+    {
+        found.push(failure);
     }
 }
 
@@ -144,10 +183,11 @@ fn manager(args: &ManagerArgs, found: &mut Vec<Failure>) {
     if let Some(path) = &args.store.store_password_file {
         readable(path, found);
     }
-    if let Some(path) = &args.console_token_file
-        && let Err(failure) = crate::dots::api::read_token(path)
+    token(args.console_token_file.as_deref(), found);
+    if let Some(console) = args.console.as_ref().filter(|console| is_open_to_network(console))
+        && args.console_token_file.is_none()
     {
-        found.push(failure);
+        found.push(open_to_network(console));
     }
     for output in &args.output {
         if let OutputSpec::Ndjson(path) | OutputSpec::Xml(path) = output {
@@ -161,10 +201,10 @@ fn sensor(args: &SensorArgs, found: &mut Vec<Failure>) {
     tls(&args.tls, found);
     if let Some(eve) = &args.eve {
         // A followed file may appear later; its folder must be there.
-        if args.follow { folder_of(eve, found) } else { readable(eve, found) }
+        if args.follow { folder_of(eve, found) } else { input(eve, found) }
     }
     match &args.input {
-        Some(input) if input != Path::new("-") => readable(input, found),
+        Some(path) if path != Path::new("-") => input(path, found),
         _ => {}
     }
     if let Some(spool) = &args.spool
@@ -181,11 +221,15 @@ fn broker(args: &BrokerArgs, found: &mut Vec<Failure>) {
     }
     args.trust_anchor.iter().chain(&args.crl).for_each(|path| readable(path, found));
     // With the zones that it names.
-    if let Some(Err(error)) = args.policy.as_ref().map(|path| PolicyStore::open(path)) {
+    if let Some(path) = &args.policy
+        && at_hand(path, found)
+        && let Err(error) = PolicyStore::open(path)
+    {
         found.push(Failure::usage(error.to_string()));
     }
     match &args.accounts {
-        AccountsUrl::File(path) => found.extend(Accounts::at(path).names().err()),
+        AccountsUrl::File(path) if at_hand(path, found) => found.extend(Accounts::at(path).names().err()),
+        AccountsUrl::File(_) => {}
         AccountsUrl::Shared(url) => postgres(url, found),
     }
     args.accounts_password_file.iter().for_each(|path| readable(path, found));
@@ -209,7 +253,10 @@ fn rater(args: &ReputeServeArgs, found: &mut Vec<Failure>) {
 
 fn relay(args: &RelayArgs, found: &mut Vec<Failure>) {
     served_with(args.cert.as_deref(), args.key.as_deref(), found);
-    if let Some(Err(failure)) = args.post_auth.as_deref().map(crate::lurk::relay::read_users) {
+    if let Some(path) = &args.post_auth
+        && at_hand(path, found)
+        && let Err(failure) = crate::lurk::relay::read_users(path)
+    {
         found.push(failure);
     }
 }
@@ -226,17 +273,14 @@ fn served_with(cert: Option<&Path>, private: Option<&Path>, found: &mut Vec<Fail
 fn call_home_client(args: &CallHomeClientArgs, found: &mut Vec<Failure>) {
     dots_tls(&args.tls, found);
     if let Some(path) = &args.rule
+        && at_hand(path, found)
         && let Err(failure) = Rules::load(path)
     {
         found.push(failure);
     }
-    if let Some(path) = &args.api_token_file
-        && let Err(failure) = crate::dots::api::read_token(path)
-    {
-        found.push(failure);
-    }
+    interface(args.api.as_ref(), args.api_token_file.as_deref(), found);
     if let Some(eve) = &args.eve {
-        if args.follow { folder_of(eve, found) } else { readable(eve, found) }
+        if args.follow { folder_of(eve, found) } else { input(eve, found) }
     }
 }
 
@@ -250,8 +294,17 @@ fn call_home_server(args: &CallHomeServerArgs, found: &mut Vec<Failure>) {
     if args.connect.iter().any(|place| matches!(place, ConnectTo::Address(_, address) if address.port() == 0)) {
         found.push(Failure::usage("nobody can be called at port 0").at("connect"));
     }
+    interface(args.api.as_ref(), args.api_token_file.as_deref(), found);
     if let Some(state) = args.state.as_ref().filter(|state| !state.is_dir()) {
         folder_of(state, found);
+    }
+}
+
+/// The one for the commands.
+fn interface(address: Option<&HostPort>, token_file: Option<&Path>, found: &mut Vec<Failure>) {
+    token(token_file, found);
+    if let Some(address) = address.filter(|address| token_file.is_none() && is_open_to_network(address)) {
+        found.push(for_the_loopback_only(address));
     }
 }
 
@@ -363,6 +416,9 @@ fn key(path: &Path, leaf: &[u8], found: &mut Vec<Failure>) {
 }
 
 fn pems(path: &Path, found: &mut Vec<Failure>) -> Option<Vec<Pem>> {
+    if !at_hand(path, found) {
+        return None;
+    }
     let octets = match crate::pki::read_bounded(path) {
         Ok(octets) => octets,
         Err(error) => {
@@ -379,7 +435,25 @@ fn pems(path: &Path, found: &mut Vec<Failure>) -> Option<Vec<Pem>> {
     }
 }
 
+/// Says no to what is no file, where there is something. Who opens a FIFO waits for its writer; and what was read from
+/// one once is not there when a service is started anew.
+fn at_hand(path: &Path, found: &mut Vec<Failure>) -> bool {
+    let is_at_hand = std::fs::metadata(path).map_or(true, |meta| meta.is_file());
+    if !is_at_hand {
+        let failure = Failure::usage("not a file: it cannot be read again").at(path.display());
+        found.push(failure.remedy("put what it gives into a file"));
+    }
+    is_at_hand
+}
+
 fn readable(path: &Path, found: &mut Vec<Failure>) {
+    if at_hand(path, found) {
+        input(path, found);
+    }
+}
+
+/// What is read once, and may be a FIFO.
+fn input(path: &Path, found: &mut Vec<Failure>) {
     // Opening a FIFO would wait for its writer.
     let opened = std::fs::metadata(path)
         .and_then(|meta| if meta.is_file() { std::fs::File::open(path).map(drop) } else { Ok(()) });

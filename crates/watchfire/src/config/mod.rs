@@ -37,7 +37,7 @@ use crate::values::HostPort;
 use source::Source;
 
 pub use check::check;
-pub(crate) use check::sockets;
+pub(crate) use check::{Proto, sockets};
 
 /// A configuration file is not read beyond this many octets.
 const FILE_LIMIT: u64 = 4 << 20;

@@ -157,3 +157,98 @@ fn any_text_is_read_without_panic() {
         let _ = parse(Path::new("c.toml"), &text);
     });
 }
+
+/// What the check finds; it must not take long.
+fn found(dir: &Path, text: &str) -> Vec<String> {
+    let config = parse(&dir.join("c.toml"), text).unwrap();
+    let (to_test, found) = std::sync::mpsc::channel();
+    std::thread::spawn(move || to_test.send(check(&config)));
+    let found = found.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits for nobody");
+    found.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_is_no_file_is_named_and_not_waited_for() {
+    let dir = crate::testing::TempDir::new("check");
+    for name in ["a", "b", "c", "d", "e"] {
+        let made = std::process::Command::new("mkfifo").arg(dir.path().join(name)).status();
+        if !made.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: mkfifo cannot be run; FIFOs were not tested");
+            return;
+        }
+    }
+    let tls = "cert = \"a\"\nkey = \"b\"\n";
+    let peers = format!("{tls}ca = \"c\"\n");
+    let listen = "listen = \"127.0.0.1:0\"\n";
+    for (files, text) in [
+        (4, format!("[iap.manager]\n{listen}{peers}console = \"127.0.0.1:0\"\nconsole-token-file = \"d\"\n")),
+        (4, format!("[obp.broker]\n{listen}accounts = \"a\"\npolicy = \"b\"\nroots = \"c\"\ncrl = \"d\"\n")),
+        (1, format!("[obp.dns]\n{listen}binding = \"a\"\n")),
+        (4, format!("[repute.serve]\n{listen}{tls}data = \"c\"\nkeys = \"d\"\n")),
+        (1, format!("[repute.dnsbl]\n{listen}store = \"a\"\nzone = \"bl.test\"\n")),
+        (2, format!("[lurk.relay]\n{listen}cert = \"a\"\nkey = \"b\"\npost-auth = \"c\"\n")),
+        (
+            3,
+            format!(
+                "[lurk.ido]\n{listen}upstream = \"https://ca.test/d\"\ndelegations = \"a\"\ndir = \"ido\"\nupstream-ca = \
+                 \"b\"\ndns-update = \"127.0.0.1:53\"\ndns-update-key = \"c\"\n"
+            ),
+        ),
+        (
+            5,
+            format!(
+                "[dots.call-home-client]\nlisten = \"tls://127.0.0.1:0\"\n{peers}rule = \"d\"\neve = \"eve\"\nfollow = \
+                 true\napi = \"127.0.0.1:0\"\napi-token-file = \"e\"\n"
+            ),
+        ),
+        (1, format!("[console]\n{listen}token-file = \"a\"\n[iap.proxy]\n{listen}next-hop = \"b:1\"\nname = \"x\"\n")),
+    ] {
+        let found = found(dir.path(), &text);
+        let no_file = found.iter().filter(|problem| problem.contains("not a file")).count();
+        // A key is looked at beside its certificate only.
+        assert!(no_file >= files - usize::from(text.contains("key = \"b\"")), "{text}\n{found:?}");
+        assert!(found.iter().all(|problem| problem.contains("not a file")), "{text}\n{found:?}");
+    }
+    // What is read once.
+    let sensor = format!("[iap.sensor]\nconnect = \"a:1\"\nmanager-name = \"m\"\n{peers}input = \"d\"\n");
+    assert!(!found(dir.path(), &sensor).iter().any(|problem| problem.contains("/d")));
+}
+
+#[test]
+fn a_port_is_one_for_connections_and_one_for_datagrams() {
+    let dir = Path::new("/nowhere");
+    let twice = |text: &str| -> Vec<String> {
+        found(dir, text).into_iter().filter(|problem| problem.contains("used twice")).collect()
+    };
+    let broker =
+        |udp: &str| format!("[[obp.broker]]\nlisten = \"127.0.0.1:7\"\nudp = \"127.0.0.1:{udp}\"\naccounts = \"a\"\n");
+    assert_eq!(twice(&broker("7")), Vec::<String>::new());
+    let dnsbl =
+        |port: &str| format!("[[repute.dnsbl]]\nlisten = \"127.0.0.1:{port}\"\nstore = \"s\"\nzone = \"bl.test\"\n");
+    assert_eq!(twice(&format!("{}{}", broker("8"), dnsbl("9"))), Vec::<String>::new());
+    let found = twice(&format!("{}{}", broker("8"), dnsbl("8")));
+    assert!(found.len() == 1 && found[0].contains("127.0.0.1:8 is used twice over UDP"), "{found:?}");
+    let found = twice(&format!("{}{}", broker("8"), dnsbl("7")));
+    assert!(found.len() == 1 && found[0].contains("127.0.0.1:7 is used twice over TCP"), "{found:?}");
+}
+
+#[test]
+fn what_would_be_open_to_the_network_is_found_before_it_starts() {
+    let found = |text: &str| {
+        let found = found(Path::new("/nowhere"), text);
+        found.iter().any(|problem| problem.contains("open to the network") || problem.contains("for the loopback only"))
+    };
+    let call_home = "cert = \"c\"\nkey = \"k\"\nca = \"a\"\n";
+    let tables = [
+        MANAGER.to_owned() + "console = \"AT\"\n",
+        format!("[dots.call-home-client]\nlisten = \"tls://a:1\"\n{call_home}api = \"AT\"\n"),
+        format!("[dots.call-home-server]\nconnect = \"a:1\"\npeer-name = \"a\"\n{call_home}api = \"AT\"\n"),
+    ];
+    for table in tables {
+        for (at, is_open) in [("0.0.0.0:7080", true), ("console.test:7080", true), ("[::1]:7080", false)] {
+            assert_eq!(found(&table.replace("AT", at)), is_open, "{at}\n{table}");
+        }
+        let token = if table.contains("console") { "console-token-file" } else { "api-token-file" };
+        assert!(!found(&format!("{}{token} = \"t\"\n", table.replace("AT", "0.0.0.0:7080"))), "{table}");
+    }
+}

@@ -9,6 +9,7 @@ mod plan;
 mod watched;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -25,7 +26,8 @@ use crate::{console, metrics, out};
 use plan::Plan;
 use watched::Watched;
 
-/// A service that was told to end has ended after this time, or is given up. None of them takes more than ten seconds.
+/// A service that was told to end has ended after this time, or is given up. None of them takes much more than ten
+/// seconds, but `lurk ido` while a program of `--dns-hook` is at work: that may take two minutes, and is not waited for.
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Pauses before a service that could not start at a reload is tried again.
@@ -54,14 +56,14 @@ pub async fn run(mut config: Config, file: Option<PathBuf>, json: bool) -> Resul
         // Before the services, so that nothing of them is missed.
         console::start(args, &context).await?;
     }
-    all.file = file.map(|path| Watched::new(path, config, &context.metrics));
+    all.file = file.map(|path| Arc::new(Watched::new(path, config, &context.metrics)));
     all.spawn(true);
     all.run().await
 }
 
 struct Supervisor {
     context: Context,
-    file: Option<Watched>,
+    file: Option<Arc<Watched>>,
     entries: Vec<Entry>,
     tasks: JoinSet<Result<(), Failure>>,
     /// The first failure.
@@ -127,24 +129,32 @@ impl Supervisor {
             return;
         }
         self.context.shutdown.cancel();
-        match &self.outcome {
-            Ok(()) => self.outcome = Err(failure),
-            Err(_) => tracing::error!("{failure}"),
+        if self.outcome.is_err() {
+            tracing::error!("{failure}");
+            return;
         }
+        if self.entries.iter().any(Entry::is_alive) {
+            tracing::error!("a service has failed, the others drain: {failure}");
+        }
+        self.outcome = Err(failure);
     }
 
     /// What SIGHUP asks for.
     async fn reload(&mut self) {
-        let Some(file) = &self.file else {
+        let Some(file) = self.file.clone() else {
             self.entries.iter().for_each(Entry::reopen);
             return;
         };
-        let running: Vec<&Service> = self.entries.iter().map(|entry| &entry.service).collect();
+        let running: Vec<Service> = self.entries.iter().map(|entry| entry.service.clone()).collect();
         let shutdown = self.context.shutdown.clone();
-        let read = tokio::select! {
-            // Who ends does not look for more to do.
-            () = shutdown.cancelled() => return,
-            read = file.read(&running) => read,
+        let mut reading = std::pin::pin!(file.read(&running));
+        let read = loop {
+            tokio::select! {
+                // Who ends does not look for more to do.
+                () = shutdown.cancelled() => return,
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
+                read = &mut reading => break read,
+            }
         };
         let plan = match read {
             Ok(plan) => plan,
@@ -155,7 +165,11 @@ impl Supervisor {
                 return;
             }
         };
-        let (kept, ended, started) = (plan.kept.len(), plan.ended.len(), plan.started.len());
+        // One that has ended by itself neither goes on nor ends now.
+        let is_alive = |number: usize| self.entries.get(number).is_some_and(Entry::is_alive);
+        let kept = plan.kept.iter().filter(|(number, _)| is_alive(*number)).count();
+        let ended = plan.ended.iter().filter(|number| is_alive(**number)).count();
+        let started = plan.started.len();
         self.change(plan).await;
         if !shutdown.is_cancelled() {
             self.spawn(false);
@@ -177,7 +191,9 @@ impl Supervisor {
         }
         for number in plan.ended {
             if let Some(entry) = self.entries.get_mut(number) {
-                tracing::info!("{}: no longer in the file as it was: drains", entry.service.label());
+                if entry.is_alive() {
+                    tracing::info!("{}: no longer in the file as it was: drains", entry.service.label());
+                }
                 entry.is_leaving = true;
                 entry.context.shutdown.cancel();
             }
@@ -189,13 +205,15 @@ impl Supervisor {
         self.drained().await;
     }
 
-    /// Waits until all that is leaving has ended.
+    /// Waits until all that is leaving has ended, or does not even when it is given up.
     async fn drained(&mut self) {
         let mut deadline = Instant::now() + DRAIN;
-        while self.entries.iter().any(|entry| entry.is_leaving && matches!(entry.task, Task::Runs(_))) {
+        let mut is_given_up = false;
+        while self.entries.iter().any(|entry| entry.is_leaving && entry.is_alive()) {
             match tokio::time::timeout_at(deadline, self.tasks.join_next_with_id()).await {
                 Ok(Some(ended)) => self.ended(ended),
                 Ok(None) => break,
+                Err(_) if is_given_up => break,
                 Err(_) => {
                     for entry in self.entries.iter().filter(|entry| entry.is_leaving) {
                         if let Task::Runs(task) = &entry.task {
@@ -203,7 +221,7 @@ impl Supervisor {
                             task.abort();
                         }
                     }
-                    deadline += DRAIN;
+                    (is_given_up, deadline) = (true, deadline + DRAIN);
                 }
             }
         }
@@ -227,6 +245,11 @@ impl Entry {
         let shutdown = context.shutdown.child_token();
         let context = Context { shutdown, reload, health, ..context.clone() };
         Self { service, context, reload: sender, task: Task::Waits, is_leaving: false }
+    }
+
+    /// Whether it has not ended.
+    fn is_alive(&self) -> bool {
+        !matches!(self.task, Task::Ended)
     }
 
     /// Lets the service open its files anew.

@@ -2,12 +2,16 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::plan::Plan;
-use crate::config::{self, Config, Service};
+use crate::config::{self, Config, Proto, Service};
 use crate::exit::Failure;
+use crate::listening;
 use crate::metrics::{self, Counter, Gauge, Registry};
-use crate::values::HostPort;
+
+/// The file and what it names are read in this time, or it has a fault: a disk that hangs is not waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the configuration comes from.
 pub(super) struct Watched {
@@ -36,8 +40,11 @@ impl Watched {
     ///
     /// # Errors
     /// The first fault; it has been said in the log.
-    pub(super) async fn read(&self, running: &[&Service]) -> Result<Plan<Service>, Failure> {
-        let read = self.checked(running).await;
+    pub(super) async fn read(&self, running: &[Service]) -> Result<Plan<Service>, Failure> {
+        let read = tokio::time::timeout(PATIENCE, self.checked(running)).await.unwrap_or_else(|_| {
+            let failure = Failure::usage(format!("it and what it names cannot be read within {PATIENCE:?}"));
+            Err((failure.at(self.path.display()).remedy("look for files on disks that hang, and for FIFOs"), 0))
+        });
         self.is_valid.set(i64::from(read.is_ok()));
         match &read {
             Ok(_) => self.taken.increment(),
@@ -54,9 +61,13 @@ impl Watched {
     }
 
     /// What is to be done if the file has no fault; else the first fault and the number of others.
-    async fn checked(&self, running: &[&Service]) -> Result<Plan<Service>, (Failure, usize)> {
+    async fn checked(&self, running: &[Service]) -> Result<Plan<Service>, (Failure, usize)> {
         let path = self.path.clone();
         let looked = tokio::task::spawn_blocking(move || -> Result<Config, Vec<Failure>> {
+            if path.exists() && !path.is_file() {
+                let failure = Failure::usage("not a file: it cannot be read again").at(path.display());
+                return Err(vec![failure.remedy("put the configuration into a file")]);
+            }
             let config = match config::load(&path) {
                 Err(failure) => return Err(vec![failure]),
                 Ok(Err(problems)) => return Err(problems.into_iter().map(Failure::from).collect()),
@@ -72,8 +83,9 @@ impl Watched {
         };
         let mut config = looked.map_err(first)?;
         let services = std::mem::take(&mut config.services);
-        let plan = Plan::new(running, services, |one, other| one.identity == other.identity);
-        let found = unavailable(running, &plan).await;
+        let running: Vec<&Service> = running.iter().collect();
+        let plan = Plan::new(&running, services, |one, other| one.identity == other.identity);
+        let found = unavailable(&running, &plan).await;
         if !found.is_empty() {
             return Err(first(found));
         }
@@ -99,15 +111,19 @@ impl Watched {
 async fn unavailable(running: &[&Service], plan: &Plan<Service>) -> Vec<Failure> {
     let leaving =
         plan.ended.iter().filter_map(|at| running.get(*at)).flat_map(|service| config::sockets(&service.args));
-    let ports: Vec<u16> = leaving.map(HostPort::port).collect();
+    let leaving: Vec<(Proto, u16)> = leaving.map(|(proto, addr)| (proto, addr.port())).collect();
     // Port 0 is any.
-    let is_leaving = |port| ports.contains(&port) || ports.contains(&0);
+    let is_leaving = |proto, port| leaving.contains(&(proto, port)) || leaving.contains(&(proto, 0));
     let mut found = Vec::new();
     for service in &plan.started {
-        for addr in config::sockets(&service.args) {
-            match metrics::try_bind(addr).await {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::AddrInUse && is_leaving(addr.port()) => {}
+        for (proto, addr) in config::sockets(&service.args) {
+            let tried = match proto {
+                Proto::Tcp => metrics::try_bind(addr).await.map(drop),
+                Proto::Udp => listening::try_bind_udp(addr).await.map(drop),
+            };
+            match tried {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::AddrInUse && is_leaving(proto, addr.port()) => {}
                 Err(error) => found.push(metrics::cannot_listen(addr, &error).within(&service.place)),
             }
         }
