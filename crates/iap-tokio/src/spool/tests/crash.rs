@@ -53,19 +53,26 @@ async fn what_was_accepted_survives_kill_9() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (begun, begins) = tokio::sync::oneshot::channel();
         let reading = std::thread::spawn(move || {
-            let (mut last_seq, mut end, mut settling) = (0, 0, 0);
+            let (mut last_seq, mut end, mut settling, mut begun) = (0, 0, 0, Some(begun));
             for line in lines.map_while(Result::ok) {
                 let words: Vec<&str> = line.split(' ').collect();
                 match words[..] {
-                    ["accepted", seq, number] => (last_seq, end) = (seq.parse().unwrap(), number.parse().unwrap()),
+                    ["accepted", seq, number] => {
+                        (last_seq, end) = (seq.parse().unwrap(), number.parse().unwrap());
+                        begun.take().map(|begun| begun.send(()));
+                    }
                     ["settling", seq] => settling = seq.parse().unwrap(),
                     _ => {}
                 }
             }
             (last_seq, end, settling)
         });
-        tokio::time::sleep(Duration::from_millis(300 + 170 * round)).await;
+        // Killed at some moment of its work, however long it takes to begin.
+        let begun = tokio::time::timeout(Duration::from_secs(60), begins).await;
+        begun.expect("the child begins in time").expect("the child accepts something");
+        tokio::time::sleep(Duration::from_millis(100 + 170 * round)).await;
         child.kill().unwrap();
         child.wait().unwrap();
         let (last_seq, end, settling): (u64, u64, u64) = reading.join().unwrap();
