@@ -51,7 +51,7 @@ struct Entry<T> {
 const NEVER: UnixTime = UnixTime::from_secs(i64::MAX);
 
 impl<T> StarBook<T> {
-    /// A book of at most so many orders.
+    /// A book that takes new orders while it has fewer than so many.
     pub const fn new(max: usize) -> Self {
         Self { orders: BTreeMap::new(), due: BTreeSet::new(), next: NonZeroU64::MIN, max }
     }
@@ -61,15 +61,17 @@ impl<T> StarBook<T> {
     /// # Errors
     /// When it is full. Nothing has changed then.
     pub fn insert(&mut self, order: StarOrder, data: T) -> Result<StarId, T> {
-        if self.orders.len() >= self.max {
-            return Err(data);
-        }
+        if self.orders.len() >= self.max { Err(data) } else { Ok(self.restore(order, data)) }
+    }
+
+    /// Takes an order in that was in a book before, however many there are: the limit is for new ones.
+    pub fn restore(&mut self, order: StarOrder, data: T) -> StarId {
         let id = StarId(self.next);
         self.next = self.next.saturating_add(1);
         let wake = order.wake();
         self.orders.insert(id, Box::new(Entry { order, data, wake: NEVER }));
         self.reschedule(id, wake.unwrap_or(NEVER));
-        Ok(id)
+        id
     }
 
     /// How many orders there are.

@@ -62,7 +62,9 @@ fn the_directory_and_nonces_are_for_everybody() {
             assert_eq!(problem(&response), (405, "malformed".into()));
         }
     }
-    assert_eq!(problem(&world.get("https://other.example/acme/directory")).0, 404);
+    for base in ["https://other.example/acme", "https://ca.example/acmes", "https://ca.example/acme/x"] {
+        assert_eq!(problem(&world.get(&format!("{base}/directory"))).1, "malformed", "{base}");
+    }
 }
 
 #[test]

@@ -64,6 +64,12 @@ impl World {
         self.ca = Ca::restore(config, verifier, seed, self.time(), records).unwrap();
     }
 
+    /// The same with another configuration.
+    pub(crate) fn restart_with(&mut self, config: CaConfigBuilder) {
+        self.config = Arc::new(config.build().unwrap());
+        self.restart();
+    }
+
     pub(crate) fn request(&mut self, request: &Request<'_>) -> Response {
         let now = self.time();
         self.ca.handle_request(now, request)

@@ -15,11 +15,18 @@ use crate::error::DecodeErrorKind;
 use crate::jose::{Jws, Purpose, verify_external_account};
 use crate::json::{self, Members};
 
-/// Orders on a page of the list.
-const PAGE: usize = 500;
+/// URLs on a page of a list, and their octets, at most: what clients read without being told to. Ours takes arrays of 256
+/// elements and answers of 64 KiB ([`crate::Limits`]).
+const PAGE: (usize, usize) = (200, 32 * 1024);
 
 impl Desk {
-    pub(crate) fn new_account(&mut self, request: &Request<'_>) -> Result<Response, Problem> {
+    /// Makes an account, or finds it. When there are as many as there may be, one is forgotten that has no order and is
+    /// not wanted, by the thumbprint of its key.
+    pub(crate) fn new_account(
+        &mut self,
+        request: &Request<'_>,
+        is_wanted: impl Fn(&String) -> bool,
+    ) -> Result<Response, Problem> {
         let (Signer::Key(key), payload) = self.open(request)? else {
             return Err(Problem::new(
                 ProblemType::Malformed,
@@ -51,6 +58,7 @@ impl Desk {
                 problem
             })?;
         }
+        self.make_room(is_wanted);
         if self.accounts.len() >= self.limits.accounts {
             return Err(Problem::new(ProblemType::ServerInternal, "no more accounts are taken").with_status(503));
         }
@@ -77,7 +85,8 @@ impl Desk {
         if !payload.is_empty() {
             let asked = NewAccount::decode(payload, &self.limits.messages)?;
             let contact = asked.contact.map(|contact| self.contact(contact)).transpose()?;
-            if let Some(entry) = self.accounts.get_mut(account) {
+            let is_change = contact.is_some() || asked.deactivate;
+            if is_change && let Some(entry) = self.accounts.get_mut(account) {
                 if let Some(contact) = contact {
                     entry.contact = contact;
                 }
@@ -104,13 +113,12 @@ impl Desk {
             None => Bound::Unbounded,
             Some(after) => Bound::Excluded(after.ok_or_else(|| not_found("there is no such page"))?),
         };
-        let mut behind = entry.orders.range((begin, Bound::Unbounded));
-        let page: Vec<&OrderId> = behind.by_ref().take(PAGE).collect();
-        let urls: Vec<String> = page.iter().map(|id| self.config.url(&format!("/order/{id}"))).collect();
+        let behind = entry.orders.range((begin, Bound::Unbounded));
+        let (urls, last) = page(behind.map(|id| (id, self.config.url(&format!("/order/{id}")))));
         let mut object = Object::new();
         object.insert("orders", json::texts(&urls));
         let response = Response::json(200, json::encode(&object));
-        let Some(last) = page.last().filter(|_| behind.next().is_some()) else { return Ok(response) };
+        let Some(last) = last else { return Ok(response) };
         let next = self.config.url(&format!("/acct/{id}/orders/{last}"));
         Ok(response.with_header("link", format!("<{next}>;rel=\"next\"")))
     }
@@ -128,7 +136,8 @@ impl Desk {
         let old = members.take("oldKey").ok_or_else(|| members.error("oldKey", DecodeErrorKind::Missing))?;
         let old = jsonbcd::text::to_vec(&old).map_err(|_| malformed("oldKey is no key"))?;
         let old = PublicKey::from_jwk(&old, &self.limits.messages)??;
-        let entry = self.accounts.get_mut(account).ok_or_else(|| not_found("there is no such account"))?;
+        let missing = || not_found("there is no such account");
+        let entry = self.accounts.get(account).ok_or_else(missing)?;
         if named != format!("{}/acct/{account}", self.config.base) {
             return Err(malformed("the account is not the one that signs"));
         }
@@ -140,6 +149,8 @@ impl Desk {
             let location = self.config.url(&format!("/acct/{other}"));
             return Ok(Response::problem(&problem.with_status(409)).with_header("location", location));
         }
+        // Only now: whoever is refused has changed nothing.
+        let entry = self.accounts.get_mut(account).ok_or_else(missing)?;
         self.keys.remove(&entry.key.thumbprint());
         self.keys.insert(new.thumbprint(), *account);
         entry.key = new;
@@ -180,6 +191,21 @@ impl Desk {
         account.delegations = self.limits.delegations.then(|| format!("{url}/delegations"));
         Ok(Response::json(status, account.encode()).with_header("location", url))
     }
+}
+
+/// The first URLs of a list, as many as stand on a page, and what stands behind the last of them if there are more.
+pub(crate) fn page<T>(items: impl Iterator<Item = (T, String)>) -> (Vec<String>, Option<T>) {
+    let (mut urls, mut octets, mut last) = (Vec::new(), 0_usize, None);
+    for (item, url) in items {
+        // Each is followed by two quotes and a comma.
+        octets = octets.saturating_add(url.len()).saturating_add(3);
+        if urls.len() >= PAGE.0 || (octets > PAGE.1 && last.is_some()) {
+            return (urls, last);
+        }
+        urls.push(url);
+        last = Some(item);
+    }
+    (urls, None)
 }
 
 /// A POST-as-GET has no payload.

@@ -103,13 +103,13 @@ impl Ca {
         let reason = members.integer("reason")?.unwrap_or(0);
         let certificate = Certificate::decode(&der, &self.config.messages)?;
         let fingerprint: [u8; 32] = Sha256::digest(&der).into();
-        let is_it = |entry: &&mut IssuedEntry| {
+        let is_it = |entry: &&IssuedEntry| {
             let single = entry.single.as_ref();
             single.is_none_or(|single| single.fingerprint == fingerprint)
         };
-        let serial = Serial::new(certificate.serial());
-        let entry = serial.and_then(|serial| self.store.issued.get_mut(&serial)).filter(is_it);
-        let entry = entry.ok_or_else(|| not_found("this certificate is not of this CA, or has run out"))?;
+        let missing = || not_found("this certificate is not of this CA, or has run out");
+        let serial = Serial::new(certificate.serial()).ok_or_else(missing)?;
+        let entry = self.store.issued.get(&serial).filter(is_it).ok_or_else(missing)?;
         let owner = self.store.orders.get(&entry.order).map(|order| &order.account);
         let may = match &signer {
             Signer::Account(account) => owner == Some(account),
@@ -119,7 +119,7 @@ impl Ca {
             let detail = "only the account that has ordered it, or its own key, can revoke a certificate";
             return Err(Problem::new(ProblemType::Unauthorized, detail));
         }
-        let Some(single) = &mut entry.single else {
+        let Some(single) = &entry.single else {
             let detail = "certificates that are renewed automatically are not revoked: cancel the order";
             return Err(Problem::new(ProblemType::AutoRenewalRevocationNotSupported, detail));
         };
@@ -130,7 +130,10 @@ impl Ca {
         if single.revoked || entry.not_after <= now {
             return Err(Problem::new(ProblemType::AlreadyRevoked, "the certificate was revoked before"));
         }
-        single.revoked = true;
+        // Only now: whoever is refused has changed nothing.
+        if let Some(single) = self.store.issued.get_mut(&serial).and_then(|entry| entry.single.as_mut()) {
+            single.revoked = true;
+        }
         self.events.push_back(CaEvent::Revoked { certificate: der, reason });
         Ok(Response::new(200))
     }

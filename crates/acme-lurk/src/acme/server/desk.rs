@@ -160,7 +160,7 @@ impl Desk {
 
     /// When there are as many accounts as there may be: forgets one that has no order and is not wanted, by the
     /// thumbprint of its key.
-    pub(crate) fn make_room(&mut self, is_wanted: impl Fn(&String) -> bool) {
+    pub(super) fn make_room(&mut self, is_wanted: impl Fn(&String) -> bool) {
         if self.accounts.len() < self.limits.accounts {
             return;
         }

@@ -55,8 +55,8 @@ pub(crate) fn answer<S: Service>(service: &mut S, now: S::Now, request: &Request
 
 fn route<S: Service>(service: &mut S, now: S::Now, request: &Request<'_>) -> Answer {
     let nothing = || not_found("nothing is at this URL");
-    let path = request.url.strip_prefix(&*service.desk().config.base).ok_or_else(nothing)?;
-    let mut parts = path.split('/').skip(1);
+    let path = request.url.strip_prefix(&*service.desk().config.base).and_then(|path| path.strip_prefix('/'));
+    let mut parts = path.ok_or_else(nothing)?.split('/');
     let path = (parts.next().unwrap_or(""), parts.next(), parts.next(), parts.next());
     match request.method {
         "GET" | "HEAD" => match path {

@@ -107,10 +107,10 @@ impl Ca {
             let detail = "only an order that is renewed automatically and is valid can be canceled";
             Problem::new(ProblemType::AutoRenewalCancellationInvalid, detail)
         };
-        let order = self.store.orders.get_mut(id).filter(|order| order.status == OrderStatus::Valid);
-        let order = order.ok_or_else(invalid)?;
-        let star = order.star.ok_or_else(invalid)?;
+        let order = self.store.orders.get(id).filter(|order| order.status == OrderStatus::Valid);
+        let star = order.and_then(|order| order.star).ok_or_else(invalid)?;
         self.store.book.cancel(now, star).map_err(|_| invalid())?;
+        let order = self.store.orders.get_mut(id).ok_or_else(invalid)?;
         order.status = OrderStatus::Canceled;
         order.awaited = None;
         let current = self.store.book.get(star).and_then(|(star, _)| star.current());

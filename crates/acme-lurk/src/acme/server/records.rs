@@ -111,7 +111,7 @@ impl Ca {
             self.look_again(&account, name);
         }
         let star = members.members("star")?.map(read_star).transpose()?;
-        let star = star.and_then(|order| self.store.book.insert(order, id).ok());
+        let star = star.map(|order| self.store.book.restore(order, id));
         let awaited = members.members("awaited")?.map(|mut awaited| -> Result<_, DecodeError> {
             let mut time = |name: &str| awaited.time(name)?.ok_or_else(|| awaited.missing(name));
             let (not_before, not_after) = (time("not-before")?, time("not-after")?);

@@ -8,7 +8,7 @@ use super::Ido;
 use super::config::{DelegationRule, Serving};
 use super::event::Audit;
 use super::store::{Entry, Work};
-use crate::acme::server::accounts::must_be_get;
+use crate::acme::server::accounts::{must_be_get, page};
 use crate::acme::server::desk::Desk;
 use crate::acme::server::dispatch::{Path, Service};
 use crate::acme::server::http::ResponseExt as _;
@@ -23,8 +23,6 @@ use crate::now::Now;
 use crate::star::{AutoRenewal, StarMeta, StarPolicy};
 use crate::template::Checker;
 
-/// Delegations on a page of the list.
-const PAGE: usize = 500;
 /// For how long an order is kept behind its end, so that whoever asks is told what became of it.
 pub(super) const DAY: u64 = 86_400;
 
@@ -54,8 +52,8 @@ impl Service for Ido {
         let ("new-account", None, ..) = path else { return None };
         // Whoever may not delegate anything makes room for who may.
         let rules = &self.config.rules;
-        self.desk.make_room(|thumbprint| rules.values().any(|rule| rule.accounts.contains(thumbprint)));
-        Some(self.desk.new_account(request))
+        let is_wanted = |thumbprint: &String| rules.values().any(|rule| rule.accounts.contains(thumbprint));
+        Some(self.desk.new_account(request, is_wanted))
     }
 
     fn signed(
@@ -139,13 +137,12 @@ impl Ido {
         }
         must_be_get(payload)?;
         let rules = self.rules_of(self.thumbprint_of(account));
-        let mut rules = rules.filter(|rule| after.is_none_or(|after| rule.name.as_str() > after));
-        let page: Vec<&DelegationRule> = rules.by_ref().take(PAGE).collect();
-        let urls: Vec<String> =
-            page.iter().map(|rule| self.config.url(&format!("/delegation/{}", rule.name))).collect();
+        let rules = rules.filter(|rule| after.is_none_or(|after| rule.name.as_str() > after));
+        let (urls, last) =
+            page(rules.map(|rule| (&rule.name, self.config.url(&format!("/delegation/{}", rule.name)))));
         let response = Response::json(200, encode_delegations(&urls));
-        let Some(last) = page.last().filter(|_| rules.next().is_some()) else { return Ok(response) };
-        let next = self.config.url(&format!("/acct/{id}/delegations/{}", last.name));
+        let Some(last) = last else { return Ok(response) };
+        let next = self.config.url(&format!("/acct/{id}/delegations/{last}"));
         Ok(response.with_header("link", format!("<{next}>;rel=\"next\"")))
     }
 
