@@ -157,7 +157,13 @@ impl OwnerSite {
     /// # Errors
     /// As [`Ido::replace_delegations`].
     pub fn replace_delegations(&self, rules: impl IntoIterator<Item = DelegationRule>) -> Result<(), ConfigError> {
-        self.inner.lock().machine.replace_delegations(rules)
+        let replaced = {
+            let mut state = self.inner.lock();
+            state.machine.replace_delegations(self.inner.now(), rules)
+        };
+        // Orders may have ended by that.
+        self.inner.changed.notify_one();
+        replaced
     }
 
     /// Ends. What is under way goes on after a restart.

@@ -221,13 +221,13 @@ fn wrong_certificates_are_not_installed() {
 }
 
 /// Requests as a client of the name owner that is not ours makes them.
-struct Delegate {
-    key: acme_lurk::crypto::RingSigner,
-    kid: String,
+pub(crate) struct Delegate {
+    pub(crate) key: acme_lurk::crypto::RingSigner,
+    pub(crate) kid: String,
 }
 
 impl Delegate {
-    fn register(lab: &mut Lab, key: acme_lurk::crypto::RingSigner) -> Self {
+    pub(crate) fn register(lab: &mut Lab, key: acme_lurk::crypto::RingSigner) -> Self {
         // New orders are taken when the CA is known.
         lab.run(2, |lab| lab.ido.upstream_directory().is_some());
         let mut delegate = Self { key, kid: String::new() };
@@ -236,7 +236,7 @@ impl Delegate {
         delegate
     }
 
-    fn post(&self, lab: &mut Lab, url: &str, payload: &[u8]) -> acme_lurk::acme::server::Response {
+    pub(crate) fn post(&self, lab: &mut Lab, url: &str, payload: &[u8]) -> acme_lurk::acme::server::Response {
         use acme_lurk::jose::{KeyRef, sign};
         let now = lab.now();
         let nonce = lab.ido.handle_request(now, &Request::get(&format!("{IDO}/new-nonce")));
@@ -441,7 +441,7 @@ fn given_up(kept: u64, away: u64) {
     assert_eq!(problem["type"], "urn:ietf:params:acme:error:autoRenewalCanceled");
 }
 
-fn is_cancellation(exchange: &acme_lurk::acme::client::Exchange) -> bool {
+pub(crate) fn is_cancellation(exchange: &acme_lurk::acme::client::Exchange) -> bool {
     let Ok(jws) = serde_json::from_slice::<serde_json::Value>(&exchange.body) else { return false };
     acme_lurk::base64url::decode(jws["payload"].as_str().unwrap()).unwrap() == br#"{"status":"canceled"}"#
 }
@@ -577,10 +577,12 @@ fn delegations_are_replaced_while_the_server_runs() {
     let (status, first) = order(&mut lab, "mine");
     assert_eq!(status, 201);
     for wrong in [vec![rule("a"), rule("a")], vec![rule("a").with_upstream(format!("{IDO}/delegation/a"))]] {
-        assert!(lab.ido.replace_delegations(wrong).is_err());
+        let now = lab.now();
+        assert!(lab.ido.replace_delegations(now, wrong).is_err());
         assert_eq!(order(&mut lab, "mine").0, 201, "what was there stays");
     }
-    lab.ido.replace_delegations([rule("mine"), rule("yours").with_account(thumbprint)]).unwrap();
+    let now = lab.now();
+    lab.ido.replace_delegations(now, [rule("mine"), rule("yours").with_account(thumbprint)]).unwrap();
     assert_eq!(order(&mut lab, "mine").0, 403);
     assert_eq!(order(&mut lab, "yours").0, 201);
     // An order from before is of no use any more.

@@ -19,3 +19,4 @@ mod server_kit;
 mod star;
 mod support;
 mod template;
+mod withdrawal;

@@ -393,7 +393,7 @@ impl Client {
         self.give_up(now, id, ClientError::TimedOut(self.last_failure.clone()));
     }
 
-    fn give_up(&mut self, now: Now, id: CallId, error: ClientError) {
+    pub(super) fn give_up(&mut self, now: Now, id: CallId, error: ClientError) {
         self.end(now, id, Err(error));
     }
 

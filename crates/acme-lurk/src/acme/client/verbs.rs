@@ -155,6 +155,18 @@ impl Client {
         self.call(now, Call::Delegation(url.into()))
     }
 
+    /// Gives a call up: nothing more is asked for it, and what was provisioned is taken back. Its answer is
+    /// [`ClientError::TimedOut`]. What the server was asked before it may still do.
+    pub fn abandon(&mut self, now: Now, id: CallId) {
+        self.tell(now);
+        let why = || ClientError::TimedOut(Some("nobody waits for it any more".to_owned()));
+        if self.pursuits.contains_key(&id) {
+            self.give_up(now, id, why());
+        } else if self.calls.get(&id).is_some_and(|pending| pending.owner.is_none()) {
+            self.finish(now, id, Err(why()));
+        }
+    }
+
     fn call(&mut self, now: Now, call: Call) -> Result<CallId, ClientError> {
         self.check_room()?;
         let id = CallId(self.number());

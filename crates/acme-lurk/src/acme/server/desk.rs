@@ -171,6 +171,16 @@ impl Desk {
         }
     }
 
+    /// Whether an account was given up.
+    pub(super) fn is_deactivated(&self, account: &AccountId) -> bool {
+        self.accounts.get(account).is_some_and(|account| account.status == AccountStatus::Deactivated)
+    }
+
+    /// The orders of an account.
+    pub(crate) fn orders_of(&self, account: &AccountId) -> Vec<OrderId> {
+        self.accounts.get(account).map(|account| account.orders.iter().copied().collect()).unwrap_or_default()
+    }
+
     /// An order was made. Lists of orders are not recorded: the orders are.
     pub(crate) fn opened(&mut self, account: &AccountId, order: &OrderId) {
         if let Some(account) = self.accounts.get_untracked(account) {

@@ -26,6 +26,9 @@ pub(crate) trait Service {
     /// What may be signed with the key of no account; none if what is at the path may not.
     fn keyed(&mut self, now: Self::Now, path: Path<'_>, request: &Request<'_>) -> Option<Answer>;
 
+    /// An account was given up.
+    fn deactivated(&mut self, now: Self::Now, account: &AccountId);
+
     /// What an account asks for, beside what is about the account itself.
     fn signed(
         &mut self,
@@ -79,7 +82,13 @@ fn route<S: Service>(service: &mut S, now: S::Now, request: &Request<'_>) -> Ans
             match path {
                 ("directory", None, ..) => Ok(service.show_directory(now)),
                 ("key-change", None, ..) => desk.change_key(request.url, &account, &payload),
-                ("acct", Some(id), None, _) => desk.account(id, &account, &payload),
+                ("acct", Some(id), None, _) => {
+                    let answer = desk.account(id, &account, &payload);
+                    if desk.is_deactivated(&account) {
+                        service.deactivated(now, &account);
+                    }
+                    answer
+                }
                 ("acct", Some(id), Some("orders"), after) => desk.account_orders(id, after, &account, &payload),
                 _ => service.signed(now, path, (&account, &payload), request).unwrap_or_else(|| Err(nothing())),
             }

@@ -126,6 +126,10 @@ impl Service for Ca {
         }
     }
 
+    fn deactivated(&mut self, now: UnixTime, account: &AccountId) {
+        self.end_orders(now, account);
+    }
+
     fn signed(
         &mut self,
         now: UnixTime,

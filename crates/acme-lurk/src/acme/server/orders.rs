@@ -120,6 +120,30 @@ impl Ca {
         Ok(())
     }
 
+    /// Ends what is going on for an account that was given up: nobody could stop it any more.
+    /// [RFC 8555 section 7.3.6](https://www.rfc-editor.org/rfc/rfc8555#section-7.3.6)
+    pub(super) fn end_orders(&mut self, now: UnixTime, account: &AccountId) {
+        for id in self.desk.orders_of(account) {
+            let Some(status) = self.store.orders.get(&id).map(|order| order.status) else { continue };
+            match status {
+                // One that is not renewed, or was canceled before, stays as it is.
+                OrderStatus::Valid => drop(self.cancel(now, &id)),
+                OrderStatus::Pending | OrderStatus::Ready | OrderStatus::Processing => {
+                    let Some(order) = self.store.orders.get_mut(&id) else { continue };
+                    order.status = OrderStatus::Invalid;
+                    let problem = Problem::new(ProblemType::Unauthorized, "the account was deactivated");
+                    order.error = Some(Box::new(problem));
+                    order.awaited = None;
+                    if let Some(star) = order.star.take() {
+                        self.store.book.remove(star);
+                        self.store.keep_until(&id, later(now, DAY));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn finalize(
         &mut self,
         now: UnixTime,

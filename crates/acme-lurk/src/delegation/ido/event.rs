@@ -49,6 +49,11 @@ pub enum Audit {
         /// Why.
         problem: Problem,
     },
+    /// A delegate has given its account up. Its orders that are `valid` go on until they are stopped.
+    Deactivated {
+        /// The thumbprint of the key of the account, base64url.
+        account: String,
+    },
     /// The request for the certificate fits; the CA is asked.
     Requested,
     /// The CA has taken the order.

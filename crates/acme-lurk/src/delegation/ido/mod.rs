@@ -29,6 +29,7 @@ use crate::acme::client::{
 use crate::acme::server::desk::Desk;
 use crate::acme::server::{OrderId, Request, Response, dispatch};
 use crate::acme::{OrderStatus, Problem, ProblemType};
+use crate::acme::server::id::AccountId;
 use crate::crypto::{Signer, Verifier};
 use crate::error::ApiMisuse;
 use crate::now::Now;
@@ -173,13 +174,17 @@ impl Ido {
         Ok(())
     }
 
-    /// Replaces all delegations. Whoever has none any more orders nothing from now on, and an order whose certificate the
-    /// CA was not asked for yet ends `invalid`; those that are `valid` go on until they are stopped
-    /// ([`cancel`](Self::cancel)).
+    /// Replaces all delegations. Whoever has none any more orders nothing from now on. An order of his that waits for its
+    /// certificate ends `invalid`, and what the CA makes of it all the same is stopped there; those that are `valid` go on
+    /// until they are stopped ([`cancel`](Self::cancel)).
     ///
     /// # Errors
     /// When two have the same name, or one is passed on to this server itself. Nothing has changed then.
-    pub fn replace_delegations(&mut self, rules: impl IntoIterator<Item = DelegationRule>) -> Result<(), ConfigError> {
+    pub fn replace_delegations(
+        &mut self,
+        now: Now,
+        rules: impl IntoIterator<Item = DelegationRule>,
+    ) -> Result<(), ConfigError> {
         self.config = Arc::new(self.config.with_only(rules)?);
         Ok(())
     }
@@ -187,6 +192,13 @@ impl Ido {
     /// Answers a request of a delegate, or of whoever fetches a certificate.
     pub fn handle_request(&mut self, now: Now, request: &Request<'_>) -> Response {
         self.wake_orders(now);
+        self.drain(now);
+        let waiting = self.store.orders.iter().filter(|(_, order)| order.status == OrderStatus::Processing);
+        let lost =
+            waiting.filter_map(|(id, order)| Some((*id, self.rule_for(&order.account, &order.delegation).err()?)));
+        for (id, gone) in lost.collect::<Vec<_>>() {
+            self.give_up(now, &id, Some(&gone), gone.to_string());
+        }
         dispatch::answer(self, now, request)
     }
 
@@ -284,13 +296,7 @@ impl Ido {
         let Some(order) = self.store.orders.get(id).filter(|order| order.expires <= now.unix) else { return false };
         match order.status {
             OrderStatus::Processing => {
-                let detail = "the CA did not make the certificate in time".to_owned();
-                let is_there = order.upstream.is_some() && order.emulated.is_none();
-                self.invalidate(now, id, None, detail);
-                if let Some(order) = self.store.orders.get_mut(id) {
-                    order.discarding = is_there;
-                }
-                self.work(now, id);
+                self.give_up(now, id, None, "the CA did not make the certificate in time".to_owned());
             }
             OrderStatus::Ready => {
                 if let Some(order) = self.store.orders.get_mut(id) {

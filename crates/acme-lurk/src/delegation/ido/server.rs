@@ -56,6 +56,25 @@ impl Service for Ido {
         Some(self.desk.new_account(request, is_wanted))
     }
 
+    /// Nothing more is ordered for the account. What it has is its owner's to stop.
+    fn deactivated(&mut self, now: Now, account: &AccountId) {
+        let why = Problem::new(ProblemType::Unauthorized, "the account was deactivated");
+        let mut goes_on = false;
+        for id in self.desk.orders_of(account) {
+            match self.store.orders.get(&id).map(|order| order.status) {
+                Some(OrderStatus::Ready | OrderStatus::Processing) => {
+                    self.give_up(now, &id, Some(&why), why.to_string());
+                }
+                Some(OrderStatus::Valid) => goes_on = true,
+                _ => {}
+            }
+        }
+        if goes_on {
+            let account = self.thumbprint_of(account);
+            self.audit(None, Audit::Deactivated { account });
+        }
+    }
+
     fn signed(
         &mut self,
         now: Now,
@@ -124,7 +143,7 @@ impl Ido {
         self.config.rules.values().filter(move |rule| rule.accounts.contains(&thumbprint))
     }
 
-    fn rule_for(&self, account: &AccountId, name: &str) -> Result<&DelegationRule, Problem> {
+    pub(super) fn rule_for(&self, account: &AccountId, name: &str) -> Result<&DelegationRule, Problem> {
         let thumbprint = self.thumbprint_of(account);
         let unknown = || Problem::new(ProblemType::UnknownDelegation, "this account has no such delegation");
         let rule = self.config.rules.get(name).ok_or_else(unknown)?;

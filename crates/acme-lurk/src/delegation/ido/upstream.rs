@@ -100,17 +100,15 @@ impl Ido {
     /// Asks the CA for the certificate of an order whose request fits.
     fn request(&mut self, now: Now, id: &OrderId) {
         let Some(order) = self.store.orders.get(id) else { return };
+        // It may have been taken away since the order was made, or while this server was away.
+        let is_proxied = match self.rule_for(&order.account, &order.delegation) {
+            Ok(rule) => rule.upstream.is_some(),
+            Err(gone) => return self.give_up(now, id, Some(&gone), gone.to_string()),
+        };
         let Some(directory) = self.client.directory().cloned() else {
             self.job(now, id, Work::Directory, |client| client.read_directory(now));
             return;
         };
-        let Some(rule) = self.config.rules.get(&order.delegation) else {
-            let gone = Problem::new(ProblemType::UnknownDelegation, "the delegation is gone");
-            let detail = gone.to_string();
-            self.invalidate(now, id, Some(&gone), detail);
-            return;
-        };
-        let is_proxied = rule.upstream.is_some();
         let hands_through = self.config.serving == Serving::HandThrough;
         let lets_get = match order.auto_renewal {
             Some(_) => directory.meta.auto_renewal.map(|meta| meta.allow_certificate_get),
@@ -288,10 +286,10 @@ impl Ido {
             }
             ClientError::Problem(problem) if is_request && is_final(&problem) => {
                 let detail = problem.to_string();
-                self.invalidate(now, id, Some(&problem), detail);
+                self.give_up(now, id, Some(&problem), detail);
             }
             ClientError::PeerIncompatible(_) | ClientError::PeerMisbehaved(_) if is_request => {
-                self.invalidate(now, id, None, error.to_string());
+                self.give_up(now, id, None, error.to_string());
             }
             ClientError::Problem(problem)
                 if matches!(work, Work::Canceling | Work::Recalling) && is_final(&problem) =>
@@ -342,6 +340,26 @@ impl Ido {
         }
         let detail = "the CA does not let everybody fetch the certificate".to_owned();
         self.invalidate(now, id, None, detail);
+    }
+
+    /// Ends an order without certificate: nothing more is asked for it, and what the CA makes of it all the same is
+    /// stopped there.
+    pub(super) fn give_up(&mut self, now: Now, id: &OrderId, problem: Option<&Problem>, detail: String) {
+        let Some(order) = self.store.orders.get(id) else { return };
+        let is_there = order.upstream.is_some() && order.emulated.is_none();
+        let calls: Vec<CallId> = self.store.jobs.iter().filter(|(_, of)| *of == id).map(|(call, _)| *call).collect();
+        for call in calls {
+            self.store.jobs.remove(&call);
+            self.client.abandon(now, call);
+        }
+        self.invalidate(now, id, problem, detail);
+        if let Some(order) = self.store.orders.get_mut(id) {
+            order.discarding = is_there;
+            if let Some(at) = order.retry_at.take() {
+                self.store.retries.remove(&(at, *id));
+            }
+        }
+        self.work(now, id);
     }
 
     /// The order has failed. The delegate is told the kind of problem, and nothing of what stands behind us.
