@@ -15,5 +15,5 @@ fn every_requirement_has_one_row_and_tests_that_exist() {
 
 #[test]
 fn every_ambiguity_has_one_row_and_tests_that_exist() {
-    table().open_points("A", 4, &[3], numbered("A", 1, [1..=41]));
+    table().open_points("A", 4, &[3], numbered("A", 1, [1..=45]));
 }

@@ -3,6 +3,7 @@
 #![cfg(feature = "ring")]
 
 mod bad_days;
+mod bounds;
 mod client;
 mod client_kit;
 mod compat;

@@ -51,6 +51,8 @@ fn line(time: &str, order: Option<&OrderId>, what: &Audit) -> Value {
         Audit::Refused { account, problem } => {
             json!({ "event": "refused", "account": account, "type": problem.kind.uri(), "detail": problem.detail })
         }
+        Audit::Omitted { refusals } => json!({ "event": "omitted", "refusals": refusals }),
+        Audit::Deactivated { account } => json!({ "event": "deactivated", "account": account }),
         Audit::Requested => json!({ "event": "requested" }),
         Audit::Placed { url } => json!({ "event": "placed", "upstream": url }),
         Audit::Valid => json!({ "event": "valid" }),

@@ -61,6 +61,8 @@ impl OwnerOrders {
                 ("ordered", format!("{} by the delegation {delegation}", names.join(", ")))
             }
             Audit::Refused { account, problem } => ("refused", format!("to the account {account}: {problem}")),
+            Audit::Omitted { refusals } => ("omitted", format!("{refusals} refusals more")),
+            Audit::Deactivated { account } => ("deactivated", format!("the account {account}; its orders go on")),
             Audit::Requested => ("requested", "the request fits, and the CA is asked".to_owned()),
             Audit::Placed { url } => ("placed", format!("at the CA: {url}")),
             Audit::Valid => ("valid", "the certificate can be fetched".to_owned()),

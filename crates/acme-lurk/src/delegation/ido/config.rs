@@ -283,6 +283,14 @@ pub struct IdoLimits {
     pub pending_seconds: u64,
     /// Proxies that an order may have passed: 8.
     pub hops: u64,
+    /// Refusals that are said for the audit log at once: 100, one at least. It holds for accounts with a delegation, and
+    /// again for all others together.
+    pub refusals: u32,
+    /// How many more are said in each minute: 10, one at least. The others are counted
+    /// ([`Audit::Omitted`](super::Audit::Omitted)).
+    pub refusals_a_minute: u32,
+    /// Events that wait for the driver, beyond which refusals are only counted: 1024.
+    pub waiting: usize,
 }
 
 impl Default for IdoLimits {
@@ -295,6 +303,9 @@ impl Default for IdoLimits {
             contacts: 10,
             pending_seconds: 86_400,
             hops: 8,
+            refusals: 100,
+            refusals_a_minute: 10,
+            waiting: 1024,
         }
     }
 }
@@ -311,6 +322,20 @@ impl IdoLimits {
     #[must_use]
     pub const fn with_open_orders(mut self, orders: usize, seconds: u64) -> Self {
         (self.open_orders, self.pending_seconds) = (orders, seconds);
+        self
+    }
+
+    /// The same, saying so many refusals at once, and then so many in each minute.
+    #[must_use]
+    pub const fn with_refusals(mut self, at_once: u32, a_minute: u32) -> Self {
+        (self.refusals, self.refusals_a_minute) = (at_once, a_minute);
+        self
+    }
+
+    /// The same, saying no refusals while so many events wait for the driver.
+    #[must_use]
+    pub const fn with_waiting(mut self, events: usize) -> Self {
+        self.waiting = events;
         self
     }
 

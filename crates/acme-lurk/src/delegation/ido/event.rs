@@ -49,6 +49,11 @@ pub enum Audit {
         /// Why.
         problem: Problem,
     },
+    /// More was refused than is said ([`IdoLimits::refusals`](super::IdoLimits::refusals)).
+    Omitted {
+        /// So many refusals since the last one that was said.
+        refusals: u64,
+    },
     /// A delegate has given its account up. Its orders that are `valid` go on until they are stopped.
     Deactivated {
         /// The thumbprint of the key of the account, base64url.

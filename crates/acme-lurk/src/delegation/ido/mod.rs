@@ -6,6 +6,7 @@ mod certificate;
 mod config;
 mod event;
 mod records;
+mod refusals;
 mod server;
 mod store;
 mod upstream;
@@ -22,14 +23,15 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use watchfire_core::{Backoff, ConfigError, Instant, Output};
 
+use self::refusals::Gauge;
 use self::store::{Store, Work};
 use crate::acme::client::{
     CallId, Client, ClientConfig, ClientError, ExchangeFailure, ExchangeId, ProvisionId, Received,
 };
 use crate::acme::server::desk::Desk;
+use crate::acme::server::id::AccountId;
 use crate::acme::server::{OrderId, Request, Response, dispatch};
 use crate::acme::{OrderStatus, Problem, ProblemType};
-use crate::acme::server::id::AccountId;
 use crate::crypto::{Signer, Verifier};
 use crate::error::ApiMisuse;
 use crate::now::Now;
@@ -62,6 +64,8 @@ pub struct Ido {
     /// What was kept about the CA last.
     upstream_kept: Option<String>,
     events: VecDeque<IdoEvent>,
+    /// What is refused to whoever has a delegation, and to whoever has none: strangers hide nothing of delegates.
+    refusals: [Gauge; 2],
 }
 
 impl Ido {
@@ -95,6 +99,7 @@ impl Ido {
         let desk = Desk::new(config.desk.clone(), config.desk_limits(), verifier, random.random());
         let (first, longest) = (watchfire_core::Duration::from_secs(5), watchfire_core::Duration::from_secs(600));
         let backoff = Backoff::new(first, longest, random.random());
+        let refusals = [Gauge::new(&config.limits); 2];
         Ok(Self {
             config,
             desk,
@@ -106,6 +111,7 @@ impl Ido {
             backoff,
             upstream_kept: None,
             events: VecDeque::new(),
+            refusals,
         })
     }
 
@@ -186,12 +192,6 @@ impl Ido {
         rules: impl IntoIterator<Item = DelegationRule>,
     ) -> Result<(), ConfigError> {
         self.config = Arc::new(self.config.with_only(rules)?);
-        Ok(())
-    }
-
-    /// Answers a request of a delegate, or of whoever fetches a certificate.
-    pub fn handle_request(&mut self, now: Now, request: &Request<'_>) -> Response {
-        self.wake_orders(now);
         self.drain(now);
         let waiting = self.store.orders.iter().filter(|(_, order)| order.status == OrderStatus::Processing);
         let lost =
@@ -199,6 +199,12 @@ impl Ido {
         for (id, gone) in lost.collect::<Vec<_>>() {
             self.give_up(now, &id, Some(&gone), gone.to_string());
         }
+        Ok(())
+    }
+
+    /// Answers a request of a delegate, or of whoever fetches a certificate.
+    pub fn handle_request(&mut self, now: Now, request: &Request<'_>) -> Response {
+        self.wake_orders(now);
         dispatch::answer(self, now, request)
     }
 
@@ -212,9 +218,15 @@ impl Ido {
             match self.client.poll_output(now) {
                 Output::Event(event) => self.heard(now, event),
                 Output::Timeout(at) => {
+                    let omitted = self.refusals.iter_mut().find_map(|gauge| gauge.settle(now.instant));
+                    if let Some(refusals) = omitted {
+                        self.audit(None, Audit::Omitted { refusals });
+                        continue;
+                    }
+                    let omitted = self.refusals.iter().filter_map(Gauge::wake).min();
                     let date = self.store.next_date().map(|date| now.wake_for(date));
                     let retry = self.store.retries.first().map(|(at, _)| *at);
-                    return Output::Timeout([at, date, retry, self.account_at].into_iter().flatten().min());
+                    return Output::Timeout([at, date, retry, omitted, self.account_at].into_iter().flatten().min());
                 }
                 Output::Transmit(never) => match never {},
             }
@@ -319,7 +331,21 @@ impl Ido {
         self.events.push_back(IdoEvent::Audit { order: order.copied(), what });
     }
 
-    fn thumbprint_of(&self, account: &crate::acme::server::id::AccountId) -> String {
+    /// Something was refused to an account.
+    fn refused(&mut self, now: Now, order: Option<&OrderId>, account: &AccountId, problem: &Problem) {
+        let (account, problem) = (self.thumbprint_of(account), problem.clone());
+        let is_stranger = !self.config.rules.values().any(|rule| rule.accounts.contains(&account));
+        let has_room = self.events.len() < self.config.limits.waiting;
+        let [delegates, strangers] = &mut self.refusals;
+        let gauge = if is_stranger { strangers } else { delegates };
+        let Some(refusals) = gauge.admit(now.instant, has_room) else { return };
+        if refusals > 0 {
+            self.audit(None, Audit::Omitted { refusals });
+        }
+        self.audit(order, Audit::Refused { account, problem });
+    }
+
+    fn thumbprint_of(&self, account: &AccountId) -> String {
         self.desk.accounts.get(account).map(|entry| entry.key.thumbprint_text()).unwrap_or_default()
     }
 }

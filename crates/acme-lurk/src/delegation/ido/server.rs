@@ -157,8 +157,7 @@ impl Ido {
         must_be_get(payload)?;
         let rules = self.rules_of(self.thumbprint_of(account));
         let rules = rules.filter(|rule| after.is_none_or(|after| rule.name.as_str() > after));
-        let (urls, last) =
-            page(rules.map(|rule| (&rule.name, self.config.url(&format!("/delegation/{}", rule.name)))));
+        let (urls, last) = page(rules.map(|rule| (&rule.name, self.config.url(&format!("/delegation/{}", rule.name)))));
         let response = Response::json(200, encode_delegations(&urls));
         let Some(last) = last else { return Ok(response) };
         let next = self.config.url(&format!("/acct/{id}/delegations/{last}"));
@@ -178,8 +177,7 @@ impl Ido {
         let order = match self.check_order(now, account, payload) {
             Ok(order) => order,
             Err(problem) => {
-                let account = self.thumbprint_of(account);
-                self.audit(None, Audit::Refused { account, problem: problem.clone() });
+                self.refused(now, None, account, &problem);
                 return Err(problem);
             }
         };
@@ -300,8 +298,7 @@ impl Ido {
                 order.expires = now.date_in(DAY);
                 self.store.reschedule(now.unix, &id);
             }
-            let account = self.thumbprint_of(account);
-            self.audit(Some(&id), Audit::Refused { account, problem: problem.clone() });
+            self.refused(now, Some(&id), account, &problem);
             return Err(problem);
         }
         if let Some(order) = self.store.orders.get_mut(&id) {
