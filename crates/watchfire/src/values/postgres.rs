@@ -72,6 +72,12 @@ impl PostgresUrl {
         self.is_far
     }
 
+    /// Whether it says this parameter.
+    pub(crate) fn says(&self, name: &str) -> bool {
+        let query = self.text.split_once('?').map_or("", |(_, query)| query);
+        query.split('&').any(|pair| pair.split('=').next() == Some(name))
+    }
+
     /// The files that it names.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.tls.iter().flat_map(|tls| {
@@ -109,6 +115,7 @@ impl FromStr for PostgresUrl {
         }
         let (text, parameters) = split(text)?;
         let config = read(&text)?;
+        check_hosts(&config)?;
         let is_far = is_far(&config);
         let tls = parameters.tls(is_far)?;
         let sockets = config.get_hosts().iter().filter(|host| matches!(host, Host::Unix(_))).count();
@@ -121,6 +128,25 @@ impl FromStr for PostgresUrl {
         };
         Ok(Self { text, tls, is_far })
     }
+}
+
+/// Whether its hosts, addresses and ports can belong together.
+fn check_hosts(config: &Config) -> Result<(), String> {
+    let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    if hosts.is_empty() && addresses.is_empty() {
+        return Err("names no host: write postgres://USER@HOST/DATABASE".into());
+    }
+    if !addresses.is_empty() && hosts.iter().any(|host| matches!(host, Host::Unix(_))) {
+        // An address is reached through the network, whatever the host is called.
+        return Err("host=/FOLDER is a socket on this machine, and hostaddr is not: leave one of them out".into());
+    }
+    if !hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len() {
+        return Err(format!("{} hosts and {} in hostaddr: write one for each", hosts.len(), addresses.len()));
+    }
+    if ports.len() > 1 && ports.len() != hosts.len().max(addresses.len()) {
+        return Err(format!("{} ports: write one for all hosts, or one for each", ports.len()));
+    }
+    Ok(())
 }
 
 /// What the library makes of a URL.
@@ -279,6 +305,13 @@ mod tests {
             ("postgres://h/d?sslmode=disable&sslrootcert=ca.pem", "write sslmode=verify-full"),
             ("postgres://h/d?sslcert=c.pem", "name both"),
             ("postgres:///d?host=/run/x&host=h", "TLS is for hosts alone"),
+            ("postgres:///d", "names no host"),
+            ("postgres:///d?host=/run/x&hostaddr=192.0.2.1", "leave one of them out"),
+            ("postgres:///d?host=/run/x&hostaddr=192.0.2.1&sslmode=verify-full", "leave one of them out"),
+            ("postgres://%2Frun%2Fx/d?host%61ddr=192.0.2.1", "leave one of them out"),
+            ("postgres://h/d?host=/run/x&hostaddr=192.0.2.1,192.0.2.2", "leave one of them out"),
+            ("postgres://h,i/d?hostaddr=192.0.2.1", "2 hosts and 1 in hostaddr"),
+            ("postgres:///d?host=h&host=i&host=j&port=1,2", "2 ports: write one for all hosts"),
             ("postgres://h/d?sslcrl=c.pem", "unknown option"),
             ("postgres://u:a?b@h/d", "write %3F in a password"),
             ("postgres://h/d?sslmode", "has no value"),
