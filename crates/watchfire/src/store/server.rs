@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{ChannelBinding, Host, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, NoTls, Socket};
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::StoreError;
 use super::tls::Tls;
 use crate::exit::{Failure, file_failure};
-use crate::values::PostgresUrl;
+use crate::values::{PostgresUrl, ServerCheck};
 
 /// The longest time for a connection.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,7 +44,16 @@ impl Server {
         }
         let tls = url.tls().map(Tls::new).transpose()?;
         if url.is_far() && tls.is_none() {
-            tracing::warn!(store = %name, "sslmode=disable: what is stored, and the password's proof, travel in clear text");
+            tracing::warn!(
+                store = %name,
+                "sslmode=disable: what is stored travels in clear text, and the password if the server asks for it"
+            );
+        // Who the server is must be shown by its certificate, or by that it knows the password too. Otherwise it would be
+        // told the password if it asked for that.
+        let is_unknown = url.tls().is_some_and(|tls| tls.check != ServerCheck::Full && tls.client.is_none());
+        if is_unknown && config.get_password().is_some() && !url.says("channel_binding") {
+            config.channel_binding(ChannelBinding::Require);
+        }
         }
         if tls.as_ref().is_some_and(Tls::trusts_anybody) {
             tracing::warn!(

@@ -1,6 +1,7 @@
 //! TLS towards PostgreSQL: who the server must be, and who we are.
 //!
-//! With a password (SCRAM-SHA-256) the login is bound to the server's certificate, so that nobody in between can use it.
+//! A login by password (SCRAM-SHA-256) is bound to the server's certificate, so that nobody in between can use it. Where the
+//! certificate is not fully looked at there is no other login by password, unless the URL says so (`channel_binding`).
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -139,6 +140,9 @@ pub(super) fn remedy(error: &tokio_postgres::Error) -> Option<&'static str> {
     let source = error.source()?;
     if source.to_string().contains("does not support TLS") {
         return Some("turn ssl on there, or write sslmode=disable within a network that you trust");
+    }
+    if source.to_string().contains("did not use channel binding") {
+        return Some("write channel_binding=prefer if it cannot, best with sslmode=verify-full");
     }
     let cause = source.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
     let rustls::Error::InvalidCertificate(why) = cause else { return None };

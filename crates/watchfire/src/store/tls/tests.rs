@@ -8,8 +8,10 @@ use super::super::server::Server;
 use crate::cli::{InitArgs, IssueArgs, Profile};
 use crate::testing::TempDir;
 
-/// Everybody by TLS, without a password; `app` with its password, `device` with a certificate.
+/// Everybody by TLS, without a password; `app` with its password, `plain` with its password in plain words, `device` with
+/// a certificate.
 const ACCESS: &str = "hostssl all app 127.0.0.1/32 scram-sha-256\nhostssl all device 127.0.0.1/32 cert\n\
+                      hostssl all plain 127.0.0.1/32 password\n\
                       hostssl all watchfire 127.0.0.1/32 trust";
 
 struct Site {
@@ -35,7 +37,9 @@ impl Site {
         let server = Postgres::start_with_tls(&tls)?;
         let site = Self { server, dir };
         let admin = Server::new(&site.server.url().parse().unwrap(), None).unwrap().connect().await.unwrap();
-        admin.batch_execute("CREATE ROLE app LOGIN PASSWORD 'a secret'; CREATE ROLE device LOGIN").await.unwrap();
+        let roles = "CREATE ROLE app LOGIN PASSWORD 'a secret'; CREATE ROLE plain LOGIN PASSWORD 'a secret'; \
+                     CREATE ROLE device LOGIN";
+        admin.batch_execute(roles).await.unwrap();
         Some(site)
     }
 
@@ -121,6 +125,24 @@ async fn we_are_who_we_should_be() {
     assert!(error.contains("28000"), "{error}");
     let error = site.refused("device", "db.test", &with("device.pem", "thief.key")).await;
     assert!(error.contains("do not fit together"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_told_to_nobody_who_may_be_anybody() {
+    let Some(site) = Site::new().await else { return };
+    let ours = format!("sslrootcert={}", site.file("ca.pem"));
+    for mode in ["sslmode=require".to_owned(), format!("sslmode=verify-ca&{ours}")] {
+        let error = site.refused("plain:a%20secret", "db.test", &mode).await;
+        assert!(error.contains("channel binding; write channel_binding=prefer"), "{mode}: {error}");
+        // Who says so gets it; a login that is bound to the certificate is no matter.
+        site.connect("plain:a%20secret", "db.test", &format!("{mode}&channel_binding=prefer")).await.unwrap();
+        site.connect("app:a%20secret", "db.test", &mode).await.unwrap();
+        site.connect("watchfire", "db.test", &mode).await.unwrap();
+        let own = format!("{mode}&sslcert={}&sslkey={}", site.file("device.pem"), site.file("device.key"));
+        site.connect("plain:a%20secret", "db.test", &own).await.unwrap();
+    }
+    // A server that has shown who it is may ask as it likes.
+    site.connect("plain:a%20secret", "db.test", &ours).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
