@@ -32,6 +32,14 @@ impl Drop for TempDir {
     }
 }
 
+/// A connection of somebody else's.
+pub(crate) async fn plain(url: &str) -> tokio_postgres::Client {
+    let config: tokio_postgres::Config = url.parse().unwrap();
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
 /// What looks like PostgreSQL, and after some questions says nothing more: as a pooler whose server is away.
 #[derive(Debug)]
 pub(crate) struct SilentPostgres {

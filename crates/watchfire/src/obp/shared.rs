@@ -15,7 +15,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::accounts::{MOST_PINS, Summary, check_name, folded, is_pin, too_many_pins, unknown};
 use crate::exit::Failure;
-use crate::store::{PostgresServer, StoreError};
+use crate::store::{PostgresServer, StoreError, is_read_only};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS obp_state (version bigint NOT NULL, changes bigint NOT NULL);
@@ -127,7 +127,9 @@ impl Shared {
         };
         // A connection that did not answer in time is not used again: its answer might still come.
         let outcome = tokio::time::timeout(self.patience, work(&mut client)).await.map_err(|_| late())?;
-        *held = Some(client);
+        if !outcome.as_ref().is_err_and(is_read_only) {
+            *held = Some(client);
+        }
         outcome.map_err(|error| self.server.failed(&error).into())
     }
 

@@ -12,7 +12,7 @@ use super::row::Row;
 use super::snapshot::{Builder, Loaded, Snapshot};
 use super::write::{Message, Replace, Written};
 use crate::exit::Failure;
-use crate::store::{ANSWER, LONG_ANSWER, PostgresServer, StoreError};
+use crate::store::{ANSWER, Access, LONG_ANSWER, PostgresServer, StoreError};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS reputon (
@@ -64,7 +64,7 @@ impl Source {
         let client = match self.client.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
             // All of it is one statement.
-            None => self.server.connect_patiently().await?,
+            None => self.server.connect_patiently(Access::Read).await?,
         };
         let failed = |error: StoreError| match &error {
             StoreError::Unusable { .. } => {
@@ -121,7 +121,7 @@ pub(super) async fn write(
     replace: Option<&Replace>,
     mut rows: mpsc::Receiver<Message>,
 ) -> Result<Option<Written>, Failure> {
-    let mut client = server.connect_patiently().await?;
+    let mut client = server.connect_patiently(Access::Write).await?;
     let transaction = server.in_time(ANSWER, client.transaction()).await?;
     let mut is_told = false;
     loop {

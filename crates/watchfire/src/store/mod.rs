@@ -5,6 +5,7 @@
 //! restart. Nothing else makes it safe for a sensor to send again whatever it has no answer for.
 
 mod connect;
+mod hosts;
 mod postgres;
 mod record;
 mod server;
@@ -23,7 +24,7 @@ pub use connect::{Access, open};
 pub use postgres::PostgresStore;
 pub use record::AlertRecord;
 pub(crate) use record::ip;
-pub(crate) use server::{ANSWER, LONG_ANSWER, Server as PostgresServer};
+pub(crate) use server::{ANSWER, LONG_ANSWER, Server as PostgresServer, is_read_only};
 pub use sqlite::SqliteStore;
 
 /// A future that can be sent to another thread.

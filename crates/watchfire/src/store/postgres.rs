@@ -16,7 +16,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 use watchfire_core::Backoff;
 
-use super::server::{ANSWER, LONG_ANSWER, Server};
+use super::server::{ANSWER, LONG_ANSWER, Server, is_read_only};
 use super::{Access, AlertRecord, AlertStore, AlertStream, BoxFuture, Filter, Insertion, Retention, StoreError};
 
 /// What makes each version of the schema from the one before.
@@ -91,7 +91,7 @@ impl PostgresStore {
     /// No connection, no rights, a newer schema.
     pub(crate) async fn open(server: Server, access: Access) -> Result<Self, StoreError> {
         let server = Arc::new(server);
-        let mut client = server.connect().await?;
+        let mut client = server.connect_to(access).await?;
         if access == Access::Read {
             server.check_schema(&client).await?;
             return Ok(Self { server, writer: None });
@@ -121,7 +121,7 @@ impl AlertStore for PostgresStore {
 
     fn query(&self, filter: Filter) -> BoxFuture<'_, Result<AlertStream, StoreError>> {
         Box::pin(async move {
-            let client = self.server.connect().await?;
+            let client = self.server.connect_to(Access::Read).await?;
             self.server.check_schema(&client).await?;
             let (sender, rows) = mpsc::channel(256);
             let server = self.server.clone();
@@ -136,7 +136,7 @@ impl AlertStore for PostgresStore {
 
     fn prune(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
-            let client = self.server.connect_patiently().await?;
+            let client = self.server.connect_patiently(Access::Write).await?;
             self.server.in_time(PRUNE_PATIENCE, prune(&client, &retention)).await
         })
     }
@@ -226,18 +226,15 @@ impl Writer {
         let Some((client, statement)) = &self.session else {
             return Err(StoreError::Unavailable { store: self.server.name().to_owned(), what: "not connected".into() });
         };
-        let outcome = match tokio::time::timeout(ANSWER, insert(client, statement, group)).await {
-            Ok(outcome) => outcome.map_err(|error| self.server.failed(&error)),
-            Err(_) => {
-                let what = "no answer in time".to_owned();
-                self.session = None;
-                return Err(StoreError::Unavailable { store: self.server.name().to_owned(), what });
-            }
+        let Ok(outcome) = tokio::time::timeout(ANSWER, insert(client, statement, group)).await else {
+            let what = "no answer in time".to_owned();
+            self.session = None;
+            return Err(StoreError::Unavailable { store: self.server.name().to_owned(), what });
         };
-        if outcome.is_err() && client.is_closed() {
+        if outcome.as_ref().is_err_and(|error| client.is_closed() || is_read_only(error)) {
             self.session = None;
         }
-        outcome
+        outcome.map_err(|error| self.server.failed(&error))
     }
 
     /// Connects again when that is due.

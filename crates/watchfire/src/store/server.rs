@@ -9,8 +9,8 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, NoTls, Socket};
 use zeroize::Zeroizing;
 
-use super::StoreError;
 use super::tls::Tls;
+use super::{Access, StoreError, hosts};
 use crate::exit::{Failure, file_failure};
 use crate::values::{PostgresUrl, ServerCheck};
 
@@ -26,6 +26,8 @@ pub(crate) struct Server {
     config: Config,
     name: String,
     tls: Option<Tls>,
+    /// Whether the URL says what sessions must be able to do.
+    says_session: bool,
 }
 
 impl Server {
@@ -43,17 +45,17 @@ impl Server {
             config.password(password.as_bytes());
         }
         let tls = url.tls().map(Tls::new).transpose()?;
-        if url.is_far() && tls.is_none() {
-            tracing::warn!(
-                store = %name,
-                "sslmode=disable: what is stored travels in clear text, and the password if the server asks for it"
-            );
         // Who the server is must be shown by its certificate, or by that it knows the password too. Otherwise it would be
         // told the password if it asked for that.
         let is_unknown = url.tls().is_some_and(|tls| tls.check != ServerCheck::Full && tls.client.is_none());
         if is_unknown && config.get_password().is_some() && !url.says("channel_binding") {
             config.channel_binding(ChannelBinding::Require);
         }
+        if url.is_far() && tls.is_none() {
+            tracing::warn!(
+                store = %name,
+                "sslmode=disable: what is stored travels in clear text, and the password if the server asks for it"
+            );
         }
         if tls.as_ref().is_some_and(Tls::trusts_anybody) {
             tracing::warn!(
@@ -65,7 +67,7 @@ impl Server {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(10));
         }
-        Ok(Self { config, name, tls })
+        Ok(Self { config, name, tls, says_session: url.says("target_session_attrs") })
     }
 
     /// What stands for it in errors: its URL without password and parameters.
@@ -94,6 +96,8 @@ impl Server {
             }
         }
         match server.code() {
+            // Another one of the hosts takes writes, or this one will.
+            code if *code == SqlState::READ_ONLY_SQL_TRANSACTION => StoreError::Unavailable { store, what },
             code if *code == SqlState::DISK_FULL => StoreError::Full { store, what },
             code => match code.code().get(..2) {
                 // Connection, transaction rolled back, resources, operator, system.
@@ -117,32 +121,38 @@ impl Server {
     }
 
     /// A new connection, whose statements may take an hour: see [`LONG_ANSWER`].
-    pub(crate) async fn connect_patiently(&self) -> Result<Client, StoreError> {
-        let client = self.connect().await?;
+    pub(crate) async fn connect_patiently(&self, access: Access) -> Result<Client, StoreError> {
+        let client = self.connect_to(access).await?;
         self.in_time(ANSWER, client.batch_execute("SET statement_timeout = '1h'")).await?;
         Ok(client)
     }
 
-    /// A new connection.
+    /// A new connection, to write.
     pub(crate) async fn connect(&self) -> Result<Client, StoreError> {
+        self.connect_to(Access::Write).await
+    }
+
+    /// A new connection. Of several servers one that takes writes, if it is to write and the URL does not say otherwise:
+    /// a standby would be found first when the primary has moved.
+    pub(crate) async fn connect_to(&self, access: Access) -> Result<Client, StoreError> {
         match &self.tls {
-            None => self.open(NoTls).await,
+            None => self.open(access, NoTls).await,
             Some(tls) => {
                 let connector = tls.connector();
                 let unavailable =
                     |what: Failure| StoreError::Unavailable { store: self.name.clone(), what: what.to_string() };
-                self.open(connector.map_err(unavailable)?).await
+                self.open(access, connector.map_err(unavailable)?).await
             }
         }
     }
 
-    async fn open<T>(&self, tls: T) -> Result<Client, StoreError>
+    async fn open<T>(&self, access: Access, tls: T) -> Result<Client, StoreError>
     where
-        T: MakeTlsConnect<Socket, Stream: Send + 'static, TlsConnect: Send>,
+        T: MakeTlsConnect<Socket, Stream: Send + 'static, TlsConnect: Send> + Clone,
         <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
-        let connect = async {
-            let (client, connection) = self.config.connect(tls).await?;
+        let connect_one = async |config: Config| {
+            let (client, connection) = config.connect(tls.clone()).await?;
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "the connection to PostgreSQL ended");
@@ -154,8 +164,22 @@ impl Server {
             client.batch_execute(settings).await?;
             Ok(client)
         };
+        let connect = async {
+            let mut all = hosts::each(&self.config).await;
+            if access == Access::Write && all.len() > 1 && !self.says_session {
+                for one in &mut all {
+                    one.target_session_attrs(TargetSessionAttrs::ReadWrite);
+                }
+            }
+            hosts::first(all.into_iter().map(connect_one)).await
+        };
         self.in_time(PATIENCE, connect).await
     }
+}
+
+/// Whether the server takes no writes: a standby, or one that is becoming one. It is left for another.
+pub(crate) fn is_read_only(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
 }
 
 fn password(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {

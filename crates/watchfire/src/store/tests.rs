@@ -5,7 +5,7 @@ use watchfire_testkit::servers::Postgres;
 
 use super::record::tests::xml;
 use super::*;
-use crate::testing::{SilentPostgres, TempDir};
+use crate::testing::{SilentPostgres, TempDir, plain};
 use crate::values::StoreUrl;
 
 fn opaque(received: i64, peer: &str, body: &str) -> Arc<AlertRecord> {
@@ -183,12 +183,57 @@ async fn postgres() {
     }
 }
 
-/// A connection of somebody else's.
-async fn plain(url: &str) -> tokio_postgres::Client {
-    let config: tokio_postgres::Config = url.parse().unwrap();
-    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
+fn folder(server: &Postgres) -> String {
+    server.url().split("host=").nth(1).unwrap().split('&').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_say_nothing_hide_none_that_does() {
+    let Some(server) = Postgres::start() else { return };
+    let silent = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let ports = silent.iter().map(|silent| silent.local_addr().unwrap().port().to_string()).collect::<Vec<_>>();
+    let (hosts, ports) = ("host=127.0.0.1&".repeat(silent.len()), ports.join(","));
+    let url = format!("postgres:///postgres?{hosts}host={}&port={ports},5432&user=watchfire", folder(&server));
+    let store = open(&url, Access::Write).await.unwrap();
+    assert_eq!(store.insert_batch(vec![opaque(10, "a", "1")]).await.unwrap(), [Insertion::Inserted]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_leave_a_host_that_takes_no_writes() {
+    let (Some(one), Some(other)) = (Postgres::start(), Postgres::start()) else { return };
+    for server in [&one, &other] {
+        open(&server.url(), Access::Write).await.unwrap();
+    }
+    let both = format!("postgres:///postgres?host={}&host={}&port=5432&user=watchfire", folder(&one), folder(&other));
+    let store = open(&both, Access::Write).await.unwrap();
+    assert_eq!(store.insert_batch(vec![opaque(10, "a", "1")]).await.unwrap(), [Insertion::Inserted]);
+    let (first, second) =
+        (open(&one.url(), Access::Read).await.unwrap(), open(&other.url(), Access::Read).await.unwrap());
+    assert_eq!(times(first.as_ref(), Filter::default()).await, [10], "the first, while it takes writes");
+
+    // The first becomes what a standby is.
+    let admin = plain(&one.url()).await;
+    admin.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await.unwrap();
+    admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for at in 20.. {
+        assert!(Instant::now() < deadline);
+        match store.insert_batch(vec![opaque(at, "a", &at.to_string())]).await {
+            Ok(_) if times(second.as_ref(), Filter::default()).await == [at] => break,
+            Ok(_) => {}
+            Err(error) => assert!(error.is_retriable(), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // So does one that starts now; who reads, or says so, has the first.
+    let store = open(&both, Access::Write).await.unwrap();
+    assert_eq!(store.insert_batch(vec![opaque(15, "a", "15")]).await.unwrap(), [Insertion::Inserted]);
+    assert!(times(second.as_ref(), Filter::default()).await.contains(&15));
+    let reader = open(&both, Access::Read).await.unwrap();
+    assert!(!times(reader.as_ref(), Filter::default()).await.contains(&15));
+    let any = open(&format!("{both}&target_session_attrs=any"), Access::Write).await.unwrap();
+    let error = any.insert_batch(vec![opaque(16, "a", "16")]).await.unwrap_err();
+    assert!(error.is_retriable() && error.to_string().contains("25006"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
