@@ -27,6 +27,15 @@ pub(crate) use record::ip;
 pub(crate) use server::{ANSWER, LONG_ANSWER, Server as PostgresServer, is_read_only};
 pub use sqlite::SqliteStore;
 
+/// The network by which stored addresses are found, which are kept as IPv4 where they can be: one of mapped addresses
+/// (`::ffff:192.0.2.0/120`) is one of IPv4, and any other of IPv6 has no addresses of IPv4 in it.
+fn network(net: IpNet) -> IpNet {
+    let IpNet::V6(wide) = net else { return net };
+    let bits = wide.prefix_len().checked_sub(96);
+    let plain = bits.zip(wide.network().to_ipv4_mapped()).and_then(|(bits, addr)| ipnet::Ipv4Net::new(addr, bits).ok());
+    plain.map_or(net, IpNet::V4)
+}
+
 /// A future that can be sent to another thread.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -17,7 +17,9 @@ use tokio_postgres::{Client, Row, Statement};
 use watchfire_core::Backoff;
 
 use super::server::{ANSWER, LONG_ANSWER, Server, is_read_only};
-use super::{Access, AlertRecord, AlertStore, AlertStream, BoxFuture, Filter, Insertion, Retention, StoreError};
+use super::{
+    Access, AlertRecord, AlertStore, AlertStream, BoxFuture, Filter, Insertion, Retention, StoreError, network,
+};
 
 /// What makes each version of the schema from the one before.
 const MIGRATIONS: [&str; 1] = ["
@@ -317,7 +319,7 @@ async fn stream(
     let begin = client.build_transaction().read_only(true).isolation_level(level).start();
     let transaction = server.in_time(ANSWER, begin).await?;
     let (since, until) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
-    let source = filter.source.map(|net| net.to_string());
+    let source = filter.source.map(|net| network(net).to_string());
     let mut conditions = vec!["received >= $1 AND received < $2"];
     let mut values: Vec<&(dyn ToSql + Sync)> = vec![&since, &until];
     if let Some(source) = &source {

@@ -14,7 +14,9 @@ use ipnet::IpNet;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Access, AlertRecord, AlertStore, AlertStream, BoxFuture, Filter, Insertion, Retention, StoreError};
+use super::{
+    Access, AlertRecord, AlertStore, AlertStream, BoxFuture, Filter, Insertion, Retention, StoreError, network,
+};
 use crate::pki::files;
 
 /// What makes each version of the schema from the one before.
@@ -212,9 +214,16 @@ impl Names {
         let streamed = (|| {
             let transaction = connection.unchecked_transaction()?;
             let mut conditions = vec!["received >= ?1 AND received < ?6".to_owned()];
-            let (low, high) = filter.source.map(range).unwrap_or_default();
-            if filter.source.is_some() {
-                conditions.push("id IN (SELECT alert FROM alert_source WHERE addr BETWEEN ?2 AND ?3)".into());
+            let source = filter.source.map(network);
+            let (low, high) = source.map(range).unwrap_or_default();
+            if let Some(source) = source {
+                // Those of IPv4 stand there as mapped ones, within networks of IPv6 in which they are not.
+                let plain = match source {
+                    IpNet::V4(_) => "",
+                    IpNet::V6(_) => " AND substr(addr, 1, 12) <> x'00000000000000000000ffff'",
+                };
+                let found = format!("SELECT alert FROM alert_source WHERE addr BETWEEN ?2 AND ?3{plain}");
+                conditions.push(format!("id IN ({found})"));
             } else {
                 // Keeps the numbers of the parameters.
                 conditions.push("?2 = ?3".into());

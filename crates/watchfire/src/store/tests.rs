@@ -69,6 +69,10 @@ async fn suite(store: &Arc<dyn AlertStore>) {
     assert_eq!(times(store_ref, source("0.0.0.0/0")).await, [30, 50]);
     assert_eq!(times(store_ref, source("2001:db8::/32")).await, [40]);
     assert_eq!(times(store_ref, source("192.0.2.2/31")).await, Vec::<i64>::new());
+    assert_eq!(times(store_ref, source("::/0")).await, [40], "those of IPv4 are others");
+    assert_eq!(times(store_ref, source("::/80")).await, Vec::<i64>::new());
+    assert_eq!(times(store_ref, source("::ffff:192.0.2.0/120")).await, [30], "but written so they are those");
+    assert_eq!(times(store_ref, source("::ffff:0:0/96")).await, [30, 50]);
     assert_eq!(times(store_ref, Filter { limit: Some(2), ..Filter::default() }).await, [40, 50]);
     assert_eq!(times(store_ref, Filter { limit: Some(99), ..Filter::default() }).await, [10, 20, 30, 40, 50]);
     assert_eq!(times(store_ref, Filter { limit: Some(1), ..source("0.0.0.0/0") }).await, [50]);
