@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::Notify;
+use watchfire_testkit::servers::Postgres;
 
 /// A folder that is gone when dropped.
 #[derive(Debug)]
@@ -38,6 +39,15 @@ pub(crate) async fn plain(url: &str) -> tokio_postgres::Client {
     let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     client
+}
+
+/// Lets the user `app` read and write the tables that are there now, and make none; gives its URL.
+pub(crate) async fn bounded_user(server: &Postgres) -> String {
+    let rights = "DO $$ BEGIN CREATE ROLE app LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$; \
+                  REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
+                  GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app";
+    plain(&server.url()).await.batch_execute(rights).await.unwrap();
+    server.url().replace("user=watchfire", "user=app")
 }
 
 /// What looks like PostgreSQL, and after some questions says nothing more: as a pooler whose server is away.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::Failure;
 use crate::service::Context;
-use crate::store::{PostgresServer, StoreError};
+use crate::store::{PostgresServer, StoreError, make_tables};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS ido_state (
@@ -185,7 +185,7 @@ impl Server {
 
     /// Begins to lead: makes the tables when they are missing, and counts.
     async fn begin(&self, client: &Client, identity: &Identity) -> Result<i64, Failure> {
-        self.in_time(client.batch_execute(SCHEMA)).await?;
+        self.in_time(make_tables(client, &["ido_state", "ido_record"], SCHEMA)).await?;
         let insert = "INSERT INTO ido_state SELECT $1, 0, $2, $3 WHERE NOT EXISTS (SELECT 1 FROM ido_state)";
         self.in_time(client.execute(insert, &[&VERSION, &identity.account, &identity.url])).await?;
         let row = self.in_time(client.query_one("SELECT version, account, url FROM ido_state", &[])).await?;
@@ -358,6 +358,19 @@ mod tests {
         drop(records);
         let error = leading(&server, "other").await.map(drop).unwrap_err().to_string();
         assert!(error.contains("account.key"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_may_make_no_tables_uses_those_that_are_there() {
+        let Some(server) = Postgres::start() else { return };
+        drop(leading(&server, "a").await.unwrap());
+        let url = crate::testing::bounded_user(&server).await;
+        let context = Context::new(true, CancellationToken::new(), Reload::manual().1);
+        let server = PostgresServer::new(&url.parse().unwrap(), None).unwrap();
+        let (records, _, _) = lead(server, &identity("a"), &context).await.unwrap();
+        records.keep(vec![record("a", Some("1"))]).await.unwrap();
+        records.keep(vec![record("a", Some("2"))]).await.unwrap();
+        records.keep(vec![record("a", None)]).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,11 +15,10 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::accounts::{MOST_PINS, Summary, check_name, folded, is_pin, too_many_pins, unknown};
 use crate::exit::Failure;
-use crate::store::{PostgresServer, StoreError, is_read_only};
+use crate::store::{PostgresServer, StoreError, is_read_only, make_tables};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS obp_state (version bigint NOT NULL, changes bigint NOT NULL);
-    INSERT INTO obp_state SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM obp_state);
     CREATE TABLE IF NOT EXISTS obp_account (
         folded text PRIMARY KEY,
         name text NOT NULL
@@ -42,6 +41,10 @@ const SCHEMA: &str = "
         until bigint NOT NULL
     );
     CREATE INDEX IF NOT EXISTS obp_ended_until ON obp_ended (until);";
+
+const TABLES: [&str; 6] = ["obp_state", "obp_account", "obp_pin", "obp_key", "obp_ended", "obp_ended_until"];
+
+const BEGIN: &str = "INSERT INTO obp_state SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM obp_state)";
 
 /// The schema that this program knows.
 const VERSION: i64 = 1;
@@ -96,7 +99,8 @@ impl Shared {
         let this = Self { server, client, patience: PATIENCE };
         this.call(async |client| {
             let transaction = locked(client).await?;
-            transaction.batch_execute(SCHEMA).await?;
+            make_tables(&transaction, &TABLES, SCHEMA).await?;
+            transaction.batch_execute(BEGIN).await?;
             let version: i64 = transaction.query_one("SELECT version FROM obp_state", &[]).await?.get(0);
             transaction.commit().await?;
             Ok(version)
@@ -371,6 +375,20 @@ mod tests {
 
     async fn open(server: &Postgres) -> Shared {
         Shared::open(PostgresServer::new(&server.url().parse().unwrap(), None).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_may_make_no_tables_uses_those_that_are_there() {
+        let Some(server) = Postgres::start() else { return };
+        open(&server).await;
+        let url = crate::testing::bounded_user(&server).await;
+        let shared = Shared::open(PostgresServer::new(&url.parse().unwrap(), None).unwrap()).await.unwrap();
+        shared.add("alice@example.com", Some(("1111", 100)), 10).await.unwrap();
+        assert!(shared.use_pin("alice@example.com", &pin("11-11"), 10).await.unwrap());
+        assert_eq!(shared.keys(DAY, 10).await.unwrap().len(), 1);
+        shared.end([1; 16], UnixTime::from_secs(50)).await.unwrap();
+        shared.tidy(60).await.unwrap();
+        shared.remove("alice@example.com").await.unwrap();
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::row::Row;
 use super::snapshot::{Builder, Loaded, Snapshot};
 use super::write::{Message, Replace, Written};
 use crate::exit::Failure;
-use crate::store::{ANSWER, Access, LONG_ANSWER, PostgresServer, StoreError};
+use crate::store::{ANSWER, Access, LONG_ANSWER, PostgresServer, StoreError, make_tables};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS reputon (
@@ -135,7 +135,7 @@ pub(super) async fn write(
         }
         tokio::time::sleep(TURN).await;
     }
-    server.in_time(LONG_ANSWER, transaction.batch_execute(SCHEMA)).await?;
+    server.in_time(LONG_ANSWER, make_tables(&transaction, &["reputon", "reputon_version"], SCHEMA)).await?;
     let mut removed = 0;
     if let Some(Replace { application, rater }) = replace {
         let delete = "DELETE FROM reputon WHERE application = $1 AND rater = $2";
@@ -199,4 +199,28 @@ async fn put(transaction: &Transaction<'_>, rows: &[Row]) -> Result<(), tokio_po
         )
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use watchfire_testkit::servers::Postgres;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_may_make_no_tables_uses_those_that_are_there() {
+        let Some(database) = Postgres::start() else { return };
+        let mut url = database.url();
+        for _ in 0..2 {
+            let server = || PostgresServer::new(&url.parse().unwrap(), None).unwrap();
+            let (to, rows) = mpsc::channel(1);
+            to.send(Message::Whole).await.unwrap();
+            drop(to);
+            let replace = Replace { application: "email-id".into(), rater: "a".into() };
+            assert!(write(server(), Some(&replace), rows).await.unwrap().is_some());
+            assert!(Source::new(server()).load(false).await.unwrap().is_some());
+            // The second time as somebody who may make nothing.
+            url = crate::testing::bounded_user(&database).await;
+        }
+    }
 }

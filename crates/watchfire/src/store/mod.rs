@@ -10,6 +10,7 @@ mod postgres;
 mod record;
 mod server;
 mod sqlite;
+mod tables;
 mod tls;
 
 use std::fmt;
@@ -26,6 +27,7 @@ pub use record::AlertRecord;
 pub(crate) use record::ip;
 pub(crate) use server::{ANSWER, LONG_ANSWER, Server as PostgresServer, is_read_only};
 pub use sqlite::SqliteStore;
+pub(crate) use tables::make_tables;
 
 /// The network by which stored addresses are found, which are kept as IPv4 where they can be: one of mapped addresses
 /// (`::ffff:192.0.2.0/120`) is one of IPv4, and any other of IPv6 has no addresses of IPv4 in it.

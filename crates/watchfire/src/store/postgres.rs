@@ -18,7 +18,8 @@ use watchfire_core::Backoff;
 
 use super::server::{ANSWER, LONG_ANSWER, Server, is_read_only};
 use super::{
-    Access, AlertRecord, AlertStore, AlertStream, BoxFuture, Filter, Insertion, Retention, StoreError, network,
+    Access, AlertRecord, AlertStore, AlertStream, BoxFuture, Filter, Insertion, Retention, StoreError, make_tables,
+    network,
 };
 
 /// What makes each version of the schema from the one before.
@@ -155,7 +156,8 @@ impl Server {
         let migrated = async {
             let transaction = client.transaction().await?;
             transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
-            transaction.batch_execute("CREATE TABLE IF NOT EXISTS watchfire_schema (version bigint NOT NULL)").await?;
+            let schema = "CREATE TABLE watchfire_schema (version bigint NOT NULL)";
+            make_tables(&transaction, &["watchfire_schema"], schema).await?;
             let version: i64 =
                 transaction.query_one("SELECT coalesce(max(version), 0) FROM watchfire_schema", &[]).await?.get(0);
             if version < known {

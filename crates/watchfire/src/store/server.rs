@@ -95,6 +95,9 @@ impl Server {
                 _ => {}
             }
         }
+        if *server.code() == SqlState::INSUFFICIENT_PRIVILEGE {
+            what.push_str("; grant this user the rights that docs/cluster.md names");
+        }
         match server.code() {
             // Another one of the hosts takes writes, or this one will.
             code if *code == SqlState::READ_ONLY_SQL_TRANSACTION => StoreError::Unavailable { store, what },

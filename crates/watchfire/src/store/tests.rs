@@ -5,7 +5,7 @@ use watchfire_testkit::servers::Postgres;
 
 use super::record::tests::xml;
 use super::*;
-use crate::testing::{SilentPostgres, TempDir, plain};
+use crate::testing::{SilentPostgres, TempDir, bounded_user, plain};
 use crate::values::StoreUrl;
 
 fn opaque(received: i64, peer: &str, body: &str) -> Arc<AlertRecord> {
@@ -185,6 +185,21 @@ async fn postgres() {
         let error = open(&url, access).await.unwrap_err().to_string();
         assert!(error.contains("version 99"), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_make_no_tables_uses_those_that_are_there() {
+    let Some(server) = Postgres::start() else { return };
+    let bounded = bounded_user(&server).await;
+    let error = open(&bounded, Access::Write).await.unwrap_err().to_string();
+    assert!(error.contains("42501") && error.contains("grant this user the rights"), "{error}");
+    open(&server.url(), Access::Write).await.unwrap();
+    bounded_user(&server).await;
+    let store = open(&bounded, Access::Write).await.unwrap();
+    let batch = vec![opaque(10, "a", "1"), alert(20, 2, "192.0.2.1")];
+    assert_eq!(store.insert_batch(batch).await.unwrap(), [Insertion::Inserted; 2]);
+    assert_eq!(store.prune(Retention { before: Some(20), octets: None }).await, Ok(1));
+    assert_eq!(times(store.as_ref(), Filter::default()).await, [20]);
 }
 
 fn folder(server: &Postgres) -> String {
