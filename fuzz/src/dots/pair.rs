@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dots_callhome::body::Scope;
+use dots_callhome::body::{Lifetime, Scope};
 use dots_callhome::{
     AnySource, Client, ClientConfig, Server, ServerConfig, ServerEvent, SessionId, Transport,
 };
@@ -49,6 +49,9 @@ pub fn run(data: &[u8]) {
                 let target = format!("198.51.{}.{}/{}", bits & 3, bits >> 2 & 1, 23 + (bits >> 3 & 3) * 3);
                 scope.target_prefix.push(target.parse().expect("a prefix"));
                 scope.source_prefix.push("192.0.2.1/32".parse().expect("a prefix"));
+                // Short ones end while there is no session.
+                let lifetime = u32::from(bits >> 5);
+                scope.lifetime = (lifetime > 0).then(|| Lifetime::Seconds(30 << lifetime));
                 let _ = pair.client.request_mitigation(pair.now, scope);
             }
             3 => {
@@ -163,6 +166,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         seeds.push((format!("ask-{transport}"), vec![transport, 0, 9, 5, 15]));
         seeds.push((format!("ask-withdraw-{transport}"), vec![transport, 0, 9, 5, 15, 3, 0, 5, 15]));
         seeds.push((format!("reconnect-{transport}"), vec![transport, 0, 9, 5, 15, 4, 30, 0, 17, 5, 12]));
+        seeds.push((format!("lapse-{transport}"), vec![transport, 0, 41, 5, 15, 4, 255, 5, 15, 1, 66, 4, 200, 5, 15]));
         let lossy = [0, 9, 5, 15, 1, 2, 11, 3, 1, 25, 0, 1, 0, 18, 5, 14, 2, 2, 1, 1, 90, 3, 1, 5, 15, 1, 1, 0];
         seeds.push((format!("lossy-{transport}"), [&[transport][..], &lossy].concat()));
         seeds.push((format!("override-{transport}"), vec![transport, 0, 0, 5, 12, 1, 24, 5, 12, 2, 8, 3, 1, 5, 15]));
