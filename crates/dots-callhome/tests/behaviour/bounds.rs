@@ -109,19 +109,21 @@ fn heartbeats_cost_one_message_an_interval_and_one_for_a_deaf_peer() {
 
 #[test]
 fn heartbeats_go_out_however_many_requests_wait() {
-    for (limit, asked) in [(64, 100), (1, 3)] {
+    // With a round-trip time that is known, which is that between messages, and without one.
+    for (limit, asked, known) in [(64, 100, true), (64, 100, false), (1, 3, true)] {
         let mut world = World::new(Transport::Datagram);
         let limits = Limits::default().with_requests(limit);
         let config = ClientConfig::builder("dz6pHjaADkaFTbjr0JGBpw", "server.example").with_limits(limits).build();
         world.client = Client::new(Arc::new(config.unwrap()), AnySource, [1; 32], world.now);
         world.connect();
+        world.to_client.loss = if known { 0 } else { 100 };
         world.run(10);
         world.to_client.loss = 100;
         for n in 0..asked {
             world.client.request_mitigation(world.now, scope(&format!("198.51.100.{n}/32"), "192.0.2.1/32")).unwrap();
         }
         // The requests themselves go first.
-        world.run(30);
+        world.run(if known { 30 } else { limit as u64 * 3 + 30 });
         world.said.clear();
         world.run(600);
         let beats: Vec<Instant> =

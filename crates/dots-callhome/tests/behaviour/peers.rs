@@ -284,7 +284,10 @@ fn names_that_are_all_taken_are_tried_more_and_more_rarely() {
                             }
                         }
                     }
-                    Output::Event(ClientEvent::CuidChanged { .. }) => changes.push(now),
+                    Output::Event(ClientEvent::CuidChanged { .. }) => {
+                        changes.push(now);
+                        assert!(changes.len() < 100, "{transport:?}: {changes:?}");
+                    }
                     Output::Event(_) => {}
                     Output::Timeout(at) if answers.is_empty() => break at,
                     Output::Timeout(_) => client.handle_input(now, &core::mem::take(&mut answers)).unwrap(),

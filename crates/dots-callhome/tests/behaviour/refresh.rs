@@ -164,6 +164,24 @@ fn what_ended_without_a_session_is_asked_for_again() {
     }
 }
 
+/// The server has no capacity at that moment, and tells the end of what was (status 6).
+#[test]
+fn an_end_that_is_reported_of_what_is_asked_for_again_is_none() {
+    for transport in BOTH {
+        let (mut world, mid) = mitigating(transport, 1);
+        cut(&mut world);
+        world.run(535);
+        world.server.policy_mut().refusal = Some(Refusal::Busy(5));
+        world.connect();
+        world.run(3);
+        assert_eq!(world.statuses(mid).last(), Some(&Status::Terminated), "{transport:?}");
+        world.server.policy_mut().refusal = None;
+        world.run(60);
+        let wanted = world.server.mitigations().iter().filter(|(_, row)| row.is_wanted());
+        assert_eq!(wanted.map(|(_, row)| row.mid).collect::<Vec<_>>(), [mid], "{transport:?}");
+    }
+}
+
 #[test]
 fn a_refresh_that_the_application_wants_is_sent_when_it_can_be() {
     for transport in BOTH {
