@@ -130,3 +130,36 @@ async fn unavailable(running: &[&Service], plan: &Plan<Service>) -> Vec<Failure>
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[tokio::test]
+    async fn a_file_that_hangs_is_given_up() {
+        let dir = TempDir::new("watched");
+        let zone = dir.path().join("slow.zone");
+        if !std::process::Command::new("mkfifo").arg(&zone).status().is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: mkfifo cannot be run; what hangs was not tested");
+            return;
+        }
+        std::fs::write(dir.path().join("accounts.toml"), "").unwrap();
+        std::fs::write(dir.path().join("policy.toml"), "rpz = [\"slow.zone\"]\n").unwrap();
+        let path = dir.path().join("c.toml");
+        let broker = "[obp.broker]\nlisten = \"127.0.0.1:0\"\naccounts = \"accounts.toml\"\npolicy = \"policy.toml\"\n";
+        std::fs::write(&path, broker).unwrap();
+        let registry = Registry::default();
+        let watched = Watched::new(path, Config::of(Vec::new()), &registry);
+        let reading = tokio::spawn(async move { watched.read(&[]).await.map(drop) });
+        // Opened as soon as it is read from; nothing is written.
+        let held = tokio::task::spawn_blocking(move || std::fs::File::options().write(true).open(zone).unwrap());
+        let held = held.await.unwrap();
+        tokio::time::pause();
+        tokio::time::advance(PATIENCE + Duration::from_secs(1)).await;
+        let failure = reading.await.unwrap().unwrap_err().to_string();
+        assert!(failure.contains("cannot be read within 60s"), "{failure}");
+        assert!(registry.render().contains("watchfire_config_valid 0"));
+        drop(held);
+    }
+}
