@@ -15,7 +15,8 @@ pub trait Keeper: Send + Sync + 'static {
     /// Takes records, in the order of the calls; the future is done when they, and all before them, would survive a loss
     /// of power. It must not wait before it gives the future.
     ///
-    /// Records that could not be kept are to be kept with the next ones: they do not come again.
+    /// Records that could not be kept are to be kept with the next ones: they do not come again. Nobody need wait for the
+    /// future: records are kept all the same when it is dropped.
     fn keep(&self, records: Vec<Record>) -> Going<'static, Result<(), KeepError>>;
 }
 
@@ -28,17 +29,4 @@ impl Keeper for Forgetful {
     fn keep(&self, _records: Vec<Record>) -> Going<'static, Result<(), KeepError>> {
         Box::pin(async { Ok(()) })
     }
-}
-
-/// What is said in the place of an answer that would promise what was not kept.
-#[cfg(any(feature = "ca", feature = "client"))]
-pub(crate) fn refuse(response: &mut acme_lurk::acme::server::Response, error: &KeepError) {
-    use acme_lurk::acme::{Problem, ProblemType};
-    response.status = 500;
-    // A nonce may stay: it promises nothing.
-    response.headers.retain(|(name, _)| *name == "replay-nonce");
-    response.headers.push(("content-type", "application/problem+json".to_owned()));
-    response.headers.push(("cache-control", "no-store".to_owned()));
-    response.headers.push(("retry-after", "5".to_owned()));
-    response.body = Problem::new(ProblemType::ServerInternal, error.to_string()).encode();
 }

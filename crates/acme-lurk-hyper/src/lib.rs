@@ -8,6 +8,8 @@ pub mod client;
 pub mod delegate;
 #[cfg(feature = "server")]
 pub mod keep;
+#[cfg(any(feature = "ca", feature = "client"))]
+mod ledger;
 #[cfg(feature = "client")]
 pub mod owner;
 #[cfg(feature = "relay")]

@@ -20,7 +20,8 @@ use watchfire_hyper::Clock;
 
 use crate::Going;
 use crate::client::Pool;
-use crate::keep::{self, Forgetful, KeepError, Keeper};
+use crate::keep::{Forgetful, KeepError, Keeper};
+use crate::ledger::{self, Kept, Ledger};
 use crate::respond::{Nobody, Responder};
 use crate::server::Site;
 
@@ -86,7 +87,7 @@ impl OwnerBuilder {
             state: Mutex::new(State { machine, under_way: BTreeMap::new() }),
             pool: self.pool,
             responder: self.responder,
-            keeper: self.keeper,
+            ledger: Ledger::new(self.keeper),
             observer: self.observer,
             clock,
             changed: Notify::new(),
@@ -114,7 +115,7 @@ struct Inner {
     state: Mutex<State>,
     pool: Pool,
     responder: Arc<dyn Responder>,
-    keeper: Box<dyn Keeper>,
+    ledger: Ledger,
     observer: Option<Observer>,
     clock: Clock,
     /// The machine may have something to say.
@@ -179,17 +180,17 @@ impl Site for OwnerSite {
         let (mut response, kept) = {
             let mut state = self.inner.lock();
             let response = state.machine.handle_request(self.inner.now(), &request);
-            let records = state.machine.take_records();
-            // Reading promises nothing.
-            (response, if records.is_empty() { None } else { Some(self.inner.keeper.keep(records)) })
+            (response, self.inner.ledger.catch_up(state.machine.take_records()))
         };
+        // Before it waits: it is attended to also when the delegate goes away meanwhile.
+        self.inner.changed.notify_one();
+        let kept = kept.filter(|_| ledger::promises(&request));
         Box::pin(async move {
             if let Some(kept) = kept
-                && let Err(error) = kept.await
+                && let Err(error) = kept.done().await
             {
-                keep::refuse(&mut response, &error);
+                ledger::refuse(&mut response, &error);
             }
-            self.inner.changed.notify_one();
             response
         })
     }
@@ -235,14 +236,20 @@ impl Inner {
                 }
             };
             // Records are kept in the order of the calls: with these all before them are.
-            (wake, self.keeper.keep(state.machine.take_records()))
+            (wake, self.ledger.keep(state.machine.take_records()))
         };
-        while let Err(error) = kept.await {
+        while let Err(error) = kept.done().await {
             self.say(OwnerNotice::NotKept { error: &error });
             tokio::time::sleep(KEEP_AGAIN).await;
-            kept = self.keeper.keep(Vec::new());
+            kept = self.again();
         }
         (events, wake)
+    }
+
+    /// Tries once more to keep what could not be kept.
+    fn again(&self) -> Kept {
+        let mut state = self.lock();
+        self.ledger.keep(state.machine.take_records())
     }
 
     fn attend(self: &Arc<Self>, event: IdoEvent) {

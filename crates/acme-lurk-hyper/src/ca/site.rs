@@ -15,7 +15,8 @@ use watchfire_hyper::Clock;
 use super::Issuer;
 use super::notice::{CaCounters, CaNotice};
 use crate::Going;
-use crate::keep::{self, Forgetful, KeepError, Keeper};
+use crate::keep::{Forgetful, Keeper};
+use crate::ledger::{self, Kept, Ledger};
 use crate::server::Site;
 use crate::validate::{Validation, Validator};
 
@@ -62,7 +63,7 @@ impl CaBuilder {
             validator: self.validator,
             places: Semaphore::new(self.validations.clamp(1, Semaphore::MAX_PERMITS)),
             observer: self.observer,
-            keeper: self.keeper,
+            ledger: Ledger::new(self.keeper),
             counters: Arc::default(),
             sooner: Notify::new(),
             stop: CancellationToken::new(),
@@ -91,7 +92,7 @@ struct Inner {
     validator: Box<dyn Validator>,
     places: Semaphore,
     observer: Option<Observer>,
-    keeper: Box<dyn Keeper>,
+    ledger: Ledger,
     counters: Arc<CaCounters>,
     /// The machine may want to be called sooner than it said before.
     sooner: Notify,
@@ -132,9 +133,12 @@ impl Site for CaSite {
             (response, self.inner.attend(&mut ca))
         };
         self.inner.sooner.notify_one();
+        let kept = kept.filter(|_| ledger::promises(&request));
         Box::pin(async move {
-            if let Some(Err(error)) = when(kept).await {
-                keep::refuse(&mut response, &error);
+            if let Some(kept) = kept
+                && let Err(error) = kept.done().await
+            {
+                ledger::refuse(&mut response, &error);
             }
             response
         })
@@ -172,7 +176,7 @@ impl Inner {
 
     /// Does what the machine asks for, and keeps what has changed.
     #[must_use = "it is not kept before this is waited for"]
-    fn attend(self: &Arc<Self>, ca: &mut Ca) -> Kept {
+    fn attend(self: &Arc<Self>, ca: &mut Ca) -> Option<Kept> {
         while let Some(event) = ca.poll_event() {
             let this = Arc::clone(self);
             let stop = self.stop.clone();
@@ -193,13 +197,14 @@ impl Inner {
                 _ => {}
             }
         }
-        let records = ca.take_records();
-        if records.is_empty() { None } else { Some(self.keeper.keep(records)) }
+        self.ledger.catch_up(ca.take_records())
     }
 
-    /// Nobody is told now; who asks afterwards waits for the same.
-    async fn kept(&self, kept: Kept) {
-        if let Some(Err(error)) = when(kept).await {
+    /// Nobody is told now; who asks before it is kept waits too.
+    async fn kept(&self, kept: Option<Kept>) {
+        if let Some(kept) = kept
+            && let Err(error) = kept.done().await
+        {
             self.tell(CaNotice::NotKept { error: &error });
         }
     }
@@ -246,13 +251,6 @@ impl Inner {
         }
         self.sooner.notify_one();
     }
-}
-
-/// What is being kept, if anything has changed.
-type Kept = Option<Going<'static, Result<(), KeepError>>>;
-
-async fn when(kept: Kept) -> Option<Result<(), KeepError>> {
-    Some(kept?.await)
 }
 
 /// Calls the machine when it wants to be called.

@@ -1,49 +1,113 @@
 //! What is kept before it is said.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use acme_lurk_hyper::Going;
 use acme_lurk_hyper::acme_lurk::Record;
+use acme_lurk_hyper::acme_lurk::crypto::RingSigner;
 use acme_lurk_hyper::keep::{KeepError, Keeper};
 use acme_lurk_hyper::validate::ValidatorConfig;
+use tokio::sync::watch;
 
-use crate::laboratory::{Laboratory, obtain, wanted};
+use crate::laboratory::{Answered, Laboratory, Watched, obtain, until, wanted};
 
-/// A disk that can be full.
-#[derive(Clone, Default)]
-struct Disk {
-    full: Arc<AtomicBool>,
-    records: Arc<Mutex<Vec<Record>>>,
+/// How a disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    Enough,
+    Full,
+    /// It does not come back.
+    Stuck,
+}
+
+/// A disk.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    room: Arc<watch::Sender<Room>>,
+    /// What it was given, in the order of the calls.
+    pub(crate) records: Arc<Mutex<Vec<Record>>>,
+    /// From the record on whose value has this text it is stuck.
+    stuck_at: Option<&'static str>,
+}
+
+impl Disk {
+    pub(crate) fn new() -> Self {
+        Self { room: Arc::new(watch::Sender::new(Room::Enough)), records: Arc::default(), stuck_at: None }
+    }
+
+    pub(crate) fn stuck_at(text: &'static str) -> Self {
+        Self { stuck_at: Some(text), ..Self::new() }
+    }
+
+    pub(crate) fn be(&self, room: Room) {
+        self.room.send_replace(room);
+    }
+
+    pub(crate) fn is(&self) -> Room {
+        *self.room.borrow()
+    }
 }
 
 impl Keeper for Disk {
     fn keep(&self, records: Vec<Record>) -> Going<'static, Result<(), KeepError>> {
+        let is_it = |record: &Record, text: &str| {
+            record.value.as_ref().is_some_and(|value| String::from_utf8_lossy(value).contains(text))
+        };
+        if self.stuck_at.is_some_and(|text| records.iter().any(|record| is_it(record, text))) {
+            self.be(Room::Stuck);
+        }
         self.records.lock().unwrap().extend(records);
-        let full = self.full.load(Ordering::Relaxed);
-        Box::pin(async move { if full { Err(KeepError("no room".into())) } else { Ok(()) } })
+        let mut room = self.room.subscribe();
+        Box::pin(async move {
+            let room = *room.wait_for(|room| *room != Room::Stuck).await.unwrap();
+            if room == Room::Full { Err(KeepError("no room".into())) } else { Ok(()) }
+        })
     }
 }
 
+/// Whoever asks second is promised no more than who asked first.
 #[tokio::test]
 async fn nothing_is_promised_that_was_not_kept() {
-    let disk = Disk::default();
-    let keeper = disk.clone();
-    let laboratory =
-        Laboratory::with(ValidatorConfig::default(), true, |ca| ca.with_keeper(keeper), |server| server).await;
-    disk.full.store(true, Ordering::Relaxed);
-    let client = laboratory.bare_client(None);
-    let attempt = client.account(Default::default(), None);
-    let early = tokio::time::timeout(std::time::Duration::from_secs(2), attempt).await;
-    assert!(!matches!(early, Ok(Ok(_))), "the account was not kept: {early:?}");
-    assert!(laboratory.server.counters().refused.load(Ordering::Relaxed) >= 1);
+    for room in [Room::Full, Room::Stuck] {
+        let (disk, answers) = (Disk::new(), Arc::<Mutex<Vec<Answered>>>::default());
+        let keeper = disk.clone();
+        let laboratory = Laboratory::behind(
+            ValidatorConfig::default(),
+            true,
+            |ca| ca.with_keeper(keeper),
+            |server| server,
+            |site| Watched::new(site, &answers),
+        )
+        .await;
+        disk.be(room);
+        let (key, _pkcs8) = RingSigner::generate_p256().unwrap();
+        let key = Arc::new(key);
+        for number in 1..=3 {
+            let client = laboratory.client_of(&key, None);
+            let attempt = tokio::spawn(async move { client.account(Default::default(), None).await });
+            until("it is answered, or waits", || answers.lock().unwrap().len() >= number).await;
+            attempt.abort();
+        }
+        let expected = if room == Room::Full { Some(500) } else { None };
+        for Answered { path, at_once } in answers.lock().unwrap().iter() {
+            let status = at_once.as_ref().map(|(status, _)| *status);
+            assert_eq!((path.as_str(), status), ("new-account", expected), "{room:?}");
+        }
 
-    // There is room again: the same client finds the account that was half made.
-    disk.full.store(false, Ordering::Relaxed);
-    client.account(Default::default(), None).await.unwrap();
-    obtain(&client, wanted("kept.example", true)).await.unwrap();
-    let names: Vec<String> = disk.records.lock().unwrap().iter().map(|record| record.name.clone()).collect();
-    for kind in ["acct/", "order/", "cert/"] {
-        assert!(names.iter().any(|name| name.starts_with(kind)), "{kind}: {names:?}");
+        // There is room again: the same client finds the account that was half made.
+        disk.be(Room::Enough);
+        let client = laboratory.client_of(&key, None);
+        client.account(Default::default(), None).await.unwrap();
+        obtain(&client, wanted("kept.example", false)).await.unwrap();
+        let names: Vec<String> = disk.records.lock().unwrap().iter().map(|record| record.name.clone()).collect();
+        for kind in ["acct/", "order/", "cert/"] {
+            assert!(names.iter().any(|name| name.starts_with(kind)), "{kind}: {names:?}");
+        }
+        // All of that is kept: who only asks after it waits for nothing.
+        disk.be(Room::Stuck);
+        answers.lock().unwrap().clear();
+        client.call(|machine, now| machine.find_account(now)).await.unwrap();
+        let answers = answers.lock().unwrap();
+        assert!(matches!(&**answers, [Answered { at_once: Some((200, _)), .. }]), "{answers:?}");
     }
 }

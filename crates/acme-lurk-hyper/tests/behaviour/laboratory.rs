@@ -1,9 +1,13 @@
 //! A CA over TLS on the loopback, and clients of it.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
 
+use acme_lurk_hyper::Going;
 use acme_lurk_hyper::acme_lurk::acme::client::{Answer, ClientConfig, ClientError, Obtain};
-use acme_lurk_hyper::acme_lurk::acme::server::{Ca, CaConfig};
+use acme_lurk_hyper::acme_lurk::acme::server::{Ca, CaConfig, Request, Response};
 use acme_lurk_hyper::acme_lurk::acme::{Identifier, NewAccount, NewOrder};
 use acme_lurk_hyper::acme_lurk::crypto::{Ring, RingSigner};
 use acme_lurk_hyper::acme_lurk::csr::CsrPlan;
@@ -12,7 +16,7 @@ use acme_lurk_hyper::acme_lurk::url::{Reach, UrlRules};
 use acme_lurk_hyper::ca::{Authority, CaBuilder, CaSite};
 use acme_lurk_hyper::client::{Client, Pool, PoolLimits};
 use acme_lurk_hyper::respond::Responder;
-use acme_lurk_hyper::server::{Server, ServerBuilder};
+use acme_lurk_hyper::server::{Server, ServerBuilder, Site};
 use acme_lurk_hyper::validate::{NetworkValidator, Resolver, ValidatorConfig};
 use tokio::net::TcpListener;
 use watchfire_core::UnixTime;
@@ -23,6 +27,64 @@ pub(crate) struct Laboratory {
     pub(crate) server: Server,
     pub(crate) directory: String,
     pub(crate) pool: Pool,
+}
+
+/// An answer to a POST.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// Where it was asked, without a slash before.
+    pub(crate) path: String,
+    /// Status and body of one that has waited for nothing.
+    pub(crate) at_once: Option<(u16, String)>,
+}
+
+/// Notes which answers of a site wait.
+#[derive(Clone)]
+pub(crate) struct Watched<S> {
+    site: S,
+    answers: Arc<Mutex<Vec<Answered>>>,
+}
+
+impl<S: Site> Watched<S> {
+    pub(crate) fn new(site: S, answers: &Arc<Mutex<Vec<Answered>>>) -> Self {
+        Self { site, answers: Arc::clone(answers) }
+    }
+}
+
+impl<S: Site> Site for Watched<S> {
+    fn answer<'a>(&'a self, request: Request<'a>) -> Going<'a, Response> {
+        let path = request.url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
+        let is_post = request.method == "POST";
+        let mut going = self.site.answer(request);
+        Box::pin(async move {
+            let at_once = poll_fn(|context| {
+                Poll::Ready(match going.as_mut().poll(context) {
+                    Poll::Ready(response) => Some(response),
+                    Poll::Pending => None,
+                })
+            });
+            let at_once = at_once.await;
+            if is_post {
+                let text = |response: &Response| String::from_utf8_lossy(&response.body).into_owned();
+                let noted = at_once.as_ref().map(|response| (response.status, text(response)));
+                self.answers.lock().unwrap().push(Answered { path, at_once: noted });
+            }
+            match at_once {
+                Some(response) => response,
+                None => going.await,
+            }
+        })
+    }
+}
+
+/// Waits until this holds.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let patience = tokio::time::timeout(Duration::from_secs(60), async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(patience.await.is_ok(), "{what}");
 }
 
 /// Certificates of a server of the loopback, and who trusts them.
@@ -50,6 +112,17 @@ impl Laboratory {
         change_ca: impl FnOnce(CaBuilder) -> CaBuilder,
         change_server: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
+        Self::behind(validator, trusted, change_ca, change_server, |site| site).await
+    }
+
+    /// One with something in front of the CA.
+    pub(crate) async fn behind<S: Site>(
+        validator: ValidatorConfig,
+        trusted: bool,
+        change_ca: impl FnOnce(CaBuilder) -> CaBuilder,
+        change_server: impl FnOnce(ServerBuilder) -> ServerBuilder,
+        front: impl FnOnce(CaSite) -> S,
+    ) -> Self {
         let root = Authority::root("root", 1).unwrap();
         let issuer = root.subordinate("issuer", 1).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -67,7 +140,7 @@ impl Laboratory {
         let validator = NetworkValidator::new(resolver, validator).unwrap();
         let site = change_ca(CaSite::builder(ca, issuer, validator)).start();
         let (tls, pool) = tls(&root);
-        let server = change_server(Server::builder(&origin, site.clone())).start();
+        let server = change_server(Server::builder(&origin, front(site.clone()))).start();
         server.serve(listener, Some(tls)).unwrap();
         Self { site, server, directory: format!("{origin}/directory"), pool }
     }
@@ -81,9 +154,13 @@ impl Laboratory {
 
     pub(crate) fn bare_client(&self, responder: Option<Arc<dyn Responder>>) -> Client {
         let (key, _pkcs8) = RingSigner::generate_p256().unwrap();
+        self.client_of(&Arc::new(key), responder)
+    }
+
+    pub(crate) fn client_of(&self, key: &Arc<RingSigner>, responder: Option<Arc<dyn Responder>>) -> Client {
         let urls = UrlRules::new().with_reach(Reach::Any);
         let config = ClientConfig::builder(&self.directory).with_urls(urls).build().unwrap();
-        let mut builder = Client::builder(config, Arc::new(key), self.pool.clone());
+        let mut builder = Client::builder(config, key.clone(), self.pool.clone());
         if let Some(responder) = responder {
             builder = builder.with_responder(responder);
         }
@@ -93,13 +170,17 @@ impl Laboratory {
 
 /// An order for a name, and a request that fits it.
 pub(crate) fn wanted(name: &str, is_star: bool) -> Obtain {
+    wanted_with(name, is_star, |order| order)
+}
+
+pub(crate) fn wanted_with(name: &str, is_star: bool, change: impl FnOnce(NewOrder) -> NewOrder) -> Obtain {
     let (key, _pkcs8) = RingSigner::generate_p256().unwrap();
     let mut order = NewOrder::new(vec![Identifier::dns(name).unwrap()]);
     if is_star {
         let end = UnixTime::from_secs(Clock::wall().as_secs() + 3600);
         order = order.with_auto_renewal(AutoRenewal::new(end, 60).with_certificate_get(true));
     }
-    Obtain::new(order, CsrPlan::for_names([name]).build(&key).unwrap())
+    Obtain::new(change(order), CsrPlan::for_names([name]).build(&key).unwrap())
 }
 
 pub(crate) async fn obtain(client: &Client, wanted: Obtain) -> Result<Answer, ClientError> {

@@ -6,4 +6,5 @@ mod challenges;
 mod exchanges;
 mod keeping;
 mod laboratory;
+mod owner;
 mod relay;
