@@ -6,6 +6,8 @@ pub mod ca;
 pub mod client;
 #[cfg(feature = "client")]
 pub mod delegate;
+#[cfg(feature = "client")]
+pub mod journal;
 #[cfg(feature = "server")]
 pub mod keep;
 #[cfg(any(feature = "ca", feature = "client"))]

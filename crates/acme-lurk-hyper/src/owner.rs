@@ -1,16 +1,15 @@
 //! Drives the server of a name owner ([`acme_lurk::delegation::Ido`]): requests of delegates, exchanges with the CA,
 //! challenges, time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use acme_lurk::ApiMisuse;
-use acme_lurk::Now;
 use acme_lurk::acme::client::ExchangeId;
 use acme_lurk::acme::server::{OrderId, Request, Response};
 use acme_lurk::delegation::{Audit, DelegationRule, Ido, IdoEvent};
+use acme_lurk::{ApiMisuse, Now, Record};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +19,9 @@ use watchfire_hyper::Clock;
 
 use crate::Going;
 use crate::client::Pool;
+use crate::journal::{Journal, Line};
 use crate::keep::{Forgetful, KeepError, Keeper};
-use crate::ledger::{self, Kept, Ledger};
+use crate::ledger::{self, Ledger};
 use crate::respond::{Nobody, Responder};
 use crate::server::Site;
 
@@ -29,6 +29,18 @@ type Observer = Box<dyn Fn(OwnerNotice<'_>) + Send + Sync>;
 
 /// Between two tries to keep what could not be kept.
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
+
+/// Between two tries to write what could not be written.
+const WRITE_AGAIN: Duration = Duration::from_secs(5);
+
+/// Lines that are written are forgotten with what changes next, or else after this time.
+const FORGET: Duration = Duration::from_secs(1);
+
+/// How long what is to be kept and written may take at the end.
+const LAST: Duration = Duration::from_secs(5);
+
+/// So many events, or lines of the audit log, wait to be kept and written; what is said beyond is counted only.
+const WAITING: usize = 200_000;
 
 /// Something that an operator may want to know of.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +58,21 @@ pub enum OwnerNotice<'a> {
         /// Why.
         error: &'a KeepError,
     },
+    /// All that has changed is kept again.
+    Kept,
+    /// Lines of the audit log could not be written. They are kept, and tried again.
+    NotWritten {
+        /// Why.
+        error: &'a KeepError,
+    },
+    /// All lines of the audit log are written again.
+    Written,
+    /// More happened than there was room for while nothing could be kept or written: so many lines of the audit log are
+    /// lost.
+    Lost {
+        /// How many.
+        lines: u64,
+    },
 }
 
 /// Puts an [`OwnerSite`] together.
@@ -54,6 +81,8 @@ pub struct OwnerBuilder {
     pool: Pool,
     responder: Arc<dyn Responder>,
     keeper: Box<dyn Keeper>,
+    journal: Option<Box<dyn Journal>>,
+    unwritten: Vec<Line>,
     observer: Option<Observer>,
 }
 
@@ -67,6 +96,14 @@ impl OwnerBuilder {
     /// Keeps what must survive a restart here. Without, nothing survives.
     pub fn with_keeper(mut self, keeper: impl Keeper) -> Self {
         self.keeper = Box::new(keeper);
+        self
+    }
+
+    /// Writes an audit log here, beginning with the lines that were not written before
+    /// ([`unwritten`](crate::journal::unwritten)).
+    pub fn with_journal(mut self, journal: impl Journal, unwritten: Vec<Line>) -> Self {
+        self.journal = Some(Box::new(journal));
+        self.unwritten = unwritten;
         self
     }
 
@@ -84,10 +121,19 @@ impl OwnerBuilder {
         let clock = Clock::start();
         let machine = make(Now::new(clock.now(), Clock::wall()))?;
         let inner = Arc::new(Inner {
-            state: Mutex::new(State { machine, under_way: BTreeMap::new() }),
+            state: Mutex::new(State {
+                machine,
+                under_way: BTreeMap::new(),
+                said: VecDeque::new(),
+                unwritten: self.unwritten,
+                write_at: None,
+                written: Vec::new(),
+                lost: 0,
+            }),
             pool: self.pool,
             responder: self.responder,
             ledger: Ledger::new(self.keeper),
+            journal: self.journal,
             observer: self.observer,
             clock,
             changed: Notify::new(),
@@ -116,6 +162,7 @@ struct Inner {
     pool: Pool,
     responder: Arc<dyn Responder>,
     ledger: Ledger,
+    journal: Option<Box<dyn Journal>>,
     observer: Option<Observer>,
     clock: Clock,
     /// The machine may have something to say.
@@ -127,12 +174,30 @@ struct Inner {
 struct State {
     machine: Ido,
     under_way: BTreeMap<ExchangeId, AbortHandle>,
+    /// What the machine has said and nobody has attended to, with the lines of the audit log about it. Only who hears takes
+    /// something out.
+    said: VecDeque<(IdoEvent, Option<Line>)>,
+    /// Lines that are kept and could not be written.
+    unwritten: Vec<Line>,
+    /// Not to be tried before, since it failed.
+    write_at: Option<Instant>,
+    /// Lines that are written and still kept.
+    written: Vec<String>,
+    /// Lines that there was no room for.
+    lost: u64,
 }
 
 impl OwnerSite {
     /// A server that asks its CA over these connections.
     pub fn builder(pool: Pool) -> OwnerBuilder {
-        OwnerBuilder { pool, responder: Arc::new(Nobody), keeper: Box::new(Forgetful), observer: None }
+        OwnerBuilder {
+            pool,
+            responder: Arc::new(Nobody),
+            keeper: Box::new(Forgetful),
+            journal: None,
+            unwritten: Vec::new(),
+            observer: None,
+        }
     }
 
     /// Looks at the machine.
@@ -180,7 +245,8 @@ impl Site for OwnerSite {
         let (mut response, kept) = {
             let mut state = self.inner.lock();
             let response = state.machine.handle_request(self.inner.now(), &request);
-            (response, self.inner.ledger.catch_up(state.machine.take_records()))
+            let (_, records) = self.inner.gather(&mut state);
+            (response, self.inner.ledger.catch_up(records))
         };
         // Before it waits: it is attended to also when the delegate goes away meanwhile.
         self.inner.changed.notify_one();
@@ -223,33 +289,110 @@ impl Inner {
         self.changed.notify_one();
     }
 
-    /// What the machine says, after what it knows is kept; and when to call it.
-    async fn hear(&self) -> (Vec<IdoEvent>, Option<Instant>) {
-        let mut events = Vec::new();
-        let (wake, mut kept) = {
-            let mut state = self.lock();
-            let wake = loop {
-                match state.machine.poll_output(self.now()) {
-                    Output::Event(event) => events.push(event),
-                    Output::Timeout(at) => break at,
-                    Output::Transmit(never) => match never {},
+    /// Takes in all that the machine says, and when to call it. What has changed is to be kept, with the lines about it.
+    fn gather(&self, state: &mut State) -> (Option<Instant>, Vec<Record>) {
+        let mut lines = Vec::new();
+        let wake = loop {
+            match state.machine.poll_output(self.now()) {
+                Output::Event(IdoEvent::Audit { .. }) if state.said.len() + state.unwritten.len() >= WAITING => {
+                    state.lost += 1;
                 }
-            };
-            // Records are kept in the order of the calls: with these all before them are.
-            (wake, self.ledger.keep(state.machine.take_records()))
+                Output::Event(event) => {
+                    let line = match (&self.journal, &event) {
+                        (Some(journal), IdoEvent::Audit { order, what }) => Some(journal.line(order.as_ref(), what)),
+                        _ => None,
+                    };
+                    lines.extend(line.as_ref().map(Line::record));
+                    state.said.push_back((event, line));
+                }
+                Output::Timeout(at) => break at,
+                Output::Transmit(never) => match never {},
+            }
         };
-        while let Err(error) = kept.done().await {
-            self.say(OwnerNotice::NotKept { error: &error });
-            tokio::time::sleep(KEEP_AGAIN).await;
-            kept = self.again();
+        let mut records = state.machine.take_records();
+        records.append(&mut lines);
+        // Nobody waits for that alone.
+        if !records.is_empty() {
+            records.extend(state.written.drain(..).map(|id| Line::gone(&id)));
         }
-        (events, wake)
+        (wake, records)
     }
 
-    /// Tries once more to keep what could not be kept.
-    fn again(&self) -> Kept {
+    /// Attends to what the machine says, after what it knows is kept, and writes the audit log. Gives when to call it;
+    /// nothing if it is to end before that could be kept.
+    async fn hear(self: &Arc<Self>) -> Option<Option<Instant>> {
+        let mut has_failed = false;
+        let (mut wake, said, lost) = loop {
+            let (wake, until, kept) = {
+                let mut state = self.lock();
+                let (wake, mut records) = self.gather(&mut state);
+                records.extend(state.written.drain(..).map(|id| Line::gone(&id)));
+                // Records are kept in the order of the calls: with these all before them are.
+                (wake, state.said.len(), self.ledger.keep(records))
+            };
+            match kept.done().await {
+                Ok(()) => {
+                    let mut state = self.lock();
+                    let said: Vec<_> = state.said.drain(..until).collect();
+                    break (wake, said, std::mem::take(&mut state.lost));
+                }
+                Err(error) => {
+                    has_failed = true;
+                    self.say(OwnerNotice::NotKept { error: &error });
+                    self.stop.run_until_cancelled(tokio::time::sleep(KEEP_AGAIN)).await?;
+                }
+            }
+        };
+        if has_failed {
+            self.say(OwnerNotice::Kept);
+        }
+        if lost > 0 {
+            self.say(OwnerNotice::Lost { lines: lost });
+        }
+        let mut lines = Vec::new();
+        for (event, line) in said {
+            lines.extend(line);
+            self.attend(event);
+        }
+        if let Some(again) = self.write(lines).await {
+            wake = Some(wake.map_or(again, |wake| wake.min(again)));
+        }
+        Some(wake)
+    }
+
+    /// Writes these lines behind those that could not be written before. Gives when there is more to do about it.
+    async fn write(&self, mut lines: Vec<Line>) -> Option<Instant> {
+        let journal = self.journal.as_ref()?;
+        {
+            let mut state = self.lock();
+            state.unwritten.append(&mut lines);
+            let is_early = state.write_at.is_some_and(|at| self.clock.now() < at) && !self.stop.is_cancelled();
+            if state.unwritten.is_empty() || is_early {
+                return state.write_at;
+            }
+            lines.append(&mut state.unwritten);
+        }
+        let outcome = journal.write(lines.clone()).await;
         let mut state = self.lock();
-        self.ledger.keep(state.machine.take_records())
+        match outcome {
+            Ok(()) => {
+                state.written.extend(lines.into_iter().map(|line| line.id));
+                let has_failed = state.write_at.take().is_some();
+                drop(state);
+                if has_failed {
+                    self.say(OwnerNotice::Written);
+                }
+                Some(self.clock.now() + FORGET)
+            }
+            Err(error) => {
+                state.unwritten = lines;
+                let again = self.clock.now() + WRITE_AGAIN;
+                state.write_at = Some(again);
+                drop(state);
+                self.say(OwnerNotice::NotWritten { error: &error });
+                Some(again)
+            }
+        }
     }
 
     fn attend(self: &Arc<Self>, event: IdoEvent) {
@@ -300,12 +443,9 @@ impl Inner {
 async fn work(inner: Arc<Inner>) {
     let stop = inner.stop.clone();
     let working = async {
-        loop {
-            let (events, wake) = inner.hear().await;
-            for event in events {
-                inner.attend(event);
-            }
+        while let Some(wake) = inner.hear().await {
             tokio::select! {
+                () = stop.cancelled() => break,
                 () = inner.changed.notified() => {}
                 () = inner.clock.until(wake) => {
                     let now = inner.now();
@@ -313,6 +453,13 @@ async fn work(inner: Arc<Inner>) {
                 }
             }
         }
+        // What was said since is written, and then forgotten.
+        for _ in 0..2 {
+            inner.hear().await;
+        }
     };
-    stop.run_until_cancelled(working).await;
+    tokio::select! {
+        () = working => {}
+        () = async { stop.cancelled().await; tokio::time::sleep(LAST).await } => {}
+    }
 }

@@ -8,6 +8,7 @@
 
 pub mod alerts;
 pub mod app;
+mod appended;
 pub mod cli;
 pub mod config;
 pub mod console;

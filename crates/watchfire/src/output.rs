@@ -7,14 +7,12 @@
 
 mod nats;
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::appended::Appended;
 use crate::exit::{Failure, file_failure};
 use crate::store::AlertRecord;
 use crate::values::OutputSpec;
@@ -151,7 +149,7 @@ fn run(mut sinks: Vec<Sink>, mut jobs: mpsc::Receiver<Job>) {
                     records.extend(batch);
                     answers.push(answer);
                 }
-                Job::Reopen => sinks.iter_mut().for_each(|sink| sink.file = None),
+                Job::Reopen => sinks.iter_mut().filter_map(|sink| sink.file.as_mut()).for_each(Appended::close),
             }
             next = (answers.len() < GROUP).then(|| jobs.try_recv().ok()).flatten();
         }
@@ -170,24 +168,19 @@ fn run(mut sinks: Vec<Sink>, mut jobs: mpsc::Receiver<Job>) {
 struct Sink {
     spec: OutputSpec,
     options: OutputOptions,
-    file: Option<File>,
+    file: Option<Appended>,
     pending: Vec<u8>,
 }
 
 impl Sink {
     fn open(spec: &OutputSpec, options: OutputOptions) -> Result<Self, Failure> {
-        let mut sink = Self { spec: spec.clone(), options, file: None, pending: Vec::new() };
-        if let Some(path) = sink.path() {
-            sink.reopen().map_err(|error| file_failure("open the output", &path, &error))?;
-        }
-        Ok(sink)
-    }
-
-    fn path(&self) -> Option<PathBuf> {
-        match &self.spec {
-            OutputSpec::Ndjson(path) | OutputSpec::Xml(path) => Some(path.clone()),
+        let file = match spec {
+            OutputSpec::Ndjson(path) | OutputSpec::Xml(path) => {
+                Some(Appended::open(path).map_err(|error| file_failure("open the output", path, &error))?)
+            }
             OutputSpec::Nats(_) | OutputSpec::Stdout => None,
-        }
+        };
+        Ok(Self { spec: spec.clone(), options, file, pending: Vec::new() })
     }
 
     fn write(&mut self, records: &[Arc<AlertRecord>]) -> Result<(), OutputError> {
@@ -207,7 +200,10 @@ impl Sink {
                 let mut out = io::stdout().lock();
                 out.write_all(&octets).and_then(|()| out.flush())
             }
-            OutputSpec::Ndjson(_) | OutputSpec::Nats(_) | OutputSpec::Xml(_) => self.append(&octets),
+            OutputSpec::Ndjson(_) | OutputSpec::Nats(_) | OutputSpec::Xml(_) => match &mut self.file {
+                Some(file) => file.append(&octets, self.options.sync),
+                None => Err(io::ErrorKind::NotFound.into()),
+            },
         };
         written.map_err(|error| {
             if self.options.keep_failed {
@@ -219,37 +215,6 @@ impl Sink {
             }
             OutputError { sink: self.spec.to_string(), what: error.to_string() }
         })
-    }
-
-    fn append(&mut self, octets: &[u8]) -> io::Result<()> {
-        if self.moved() {
-            self.reopen()?;
-        }
-        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
-        let meta = file.metadata()?;
-        let written = file.write_all(octets).and_then(|()| if self.options.sync { file.sync_data() } else { Ok(()) });
-        if written.is_err() && meta.is_file() {
-            // No half line stays behind; should even that fail, the next line starts behind the half one.
-            let _ = file.set_len(meta.len());
-        }
-        written
-    }
-
-    /// Whether the name stands for another file than the one that is open.
-    fn moved(&self) -> bool {
-        let (Some(file), Some(path)) = (&self.file, self.path()) else { return true };
-        match (file.metadata(), std::fs::metadata(path)) {
-            (Ok(open), Ok(named)) => (open.dev(), open.ino()) != (named.dev(), named.ino()),
-            _ => true,
-        }
-    }
-
-    fn reopen(&mut self) -> io::Result<()> {
-        self.file = match self.path() {
-            Some(path) => Some(OpenOptions::new().append(true).create(true).mode(0o640).open(path)?),
-            None => None,
-        };
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use acme_lurk::crypto::{Ring, Signer};
 use acme_lurk::delegation::{Audit, DelegationRule, Emulation, Ido, IdoConfig, Serving};
 use acme_lurk::star::{StarMeta, StarPolicy};
 use acme_lurk_hyper::ca::Authority;
+use acme_lurk_hyper::journal;
 use acme_lurk_hyper::owner::{OwnerNotice, OwnerSite};
 use acme_lurk_hyper::respond::{DnsHook, DnsUpdate, Http01, Responder, Responders, TsigKey, TsigKeyError};
 use acme_lurk_hyper::server::{Server, ServerLimits};
@@ -71,7 +72,7 @@ impl IdoService {
         let tls = tls(args, &base, context)?;
         let config = Arc::new(config(args, &base, rules, &responder)?);
         let site = OwnerSite::builder(pool);
-        let (site, known, lost, state) = match shared {
+        let (site, mut known, lost, state) = match shared {
             Some((records, known, lost, name)) => (site.with_keeper(records), known, lost, name),
             None => {
                 let state = args.dir.join("state.db");
@@ -88,10 +89,8 @@ impl IdoService {
             told(&notice);
             heard.heard(&notice);
             meters.count(&notice);
-            if let OwnerNotice::Audit { order, what } = notice {
-                audit.note(order, what);
-            }
         });
+        let site = site.with_journal(audit, journal::unwritten(&mut known));
         let site = site.start(|now| Ido::restore(config, upstream, signer, Arc::new(Ring::new()), seed, now, known));
         let site = site.map_err(|error| {
             let failure = Failure::usage(error.to_string()).at(&state);
@@ -327,6 +326,10 @@ fn told(notice: &OwnerNotice<'_>) {
             }
         }
         OwnerNotice::NotKept { error } => tracing::error!("{error}"),
+        OwnerNotice::Kept => tracing::info!("the state is kept again"),
+        OwnerNotice::NotWritten { error } => tracing::error!("the audit log cannot be written: {error}"),
+        OwnerNotice::Written => tracing::info!("the audit log is written again"),
+        OwnerNotice::Lost { lines } => tracing::error!(lines, "too much waits to be kept: not in the audit log"),
         notice => tracing::debug!("{notice:?}"),
     }
 }
@@ -363,19 +366,18 @@ impl Meters {
                 self.not_kept.increment();
                 self.health.set("lurk-ido", Err(error.to_string()));
             }
-            OwnerNotice::Audit { what, .. } => {
-                match what {
-                    Audit::Refused { .. } => self.refused.increment(),
-                    Audit::Valid | Audit::Issued { .. } => self.issued.increment(),
-                    Audit::Invalid { .. } => self.failed.increment(),
-                    Audit::Trouble { .. } => self.troubles.increment(),
-                    Audit::Gap => self.gaps.increment(),
-                    Audit::Canceled => self.canceled.increment(),
-                    _ => {}
-                }
-                // It is said only after it was kept.
-                self.health.set("lurk-ido", Ok(()));
-            }
+            OwnerNotice::Kept => self.health.set("lurk-ido", Ok(())),
+            OwnerNotice::NotWritten { error } => self.health.set("lurk-ido-audit", Err(error.to_string())),
+            OwnerNotice::Written => self.health.set("lurk-ido-audit", Ok(())),
+            OwnerNotice::Audit { what, .. } => match what {
+                Audit::Refused { .. } => self.refused.increment(),
+                Audit::Valid | Audit::Issued { .. } => self.issued.increment(),
+                Audit::Invalid { .. } => self.failed.increment(),
+                Audit::Trouble { .. } => self.troubles.increment(),
+                Audit::Gap => self.gaps.increment(),
+                Audit::Canceled => self.canceled.increment(),
+                _ => {}
+            },
             _ => {}
         }
     }
