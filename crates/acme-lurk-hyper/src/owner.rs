@@ -12,7 +12,7 @@ use acme_lurk::delegation::{Audit, DelegationRule, Ido, IdoEvent};
 use acme_lurk::{ApiMisuse, Now, Record};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use watchfire_core::{ConfigError, Instant, Output};
 use watchfire_hyper::Clock;
@@ -31,7 +31,7 @@ type Observer = Box<dyn Fn(OwnerNotice<'_>) + Send + Sync>;
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
 
 /// Between two tries to write what could not be written.
-const WRITE_AGAIN: Duration = Duration::from_secs(5);
+const WRITE_AGAIN: Duration = Duration::from_secs(2);
 
 /// Lines that are written are forgotten with what changes next, or else after this time.
 const FORGET: Duration = Duration::from_secs(1);
@@ -141,7 +141,8 @@ impl OwnerBuilder {
             tasks: TaskTracker::new(),
         });
         inner.tasks.spawn(work(Arc::clone(&inner)));
-        Ok(OwnerSite { inner })
+        let last = Arc::new(inner.stop.clone().drop_guard());
+        Ok(OwnerSite { inner, _last: last })
     }
 }
 
@@ -151,10 +152,13 @@ impl fmt::Debug for OwnerBuilder {
     }
 }
 
-/// The server of a name owner at work. Clones are the same server.
+/// The server of a name owner at work. Clones are the same server, which ends with the last of them;
+/// [`shutdown`](Self::shutdown) waits for that.
 #[derive(Clone)]
 pub struct OwnerSite {
     inner: Arc<Inner>,
+    /// What works for it has the rest, and not this.
+    _last: Arc<DropGuard>,
 }
 
 struct Inner {
@@ -429,9 +433,9 @@ impl Inner {
                 self.tasks.spawn(async move { stop.run_until_cancelled(work).await });
             }
             IdoEvent::CleanUp(provision) => {
-                let this = Arc::clone(self);
-                // Not given up at the end: what was put somewhere is taken away.
-                self.tasks.spawn(async move { this.responder.clean_up(&provision).await });
+                // Not given up at the end: what was put somewhere is taken away. It holds nothing else back.
+                let responder = Arc::clone(&self.responder);
+                self.tasks.spawn(async move { responder.clean_up(&provision).await });
             }
             IdoEvent::Audit { order, what } => self.say(OwnerNotice::Audit { order: order.as_ref(), what: &what }),
             _ => {}

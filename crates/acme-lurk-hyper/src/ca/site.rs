@@ -1,5 +1,6 @@
 //! Drives the machine of a CA: its requests, its time, its challenges and certificates.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use acme_lurk::acme::server::{Ca, CaEvent, ChallengeId, Issuance, Request, Response};
 use acme_lurk::acme::{Problem, ProblemType};
 use tokio::sync::{Notify, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use watchfire_core::UnixTime;
 use watchfire_hyper::Clock;
@@ -69,8 +70,10 @@ impl CaBuilder {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        inner.tasks.spawn(keep_time(Arc::clone(&inner)));
-        CaSite { inner }
+        let (stop, keep_time) = (inner.stop.clone(), keep_time(Arc::clone(&inner)));
+        inner.tasks.spawn(async move { stop.run_until_cancelled(keep_time).await });
+        let last = Arc::new(inner.stop.clone().drop_guard());
+        CaSite { inner, _last: last }
     }
 }
 
@@ -80,10 +83,12 @@ impl fmt::Debug for CaBuilder {
     }
 }
 
-/// A CA at work. Clones are the same CA.
+/// A CA at work. Clones are the same CA, which ends with the last of them; [`shutdown`](Self::shutdown) waits for that.
 #[derive(Clone)]
 pub struct CaSite {
     inner: Arc<Inner>,
+    /// What works for it has the rest, and not this.
+    _last: Arc<DropGuard>,
 }
 
 struct Inner {
@@ -254,7 +259,7 @@ impl Inner {
 }
 
 /// Calls the machine when it wants to be called.
-async fn keep_time(inner: Arc<Inner>) {
+async fn keep_time(inner: Arc<Inner>) -> Infallible {
     loop {
         let (wake, kept) = {
             let mut ca = inner.lock();
@@ -265,7 +270,6 @@ async fn keep_time(inner: Arc<Inner>) {
         inner.kept(kept).await;
         let wait = wake.map_or(CLOCK_CHECK, until).min(CLOCK_CHECK);
         tokio::select! {
-            () = inner.stop.cancelled() => return,
             () = inner.sooner.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }

@@ -1,5 +1,6 @@
 //! What is kept before it is said.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use acme_lurk_hyper::Going;
@@ -25,7 +26,7 @@ pub(crate) enum Room {
 pub(crate) struct Disk {
     room: Arc<watch::Sender<Room>>,
     /// What it was given, in the order of the calls.
-    pub(crate) records: Arc<Mutex<Vec<Record>>>,
+    records: Arc<Mutex<Vec<Record>>>,
     /// From the record on whose value has this text it is stuck.
     stuck_at: Option<&'static str>,
 }
@@ -37,6 +38,31 @@ impl Disk {
 
     pub(crate) fn stuck_at(text: &'static str) -> Self {
         Self { stuck_at: Some(text), ..Self::new() }
+    }
+
+    /// One that has this already.
+    pub(crate) fn of(known: BTreeMap<String, Vec<u8>>) -> Self {
+        let disk = Self::new();
+        let record = |(name, value)| Record { name, value: Some(value) };
+        disk.records.lock().unwrap().extend(known.into_iter().map(record));
+        disk
+    }
+
+    /// What is there: of each name the last.
+    pub(crate) fn known(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut known = BTreeMap::new();
+        for record in self.records.lock().unwrap().iter().cloned() {
+            match record.value {
+                Some(value) => known.insert(record.name, value),
+                None => known.remove(&record.name),
+            };
+        }
+        known
+    }
+
+    /// How many have it, this one too.
+    pub(crate) fn users(&self) -> usize {
+        Arc::strong_count(&self.records)
     }
 
     pub(crate) fn be(&self, room: Room) {

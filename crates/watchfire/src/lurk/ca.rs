@@ -59,13 +59,14 @@ impl CaService {
         if accounts > 0 {
             tracing::info!(accounts, orders, "the CA goes on");
         }
-        let site = CaSite::builder(ca, issuer, validator(args)?).with_keeper(records).on_notice(told).start();
+        let (validator, tls) = (validator(args)?, front::tls(&root, &args.listen, &base)?);
+        let site = CaSite::builder(ca, issuer, validator).with_keeper(records).on_notice(told).start();
         let mut limits = ServerLimits::default();
         limits.connection.connections = args.max_connections as usize;
         let origin = front::origin_of(&base);
         let server = Server::builder(origin, site.clone()).with_limits(limits).on_event(front::told);
         let server = server.start();
-        let served = server.serve(listener, Some(front::tls(&root, &args.listen, &base)?));
+        let served = server.serve(listener, Some(tls));
         served.map_err(|error| Failure::usage(error.to_string()).at(&args.listen))?;
         let directory = format!("{base}/directory");
         context.announce_with("lurk-ca", address, &serde_json::json!({ "directory": &directory }))?;

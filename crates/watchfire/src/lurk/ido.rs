@@ -38,7 +38,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// For one call to the CA.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the CA is waited for before delegates are let in.
+/// How long the CA is waited for before delegates are let in: until it has been reached they are told to come back later,
+/// and not all of them do.
 const REACH: Duration = Duration::from_secs(5);
 
 /// The server of a name owner that listens.
@@ -96,8 +97,12 @@ impl IdoService {
             let failure = Failure::usage(error.to_string()).at(&state);
             failure.remedy("restore it from a backup, or move it away and begin anew")
         })?;
-        shown.show(&site, &context.shutdown);
-        reached(&site, args, context).await;
+        // Until all of this has come about only what is here has the site, and it ends with that.
+        let is_reached = tokio::time::timeout(REACH, known_ca(&site)).await.is_ok();
+        if !is_reached {
+            tracing::warn!(upstream = %args.upstream, "the CA has not been reached yet; it is tried again");
+            context.health.set("lurk-ido-upstream", Err("the CA has not been reached yet".to_owned()));
+        }
         let mut limits = ServerLimits::default();
         limits.connection.connections = args.max_connections as usize;
         let server = Server::builder(front::origin_of(&base), site.clone()).with_limits(limits);
@@ -114,6 +119,10 @@ impl IdoService {
             tracing::info!(accounts, orders, "the server goes on");
         }
         context.serve_metrics(metrics)?;
+        if !is_reached {
+            reach(&site, context);
+        }
+        shown.show(&site, &context.shutdown);
         count(&server, &site, &context.metrics);
         tokio::spawn(reload(site.clone(), args.delegations.clone(), context.clone()));
         Ok(Self { server, site, address, directory, lost })
@@ -170,22 +179,17 @@ async fn shared(args: &IdoArgs, signer: &Arc<dyn Signer>, context: &Context) -> 
     Ok(Some((records, known, lost, url.to_string())))
 }
 
-/// Waits a while for the CA: until it has been reached, delegates are told to come back later, and not all of them do.
-async fn reached(site: &OwnerSite, args: &IdoArgs, context: &Context) {
-    if tokio::time::timeout(REACH, known(site)).await.is_ok() {
-        return;
-    }
-    tracing::warn!(upstream = %args.upstream, "the CA has not been reached yet; it is tried again");
-    context.health.set("lurk-ido-upstream", Err("the CA has not been reached yet".to_owned()));
+/// Says so when the CA has been reached.
+fn reach(site: &OwnerSite, context: &Context) {
     let (site, health, shutdown) = (site.clone(), context.health.clone(), context.shutdown.clone());
     tokio::spawn(shutdown.run_until_cancelled_owned(async move {
-        known(&site).await;
+        known_ca(&site).await;
         tracing::info!("the CA has been reached");
         health.set("lurk-ido-upstream", Ok(()));
     }));
 }
 
-async fn known(site: &OwnerSite) {
+async fn known_ca(site: &OwnerSite) {
     while site.with(|ido| ido.upstream_directory().is_none()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -400,4 +404,87 @@ fn count(server: &Server, site: &OwnerSite, registry: &Registry) {
         registry.level("watchfire_lurk_ido_orders", "Orders that are kept.", orders);
         registry.level("watchfire_lurk_ido_orders_valid", "Orders with a certificate.", valid);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use acme_lurk_hyper::keep::KeepError;
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command, LurkCommand};
+    use crate::lurk::ca::CaService;
+    use crate::signals::Reload;
+    use crate::testing::TempDir;
+
+    fn context() -> Context {
+        Context::new(true, CancellationToken::new(), Reload::manual().1)
+    }
+
+    #[test]
+    fn who_can_keep_again_is_ready_again() {
+        let context = context();
+        let meters = Meters::new(&context.metrics, context.health.clone());
+        let error = KeepError("no room".into());
+        meters.count(&OwnerNotice::NotKept { error: &error });
+        meters.count(&OwnerNotice::NotWritten { error: &error });
+        assert!(!context.health.is_well("lurk-ido") && !context.health.is_well("lurk-ido-audit"));
+        // What was kept before is said meanwhile.
+        meters.count(&OwnerNotice::Audit { order: None, what: &Audit::Gap });
+        assert!(!context.health.is_well("lurk-ido"));
+        meters.count(&OwnerNotice::Kept);
+        meters.count(&OwnerNotice::Written);
+        assert_eq!(context.health.ready(), Ok(()));
+    }
+
+    async fn is_free(state: &Path) {
+        let free = tokio::time::timeout(Duration::from_secs(30), async {
+            while Records::open(state).is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(free.await.is_ok(), "somebody has {}", state.display());
+    }
+
+    #[tokio::test]
+    async fn a_start_that_fails_late_or_is_given_up_leaves_nothing() {
+        let dir = TempDir::new("ido-start");
+        let file = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(file("delegations.toml"), "").unwrap();
+        let args = |dir: &str, upstream: &str, more: [&str; 2]| {
+            let words = ["watchfire", "lurk", "ido", "--listen", "127.0.0.1:0", "--upstream", upstream, "--dir", dir];
+            let rules = file("delegations.toml");
+            let words = [&words[..], &["--delegations", &rules], &more].concat();
+            match Cli::try_parse_from(words).unwrap().command {
+                Command::Lurk(LurkCommand::Ido(args)) => args,
+                other => panic!("{other:?}"),
+            }
+        };
+        // Given up while it waits for a CA that is not there.
+        let given_up = args(&file("one"), "https://127.0.0.1:9/directory", ["--http01-listen", "127.0.0.1:0"]);
+        let context_of_one = context();
+        let has_begun = async {
+            while !dir.path().join("one/audit.ndjson").exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            started = IdoService::start(&given_up, &context_of_one) => panic!("{started:?}"),
+            () = has_begun => {}
+        }
+        is_free(&dir.path().join("one/state.db")).await;
+
+        // Something that fails when files are open already.
+        let words = ["watchfire", "lurk", "ca", "--listen", "127.0.0.1:0", "--dir", &file("ca")];
+        let Command::Lurk(LurkCommand::Ca(ca)) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+        let ca = CaService::start(&ca, &context()).await.unwrap();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let metrics = taken.local_addr().unwrap().to_string();
+        let mut late = args(&file("two"), ca.directory(), ["--metrics", &metrics]);
+        late.upstream_ca = Some(dir.path().join("ca/ca.pem"));
+        let context_of_two = context();
+        let error = IdoService::start(&late, &context_of_two).await.unwrap_err().to_string();
+        assert!(error.contains(&metrics), "{error}");
+        is_free(&dir.path().join("two/state.db")).await;
+    }
 }
