@@ -399,7 +399,7 @@ fn count(server: &Server, site: &OwnerSite, registry: &Registry) {
         registry.total("watchfire_lurk_ido_requests_total", "Requests.", &http.requests);
         registry.total("watchfire_lurk_ido_refused_total", "Requests that were refused.", &http.refused);
         let ((accounts, orders), valid) =
-            site.with(|ido| (ido.len(), ido.orders().filter(|order| order.status == OrderStatus::Valid).count()));
+            site.with(|ido| (ido.len(), ido.statuses().filter(|status| *status == OrderStatus::Valid).count()));
         registry.level("watchfire_lurk_ido_accounts", "Accounts.", accounts);
         registry.level("watchfire_lurk_ido_orders", "Orders that are kept.", orders);
         registry.level("watchfire_lurk_ido_orders_valid", "Orders with a certificate.", valid);

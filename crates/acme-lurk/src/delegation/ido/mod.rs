@@ -152,6 +152,11 @@ impl Ido {
         })
     }
 
+    /// What each order is: the cheap part of [`orders`](Self::orders).
+    pub fn statuses(&self) -> impl Iterator<Item = OrderStatus> {
+        self.store.orders.values().map(|order| order.status)
+    }
+
     /// The order with this URL.
     pub fn order_by_url(&self, url: &str) -> Option<OrderId> {
         let id = url.strip_prefix(self.config.base())?.strip_prefix("/order/")?;
