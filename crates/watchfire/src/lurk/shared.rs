@@ -52,8 +52,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often who waits tries to lead, and who leads looks whether it still does.
 const PACE: Duration = Duration::from_secs(1);
 
-/// So many records are read at a time.
+/// So many records are read or written at a time.
 const PIECE: i64 = 1000;
+
+/// So many octets are written at a time, or one record: a line that is slow takes them within [`PATIENCE`].
+const PIECE_OCTETS: usize = 1 << 20;
 
 /// So many calls share one transaction at most.
 const GROUP: usize = 256;
@@ -208,12 +211,15 @@ impl Server {
     }
 }
 
+/// Names and values; none of what is gone.
+type Pending = BTreeMap<String, Option<Vec<u8>>>;
+
 struct Writer {
     server: Server,
     session: Option<Client>,
     epoch: i64,
     /// What could not be written: it goes with the next ones.
-    pending: BTreeMap<String, Option<Vec<u8>>>,
+    pending: Pending,
     lost: CancellationToken,
 }
 
@@ -250,7 +256,9 @@ impl Writer {
         }
     }
 
-    /// Writes what is pending; without any, looks whether the connection is there.
+    /// Writes what is pending, a piece at a time: what a long outage has left comes through a slow line too. Should it end in
+    /// between, what is there is good: none of it was promised, and accounts come before their orders. Without any, looks
+    /// whether the connection is there.
     async fn write(&mut self) -> Result<(), Failure> {
         if self.session.as_ref().is_none_or(Client::is_closed) {
             self.session = None;
@@ -260,26 +268,12 @@ impl Writer {
         if self.pending.is_empty() {
             return self.server.in_time(client.batch_execute("SELECT 1")).await;
         }
-        let (mut names, mut values, mut gone): (Vec<&str>, Vec<&[u8]>, Vec<&str>) = Default::default();
-        for (name, value) in &self.pending {
-            match value {
-                Some(value) => {
-                    names.push(name);
-                    values.push(value);
-                }
-                None => gone.push(name),
+        while let Some(mut piece) = take_piece(&mut self.pending) {
+            if let Err(failure) = self.server.in_time(put(client, &piece)).await {
+                self.pending.append(&mut piece);
+                return Err(failure);
             }
         }
-        let write = async {
-            let transaction = client.transaction().await?;
-            let put = "INSERT INTO ido_record SELECT * FROM unnest($1::text[], $2::bytea[]) \
-                       ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-            transaction.execute(put, &[&names, &values]).await?;
-            transaction.execute("DELETE FROM ido_record WHERE name = ANY($1)", &[&gone]).await?;
-            transaction.commit().await
-        };
-        self.server.in_time(write).await?;
-        self.pending.clear();
         Ok(())
     }
 
@@ -306,6 +300,38 @@ impl Writer {
         self.lost.cancel();
         Ok(None)
     }
+}
+
+/// The first records, as many as are written at a time; none if there are none.
+fn take_piece(pending: &mut Pending) -> Option<Pending> {
+    let mut octets = 0_usize;
+    let mut fits = |(at, (name, value)): (usize, (&String, &Option<Vec<u8>>))| {
+        octets = octets.saturating_add(name.len() + value.as_ref().map_or(0, Vec::len));
+        at == 0 || (at < PIECE as usize && octets <= PIECE_OCTETS)
+    };
+    let count = pending.iter().enumerate().take_while(|one| fits(*one)).count();
+    let rest = pending.keys().nth(count).cloned().map(|first| pending.split_off(&first)).unwrap_or_default();
+    (count > 0).then(|| std::mem::replace(pending, rest))
+}
+
+/// Writes records in one transaction.
+async fn put(client: &mut Client, records: &Pending) -> Result<(), tokio_postgres::Error> {
+    let (mut names, mut values, mut gone): (Vec<&str>, Vec<&[u8]>, Vec<&str>) = Default::default();
+    for (name, value) in records {
+        match value {
+            Some(value) => {
+                names.push(name);
+                values.push(value);
+            }
+            None => gone.push(name),
+        }
+    }
+    let transaction = client.transaction().await?;
+    let put = "INSERT INTO ido_record SELECT * FROM unnest($1::text[], $2::bytea[]) \
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    transaction.execute(put, &[&names, &values]).await?;
+    transaction.execute("DELETE FROM ido_record WHERE name = ANY($1)", &[&gone]).await?;
+    transaction.commit().await
 }
 
 #[cfg(test)]
@@ -390,6 +416,38 @@ mod tests {
         let row = client.query_one("SELECT value FROM ido_record WHERE name = 'a'", &[]).await.unwrap();
         assert_eq!(row.get::<_, Vec<u8>>(0), b"1");
     }
+
+    #[test]
+    fn much_is_written_in_pieces() {
+        let record = |number: usize, octets: usize| (format!("{number:05}"), Some(vec![0; octets]));
+        let sizes = |records: Vec<(String, Option<Vec<u8>>)>| {
+            let mut pending: Pending = records.into_iter().collect();
+            std::iter::from_fn(|| take_piece(&mut pending)).map(|piece| piece.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes((0..2500).map(|number| record(number, 1)).collect()), [1000, 1000, 500]);
+        let half = PIECE_OCTETS / 2;
+        assert_eq!(sizes(vec![record(0, half * 3), record(1, half), record(2, half), record(3, 5)]), [1, 1, 2]);
+        assert_eq!(sizes((0..1500).map(|number| (number.to_string(), None)).collect()), [1000, 500]);
+    }
+
+    /// As after a long outage: all of it at once would take longer than any call may.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_takes_long_is_written_all_the_same() {
+        let Some(server) = Postgres::start() else { return };
+        let (records, _, _) = leading(&server, "a").await.unwrap();
+        let config: tokio_postgres::Config = server.url().parse().unwrap();
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+                    'BEGIN PERFORM pg_sleep(0.002); RETURN NULL; END'; \
+                    CREATE TRIGGER slow AFTER INSERT ON ido_record FOR EACH ROW EXECUTE FUNCTION slow()";
+        client.batch_execute(slow).await.unwrap();
+        let many = usize::try_from(PATIENCE.as_millis()).unwrap() / 2 + 1;
+        records.keep((0..many).map(|number| record(&number.to_string(), Some("1"))).collect()).await.unwrap();
+        let row = client.query_one("SELECT count(*) FROM ido_record", &[]).await.unwrap();
+        assert_eq!(row.get::<_, i64>(0), i64::try_from(many).unwrap());
+    }
+
     #[test]
     fn who_is_silent_leads_no_more_and_learns_of_it() {
         let Some(server) = Postgres::start() else { return };
