@@ -132,14 +132,15 @@ fn an_owner_that_is_killed_at_any_moment_goes_on_with_every_order() {
     for (number, moment) in MOMENTS.into_iter().enumerate() {
         stage.kill_at(moment, number);
     }
-    // None was placed twice. What is kept is kept before it is written to the audit log: of an order whose owner is killed
-    // before it says that it was placed, it may never be said.
-    let placed = by_order(stage.owner.audit("placed"), "upstream");
-    let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) = placed.iter().cloned().unzip();
-    assert_eq!((ours.len(), theirs.len()), (placed.len(), placed.len()), "{placed:?}");
-    let before = MOMENTS.iter().take_while(|moment| **moment != Moment::Said("placed")).count();
-    assert!(placed.len() + before >= MOMENTS.len(), "{placed:?}");
-    // So it is with those that are valid; but what is issued later is said.
+    // None was placed twice, and of each it is said, also of those whose owner was killed before it could be written.
+    for event in ["ordered", "requested", "placed", "valid"] {
+        until(event, || stage.owner.audit(event).len() >= MOMENTS.len());
+        let lines = stage.owner.audit(event);
+        assert_eq!((lines.len(), by_order(lines.clone(), "").len()), (MOMENTS.len(), MOMENTS.len()), "{lines:?}");
+    }
+    let upstream: BTreeSet<_> =
+        by_order(stage.owner.audit("placed"), "upstream").into_iter().map(|(_, url)| url).collect();
+    assert_eq!(upstream.len(), MOMENTS.len(), "{upstream:?}");
     until("all have certificates", || by_order(stage.owner.audit("issued"), "").len() == MOMENTS.len());
     assert!(stage.owner.audit("invalid").is_empty(), "{:?}", stage.owner.audit("invalid"));
     until("no record of a challenge is left", || stage.is_empty("dns"));

@@ -1,5 +1,6 @@
 //! A laboratory CA, a web server for challenges, and a folder for all of it.
 
+use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -233,12 +234,15 @@ impl Owner {
         Self { service, address, directory, anchor: folder.file("ido/ca.pem"), log: folder.path("ido/audit.ndjson") }
     }
 
-    /// The lines of the audit log about this.
+    /// The lines of the audit log about this, each once.
     pub(crate) fn audit(&self, event: &str) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(&self.log).unwrap();
         // The last one may be about to be written.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let lines = whole.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        // One that is killed may write a line again.
+        let mut ids = HashSet::new();
+        let lines = lines.filter(|line| ids.insert(line["id"].as_str().unwrap().to_owned()));
         lines.filter(|line| line["event"] == event).collect()
     }
 }
