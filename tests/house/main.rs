@@ -5,6 +5,7 @@ mod documents;
 mod examples;
 mod lifetimes;
 mod manifests;
+mod mistakes;
 mod operations;
 mod quickstart;
 mod reload;

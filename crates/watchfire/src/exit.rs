@@ -92,6 +92,11 @@ impl Failure {
         self
     }
 
+    /// Where it was, as far as that was said.
+    pub(crate) fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
     /// Whose fault it is.
     pub fn blame(&self) -> Blame {
         self.blame
@@ -148,8 +153,10 @@ pub fn clap_exit(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
-            ExitCode::SUCCESS
+            match error.print().and_then(|()| std::io::stdout().flush()).map_err(|error| crate::out::failed(&error)) {
+                Err(Err(failure)) => failure.report(),
+                _ => ExitCode::SUCCESS,
+            }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();

@@ -33,7 +33,8 @@ pub fn octets(octets: &[u8]) -> Result<(), Failure> {
     out.write_all(octets).and_then(|()| out.flush()).or_else(|error| failed(&error))
 }
 
-fn failed(error: &io::Error) -> Result<(), Failure> {
+/// What an error at standard output is: the end, quietly, where only its reader has gone away.
+pub(crate) fn failed(error: &io::Error) -> Result<(), Failure> {
     if error.kind() == io::ErrorKind::BrokenPipe && !SERVES.load(Ordering::Relaxed) {
         std::process::exit(0);
     }

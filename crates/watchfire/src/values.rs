@@ -97,6 +97,15 @@ pub fn is_host_name(name: &str) -> bool {
         })
 }
 
+/// Whether a text begins as a URL does, with a scheme and a colon. A path with a colon in its first part is told from one
+/// by a folder in front of it: `./a:b`.
+pub(crate) fn has_scheme(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet))
+    })
+}
+
 /// A number of octets: `65536`, `64K`, `16M`, `2G` (powers of 1024).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(clippy::exhaustive_structs)]
@@ -349,6 +358,16 @@ mod tests {
         assert_eq!(url.to_string(), "postgres://wf@db:5432/alerts");
         assert!(!format!("{url:?}").contains("s3cret"));
         assert!("mysql://x".parse::<StoreUrl>().is_err() && "sqlite:".parse::<StoreUrl>().is_err());
+    }
+
+    #[test]
+    fn a_scheme_is_told_from_a_path() {
+        for url in ["bogus:", "bogus:x", "mysql://h/d", "SQLITE:x", "C:x", "x.y:z"] {
+            assert!(has_scheme(url), "{url}");
+        }
+        for path in ["", "entries.ndjson", "./a:b", "/a:b", "a/b:c", ":x", "1:x", "a b:c"] {
+            assert!(!has_scheme(path), "{path}");
+        }
     }
 
     #[test]

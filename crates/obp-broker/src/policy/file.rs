@@ -64,9 +64,14 @@ pub struct RuleSet {
     pub zones: Vec<(String, usize)>,
 }
 
+/// `FILE:LINE`, or the file alone.
+fn place(file: &str, line: usize) -> String {
+    if line == 0 { file.to_owned() } else { format!("{file}:{line}") }
+}
+
 /// What is wrong with a policy or zone file, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {what}; {remedy}")]
+#[error("{}: {what}; {remedy}", place(file, *line))]
 #[non_exhaustive]
 pub struct PolicyError {
     /// The file, as it was named.

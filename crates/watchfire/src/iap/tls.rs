@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iap_tokio::tls::{AllowRule, EkuPolicy, MinVersion, Source, Tls, TlsConfig};
+use iap_tokio::tls::{AllowRule, ConfigError, EkuPolicy, MinVersion, Source, Tls, TlsConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{EkuMode, TlsArgs, TlsVersion};
@@ -34,7 +34,17 @@ pub(super) fn load(args: &TlsArgs, allow: &[String]) -> Result<Tls, Failure> {
     for crl in &args.crl {
         config = config.with_crl(Source::file(crl));
     }
-    let tls = Tls::new(config).map_err(|error| Failure::usage(error.to_string()))?;
+    let tls = Tls::new(config).map_err(|error| {
+        let failure = Failure::usage(error.to_string());
+        match error {
+            ConfigError::Read { .. } => failure.remedy("check the path, and the owner and mode of the file"),
+            ConfigError::TooLong { .. } | ConfigError::Line { .. } | ConfigError::Empty { .. } => {
+                failure.remedy("name another file, or write this one again as PEM")
+            }
+            ConfigError::KeyMismatch { .. } => failure.remedy("name the key that was issued with the certificate"),
+            _ => failure,
+        }
+    })?;
     for warning in tls.warnings() {
         tracing::warn!("{warning}");
     }

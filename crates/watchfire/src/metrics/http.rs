@@ -61,7 +61,7 @@ pub(crate) fn cannot_listen(addr: &HostPort, error: &std::io::Error) -> Failure 
         std::io::ErrorKind::AddrInUse => failure.remedy("stop the other program or choose another port"),
         std::io::ErrorKind::AddrNotAvailable => failure.remedy("choose an address of this machine"),
         std::io::ErrorKind::PermissionDenied => failure.remedy("choose a port above 1023"),
-        _ => failure,
+        _ => failure.remedy("name an address of this machine, as in 127.0.0.1:7000"),
     }
 }
 

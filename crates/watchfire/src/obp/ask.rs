@@ -192,7 +192,8 @@ pub async fn judge(args: &ValidateArgs) -> Result<Result<ValidateResponse, Clien
             let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
             let found = found.map_err(|error| Failure::usage(format!("not PEM: {error}")).at(path.display()))?;
             if found.is_empty() {
-                return Err(Failure::usage("holds no certificate").at(path.display()));
+                let failure = Failure::usage("holds no certificate").at(path.display());
+                return Err(failure.remedy("name a file of certificates, PEM or DER"));
             }
             chain.extend(found.into_iter().map(|der| der.to_vec()));
         } else {

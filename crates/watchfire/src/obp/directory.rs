@@ -12,7 +12,7 @@ use super::accounts::{Accounts, Summary};
 use super::shared::Shared;
 use crate::exit::Failure;
 use crate::store::PostgresServer;
-use crate::values::PostgresUrl;
+use crate::values::{PostgresUrl, has_scheme};
 
 /// `FILE.toml`, or `postgres://USER@HOST/DATABASE`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,8 +49,8 @@ impl FromStr for AccountsUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             _ if PostgresUrl::is_one(text) => text.parse().map(Self::Shared),
-            _ if text.is_empty() || text.starts_with("sqlite:") || text.contains("://") => {
-                Err("write a file's name or postgres://USER@HOST/DATABASE".into())
+            _ if text.is_empty() || has_scheme(text) => {
+                Err("write a file's name (./NAME if there is a colon in it) or postgres://USER@HOST/DATABASE".into())
             }
             _ => Ok(Self::File(text.into())),
         }

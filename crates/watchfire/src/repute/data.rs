@@ -16,7 +16,7 @@ use crate::exit::{Failure, file_failure};
 use crate::metrics::{Histogram, Registry};
 use crate::service::Context;
 use crate::store::PostgresServer;
-use crate::values::{PostgresUrl, StoreUrl};
+use crate::values::{PostgresUrl, StoreUrl, has_scheme};
 
 /// How often a source is looked at.
 const WATCH: Duration = Duration::from_secs(2);
@@ -59,8 +59,10 @@ impl FromStr for DataUrl {
             Err(why) if PostgresUrl::is_one(text) => return Err(why),
             Err(_) => {}
         }
-        if text.is_empty() || text.starts_with("sqlite:") || text.contains("://") {
-            return Err("write a file's name, sqlite:PATH or postgres://USER@HOST/DATABASE".into());
+        if text.is_empty() || has_scheme(text) {
+            let wanted =
+                "write a file's name (./NAME if there is a colon in it), sqlite:PATH or postgres://USER@HOST/DATABASE";
+            return Err(wanted.into());
         }
         Ok(Self::File(text.into()))
     }

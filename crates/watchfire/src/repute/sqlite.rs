@@ -12,7 +12,9 @@ use super::row::Row;
 use super::snapshot::{Builder, Loaded, Snapshot};
 use super::write::{Message, Replace, Written};
 use crate::exit::{Failure, file_failure};
-use crate::replace::Owner;
+use crate::pki::files::sync_folder;
+use crate::replace::{Owner, beside};
+use crate::store::{remedy_of_sqlite, what_of_sqlite};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS reputon (
@@ -49,13 +51,10 @@ struct Watch {
 }
 
 fn failed(path: &Path, error: &rusqlite::Error) -> Failure {
-    let failure = Failure::usage(error.to_string()).at(format!("sqlite:{}", path.display()));
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
-            failure.remedy("another program writes to it; try again")
-        }
-        Some(rusqlite::ErrorCode::DiskFull) => failure.remedy("make room on the disk"),
-        _ => failure,
+    let failure = Failure::usage(what_of_sqlite(path, error)).at(format!("sqlite:{}", path.display()));
+    match remedy_of_sqlite(path, error) {
+        Some(remedy) => failure.remedy(remedy),
+        None => failure,
     }
 }
 
@@ -128,18 +127,41 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     })
 }
 
-/// Writes what comes, all of it or nothing.
+/// Writes what comes, all of it or nothing. A database that is new is there when all of it is.
 pub(super) fn write(
     path: &Path,
     replace: Option<&Replace>,
+    rows: mpsc::Receiver<Message>,
+) -> Result<Option<Written>, Failure> {
+    if std::fs::symlink_metadata(path).is_ok() {
+        return write_into(path, path, replace, rows);
+    }
+    let draft = beside(path, &format!(".{}.new", std::process::id()));
+    let cannot_write = |error: std::io::Error| file_failure("write the entries", path, &error);
+    // SQLite makes what goes with it the same owner's.
+    let made = File::options().write(true).create_new(true).open(&draft);
+    let owned = made.and_then(|made| Owner::of(path).take(&made)).map_err(cannot_write);
+    let written = owned.and_then(|()| write_into(&draft, path, replace, rows));
+    let placed = match written {
+        // Unlike a rename, a link fails when somebody else has made it meanwhile.
+        Ok(Some(written)) => std::fs::hard_link(&draft, path).map(|()| Some(written)).map_err(cannot_write),
+        failed => failed,
+    };
+    for ending in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(beside(&draft, ending));
+    }
+    sync_folder(path);
+    placed
+}
+
+/// Writes into a database at `path`, which `shown` stands for in errors.
+fn write_into(
+    path: &Path,
+    shown: &Path,
+    replace: Option<&Replace>,
     mut rows: mpsc::Receiver<Message>,
 ) -> Result<Option<Written>, Failure> {
-    let failed = |error: rusqlite::Error| failed(path, &error);
-    // SQLite makes what goes with it the same owner's.
-    let owner = Owner::of(path);
-    if let Ok(made) = File::options().write(true).create_new(true).open(path) {
-        owner.take(&made).map_err(|error| file_failure("write the entries", path, &error))?;
-    }
+    let failed = |error: rusqlite::Error| failed(shown, &error);
     let mut connection =
         open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;

@@ -27,6 +27,7 @@ pub use record::AlertRecord;
 pub(crate) use record::ip;
 pub(crate) use server::{ANSWER, LONG_ANSWER, Server as PostgresServer, is_read_only};
 pub use sqlite::SqliteStore;
+pub(crate) use sqlite::{remedy_of_sqlite, what_of_sqlite};
 pub(crate) use tables::make_tables;
 
 /// The network by which stored addresses are found, which are kept as IPv4 where they can be: one of mapped addresses

@@ -81,7 +81,13 @@ impl Server {
         let Some(server) = error.as_db_error() else {
             // The library's own words lack the cause.
             let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            let remedy = super::tls::remedy(error).map(|remedy| format!("; {remedy}")).unwrap_or_default();
+            let remedy = super::tls::remedy(error).map(|remedy| format!("; {remedy}"));
+            let reached = |error: &(dyn std::error::Error + 'static)| error.is::<std::io::Error>();
+            let unreached = std::error::Error::source(error).is_some_and(reached);
+            let remedy = remedy.or_else(|| {
+                unreached.then(|| "; check the host and the port, and that PostgreSQL runs there".to_owned())
+            });
+            let remedy = remedy.unwrap_or_default();
             return StoreError::Unavailable { store, what: format!("{error}{cause}{remedy}") };
         };
         let mut what = format!("{} ({})", server.message(), server.code().code());

@@ -121,12 +121,37 @@ impl AlertStore for SqliteStore {
     }
 }
 
+/// SQLite's own words, without the path that stands before them anyway.
+pub(crate) fn what_of_sqlite(path: &Path, error: &rusqlite::Error) -> String {
+    let text = error.to_string();
+    text.strip_suffix(&format!(": {}", path.display())).unwrap_or(&text).to_owned()
+}
+
+/// What to do about an error of SQLite.
+pub(crate) fn remedy_of_sqlite(path: &Path, error: &rusqlite::Error) -> Option<&'static str> {
+    match error.sqlite_error_code()? {
+        _ if path.is_dir() => Some("it is a folder: name a file"),
+        ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly => {
+            Some("check that its folder is there, and the owner and mode of both")
+        }
+        ErrorCode::NotADatabase => Some("name a file of SQLite, or for writing one that is not there yet"),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some("another program writes to it; try again"),
+        ErrorCode::DiskFull => Some("make room on the disk"),
+        ErrorCode::DatabaseCorrupt => Some("put back a copy of it"),
+        ErrorCode::SystemIoFailure => Some("check the disk, and that it is a file"),
+        _ => None,
+    }
+}
+
 /// Opens connections, and names the file in errors.
 struct Names(PathBuf);
 
 impl Names {
     fn failed(&self, error: &rusqlite::Error) -> StoreError {
-        let (store, what) = (self.0.display().to_string(), error.to_string());
+        let (store, mut what) = (self.0.display().to_string(), what_of_sqlite(&self.0, error));
+        if let Some(remedy) = remedy_of_sqlite(&self.0, error) {
+            what.push_str(&format!("; {remedy}"));
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => StoreError::Full { store, what },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Unavailable { store, what },

@@ -78,7 +78,9 @@ impl Tail {
             tail.input = Input::Stream(Stream::new(&path));
             tail.last = None;
         } else if !tail.find().map_err(|error| tail.failed(&error))? && !tail.options.follow {
-            return Err(tail.failed(&io::Error::new(io::ErrorKind::NotFound, "no such file")));
+            return Err(
+                tail.failed(&io::Error::new(io::ErrorKind::NotFound, "no such file; check the path, or follow it"))
+            );
         }
         Ok(tail)
     }
