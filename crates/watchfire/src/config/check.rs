@@ -46,6 +46,7 @@ pub fn check(config: &Config) -> Vec<Failure> {
         let place = service.place.as_str();
         let mut problems = Vec::new();
         service_itself(&service.args, &mut problems);
+        let mut problems: Vec<_> = problems.into_iter().map(|problem| service.locate(problem)).collect();
         for socket in sockets(&service.args) {
             claim(socket, place, &mut problems);
         }

@@ -33,7 +33,7 @@ use crate::cli::{
     ManagerArgs, NdcArgs, ProxyArgs, RelayArgs, ReputeServeArgs, SensorArgs,
 };
 use crate::exit::{Failure, file_failure};
-use crate::values::HostPort;
+use crate::values::{HostPort, has_scheme};
 use source::Source;
 
 pub use check::check;
@@ -66,6 +66,16 @@ pub struct Service {
     pub place: String,
     /// Of its kind and its flags: two services with the same one are the same service.
     pub identity: Identity,
+    /// Where its table names which files.
+    named: Vec<Named>,
+}
+
+/// A file that a value may name, and where the value stands.
+#[derive(Debug, Clone)]
+struct Named {
+    path: PathBuf,
+    /// `FILE:LINE:COLUMN: KEY`.
+    place: String,
 }
 
 /// A hash of what a table of the file says, whatever the order of its keys and its place.
@@ -95,12 +105,26 @@ impl Service {
         let name = self.args.name();
         if self.place.is_empty() { name.to_owned() } else { format!("{name} ({})", self.place) }
     }
+
+    /// Says of something that is wrong with the service where the configuration names it: the value if it is found, else
+    /// the table.
+    fn locate(&self, failure: Failure) -> Failure {
+        let place = failure.place().unwrap_or_default().to_owned();
+        let is_it = |path: &Path| {
+            let rest = place.strip_prefix(&*path.to_string_lossy());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+        };
+        let file = self.named.iter().find(|named| is_it(&named.path));
+        // What is missing may be its folder.
+        let found = file.or_else(|| self.named.iter().find(|named| named.path.parent().is_some_and(is_it)));
+        failure.within(found.map_or(&self.place, |named| &named.place))
+    }
 }
 
 impl From<ServiceArgs> for Service {
     /// A service of the command line: it has no place in a file.
     fn from(args: ServiceArgs) -> Self {
-        Self { args, place: String::new(), identity: Identity([0; 32]) }
+        Self { args, place: String::new(), identity: Identity([0; 32]), named: Vec::new() }
     }
 }
 
@@ -393,7 +417,29 @@ impl Reader<'_> {
         let Some((mut args, identity)) = read else { return };
         args.rebase(self.source.folder());
         let place = format!("{}:{}", self.source.path().display(), self.source.line_column(at).0);
-        self.services.push(Service { args, place, identity });
+        let named = self.named(dotted, table);
+        self.services.push(Service { args, place, identity, named });
+    }
+
+    /// The values of a table that may name a file, `SCHEME:PATH` too. URLs are left out: they may have passwords.
+    fn named(&self, dotted: &str, table: &DeTable<'_>) -> Vec<Named> {
+        let mut named = Vec::new();
+        for (key, value) in table {
+            let texts = match value.get_ref() {
+                DeValue::Array(list) => list.iter().collect(),
+                _ => vec![value],
+            };
+            for value in texts {
+                let DeValue::String(text) = value.get_ref() else { continue };
+                let (line, column) = self.source.line_column(value.span().start);
+                let place = format!("{}:{line}:{column}: {dotted}.{}", self.source.path().display(), key.get_ref());
+                let path = text.split_once(':').filter(|_| has_scheme(text)).map_or(text.as_ref(), |(_, path)| path);
+                if !text.contains("://") {
+                    named.push(Named { path: self.source.folder().join(path), place });
+                }
+            }
+        }
+        named
     }
 
     /// The table as flags, read by the command line's parser; and what they are together.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::TempDir;
 
 fn problems(text: &str) -> Vec<String> {
     match parse(Path::new("/etc/wf/c.toml"), text) {
@@ -169,7 +170,7 @@ fn found(dir: &Path, text: &str) -> Vec<String> {
 
 #[test]
 fn what_is_no_file_is_named_and_not_waited_for() {
-    let dir = crate::testing::TempDir::new("check");
+    let dir = TempDir::new("check");
     for name in ["a", "b", "c", "d", "e"] {
         let made = std::process::Command::new("mkfifo").arg(dir.path().join(name)).status();
         if !made.is_ok_and(|status| status.success()) {
@@ -251,4 +252,26 @@ fn what_would_be_open_to_the_network_is_found_before_it_starts() {
         let token = if table.contains("console") { "console-token-file" } else { "api-token-file" };
         assert!(!found(&format!("{}{token} = \"t\"\n", table.replace("AT", "0.0.0.0:7080"))), "{table}");
     }
+}
+
+#[test]
+fn what_is_missing_is_said_where_it_is_named() {
+    let folder = TempDir::new("config-named");
+    let path = folder.path().join("all.toml");
+    let text = "[[repute.serve]]\nlisten = \"127.0.0.1:0\"\ndata = \"sqlite:nope.db\"\nkeys = 'nope.keys'\n\n\
+        [[iap.manager]]\nlisten = \"127.0.0.1:0\"\ncert = \"nope.pem\"\nkey = \"nope.key\"\nca = \"nope.ca\"\n\
+        output = [\"-\", \"ndjson:gone/alerts\"]\n";
+    let config = parse(&path, text).unwrap();
+    let found: Vec<String> = check(&config).iter().map(ToString::to_string).collect();
+    for place in [
+        "3:8: repute.serve.data",
+        "4:8: repute.serve.keys",
+        "8:8: iap.manager.cert",
+        "10:6: iap.manager.ca",
+        "11:16: iap.manager.output",
+    ] {
+        let start = format!("{}:{place}: {}/", path.display(), folder.path().display());
+        assert!(found.iter().any(|line| line.starts_with(&start)), "{start} in {found:#?}");
+    }
+    assert_eq!(found.len(), 5, "{found:#?}");
 }
