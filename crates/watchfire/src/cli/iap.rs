@@ -331,7 +331,8 @@ pub struct SensorArgs {
     /// End when the input is read and all is acknowledged
     #[arg(long)]
     pub exit_when_drained: bool,
-    /// With --exit-when-drained: end with code 3 (or 1 when refused) when there was no channel for so long; 0 never does
+    /// With --exit-when-drained: end with code 3 (or 1 when refused) when there was no channel for so long, or the manager
+    /// put everything off; 0 never does
     #[arg(long, default_value = "30s", value_name = "SPAN")]
     pub give_up_after: Span,
     /// Name in the IDMEF Analyzer element [default: the certificate's name]

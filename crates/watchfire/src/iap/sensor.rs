@@ -138,18 +138,27 @@ impl SensorService {
     }
 }
 
-/// Ready when no channel has been open for so long; never without a limit.
+/// Ready when no channel has been open for so long, or the manager has put alerts off and taken none since; never
+/// without a limit.
 async fn given_up(limit: Option<Duration>, counters: &SensorCounters) -> Failure {
     let Some(limit) = limit.filter(|limit| !limit.is_zero()) else { return std::future::pending().await };
     let mut open = Instant::now();
-    let mut answered = 0;
+    let (mut answered, mut put_off) = (0, 0);
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
         // A channel that is gone before it is seen counts if anything came of it.
         let now = counters.acked.load(Relaxed) + counters.rejected.load(Relaxed);
-        if counters.connected.load(Relaxed) || now > answered {
+        let deferred = counters.deferred.load(Relaxed);
+        if now > answered {
+            (answered, put_off) = (now, deferred);
             open = Instant::now();
-            answered = now;
+        } else if counters.connected.load(Relaxed) && deferred == put_off {
+            open = Instant::now();
+        }
+        if open.elapsed() >= limit && deferred > put_off {
+            let what = format!("the manager has taken nothing for {} s, and says to come back later", limit.as_secs());
+            return Failure::unreachable(what)
+                .remedy("see why in its log; what is spooled on disk will be sent by the next run");
         }
         if open.elapsed() >= limit {
             let failures = counters.failures();
@@ -322,6 +331,30 @@ fn count(sensor: &Sensor, registry: &Registry, health: &Health) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_manager_that_puts_everything_off_is_given_up() {
+        let counters = SensorCounters::default();
+        counters.connected.store(true, Relaxed);
+        let limit = Duration::from_millis(300);
+        let soon = |counters| tokio::time::timeout(3 * limit, given_up(Some(limit), counters));
+        assert!(soon(&counters).await.is_err(), "a channel is open");
+        counters.deferred.store(1, Relaxed);
+        let failure = tokio::time::timeout(Duration::from_secs(30), given_up(Some(limit), &counters)).await.unwrap();
+        assert!(failure.blame() == Blame::Unreachable && failure.to_string().contains("come back later"), "{failure}");
+        // One that takes something is not given up, whatever it puts off.
+        let goes_on = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                counters.deferred.fetch_add(1, Relaxed);
+                counters.acked.fetch_add(1, Relaxed);
+            }
+        };
+        tokio::select! {
+            failure = given_up(Some(Duration::from_secs(20)), &counters) => panic!("{failure}"),
+            ended = tokio::time::timeout(3 * limit, goes_on) => assert!(ended.is_err()),
+        }
+    }
 
     #[test]
     fn a_heartbeat_is_idmef() {
