@@ -163,6 +163,18 @@ fn who_has_no_delegation_or_asks_for_more_is_refused() {
     let (key, out) = (folder.file("account.key"), folder.file("refused"));
     let output = run(&[&gone[..], &["--account-key", &key, "--out", &out, "--name", NAME, "--once"]].concat());
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    // Nobody waits for long where connections are refused: the time for the whole is two minutes here.
+    let began = std::time::Instant::now();
+    let cancel = ["lurk", "cancel", "--order", &nowhere, "--directory", &nowhere, "--account-key", &key];
+    for words in [
+        [&cancel[..], &["--ca", &owner.anchor]].concat(),
+        [&gone[..], &["--account-key", &key, "--out", &out, "--name", NAME, "--once"]].concat(),
+    ] {
+        let output = run(&[&words[..], &["--timeout", "120s"]].concat());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(3) && error.contains("refused") && error.contains("; check"), "{error}");
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 /// The file is read again when that is asked for; while it is wrong the delegations that were there stay.

@@ -32,10 +32,13 @@ pub async fn run(args: &CancelArgs, json: bool) -> Result<(), Failure> {
 pub async fn order(args: &CancelArgs) -> Result<Order, Failure> {
     let signer = account::require(&args.account_key)?;
     let pool = peer::pool(args.ca.as_deref())?;
-    let client = peer::client(&args.directory, "--directory", signer, pool, args.timeout.0)?;
+    let client = peer::client(&args.directory, "--directory", signer, pool.clone(), args.timeout.0)?;
     let client = client.start().map_err(|error| peer::failure(&error))?;
     let failed = |error| peer::failure(&error).at(&args.order);
-    client.call(|machine, now| machine.find_account(now)).await.map_err(failed)?;
+    tokio::select! {
+        found = client.call(|machine, now| machine.find_account(now)) => found.map_err(failed)?,
+        failure = peer::refused(&pool, &args.directory) => return Err(failure.at(&args.directory)),
+    };
     let order = args.order.clone();
     let answer = client.call(|machine, now| machine.cancel(now, order)).await.map_err(failed)?;
     match answer {

@@ -44,6 +44,7 @@ pub struct NdcService {
     installer: Installer,
     /// What failed when the one certificate that is wanted was installed.
     given_up: mpsc::Receiver<String>,
+    pool: Pool,
 }
 
 impl NdcService {
@@ -68,9 +69,12 @@ impl NdcService {
         let pool = peer::pool(args.ca.as_deref())?;
         let server = peer::config(&args.ido, "--ido", args.timeout.0)?;
         context.serve_metrics(metrics::bind_optional(args.metrics.as_ref()).await?)?;
-        let config = configure(config, args, &server, &signer, &pool, known.is_some()).await?;
+        let config = tokio::select! {
+            config = configure(config, args, &server, &signer, &pool, known.is_some()) => config?,
+            failure = peer::refused(&pool, &args.ido), if args.once => return Err(failure.at(&args.ido)),
+        };
         let config = config.build().map_err(|error| Failure::usage(error.to_string()))?;
-        let delegate = make(config, server, signer, key, pool, known.as_deref(), &state)?;
+        let delegate = make(config, server, signer, key, pool.clone(), known.as_deref(), &state)?;
         let (give_up, given_up) = mpsc::channel(1);
         let installer = Installer {
             json: context.json,
@@ -85,7 +89,7 @@ impl NdcService {
             give_up: args.once.then_some(give_up),
         };
         context.hub.runs(&context.shutdown, "lurk-ndc", format!("certificates of {}", args.ido));
-        Ok(Self { delegate, installer, given_up })
+        Ok(Self { delegate, installer, given_up, pool })
     }
 
     /// Works until the order ends, or `context.shutdown`.
@@ -94,8 +98,10 @@ impl NdcService {
     /// When the name owner refuses or stops the order, or cannot be reached; when one certificate alone is wanted, and
     /// cannot be installed.
     pub async fn run(mut self, context: Context) -> Result<(), Failure> {
+        let (ido, is_once) = (self.installer.ido.clone(), self.installer.give_up.is_some());
         let end = tokio::select! {
             end = self.delegate.run(&mut self.installer) => end,
+            failure = peer::refused(&self.pool, &ido), if is_once => return Err(failure.at(&ido)),
             Some(detail) = self.given_up.recv() => {
                 let failure = Failure::usage(format!("the certificate is not in use: {detail}"));
                 let failure = failure.at(self.installer.chain.display());

@@ -1,12 +1,15 @@
 //! Clients of ACME servers: how they are made, and what their errors mean here.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use acme_lurk::acme::client::{ClientConfig, ClientError, ClientLimits, ExchangeFailure};
 use acme_lurk::crypto::Signer;
 use acme_lurk::url::{Host, HttpUrl, Reach, UrlRules, is_public};
 use acme_lurk_hyper::client::{Client, ClientBuilder, Pool, PoolLimits};
+use tokio::net::TcpStream;
 use watchfire_core::Duration;
 
 use crate::exit::Failure;
@@ -19,6 +22,34 @@ use crate::https;
 pub fn pool(ca: Option<&Path>) -> Result<Pool, Failure> {
     let tls = https::client_config(https::roots(ca)?)?;
     Ok(Pool::new(&tls, PoolLimits::default()))
+}
+
+/// For how long a command that somebody waits for tries to reach who refuses every connection.
+const REFUSED: Duration = Duration::from_secs(5);
+
+/// Ready when connections to the host of this URL have been refused for a while, and none was ever made; never otherwise. It
+/// may come up later, but whoever has typed a command need not wait until the end of its time to hear of it.
+pub async fn refused(pool: &Pool, url: &str) -> Failure {
+    tokio::time::sleep(REFUSED).await;
+    let counters = pool.counters();
+    let (connections, failures) = (counters.connections.load(Relaxed), counters.failures.load(Relaxed));
+    if let Some(url) = HttpUrl::parse(url)
+        && connections == 0
+        && failures > 0
+    {
+        let there = match url.host() {
+            Host::Address(address) => TcpStream::connect((*address, url.port())).await,
+            Host::Name(name) => TcpStream::connect((name.as_str(), url.port())).await,
+        };
+        if let Err(error) = there
+            && error.kind() == ErrorKind::ConnectionRefused
+        {
+            let failure = Failure::unreachable(format!("nobody is there: {error}"));
+            return failure.remedy("check the URL, and whether the server runs");
+        }
+    }
+    // What else is wrong is said by who asks.
+    std::future::pending().await
 }
 
 /// The rules for URLs of a server: who asks a server inside may be led to another one inside; who asks a public one may
