@@ -169,6 +169,20 @@ fn what_is_not_what_was_put_there_is_not_written_anywhere() {
     }
 }
 
+/// What the protocol wants relays to take goes there sealed too, and files that are larger.
+#[test]
+fn a_relay_takes_a_mebibyte_unless_it_is_told_otherwise() {
+    let folder = Folder::new();
+    let relay = Relay::start(&[]);
+    for (octets, seal) in [(65_536, true), (65_537, false), (1 << 20, false), ((1 << 20) - 28, true)] {
+        let file = folder.write("large", vec![7; octets]);
+        let told = put(&relay, &file, if seal { &["--seal"] } else { &[] });
+        assert_eq!(got(&told).len(), octets);
+    }
+    let (code, said) = refused(&["lurk", "put", "--relay", &relay.url, &folder.write("more", vec![7; (1 << 20) + 1])]);
+    assert!(code == 1 && said.contains("too large"), "{said}");
+}
+
 #[test]
 fn chunks_that_are_gone_or_too_large_are_said() {
     let folder = Folder::new();

@@ -71,9 +71,11 @@ impl Front {
     }
 
     async fn read(&self, body: Incoming) -> Result<Bytes, BodyError> {
+        let octets = body.size_hint().exact().and_then(|octets| usize::try_from(octets).ok());
+        let places = places(octets.unwrap_or(self.limits.relay.chunk)).min(self.limits.bodies);
         let reading = async {
             // Never closed.
-            let _place = self.bodies.acquire().await.ok();
+            let _places = self.bodies.acquire_many(u32::try_from(places.max(1)).unwrap_or(u32::MAX)).await.ok();
             read_body(body, self.limits.relay.chunk, self.limits.body).await
         };
         tokio::time::timeout(self.limits.body, reading).await.unwrap_or(Err(BodyError::TooSlow))
@@ -141,6 +143,14 @@ impl Site for Front {
     }
 }
 
+/// For how many small chunks a body stands that has so many octets: what comes in at one time is held in memory.
+fn places(octets: usize) -> usize {
+    octets.div_ceil(SMALL)
+}
+
+/// Octets of a chunk that every relay should take.
+const SMALL: usize = 65_536;
+
 /// Who may put chunks there. Only digests of the passwords are kept.
 pub(super) struct Users(Vec<([u8; 32], String)>);
 
@@ -190,6 +200,11 @@ fn bare(status: StatusCode, text: &str) -> Response<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_in_is_counted_by_its_octets() {
+        assert_eq!([0, 1, SMALL, SMALL + 1, 1 << 20].map(places), [0, 1, 1, 2, 16]);
+    }
 
     #[test]
     fn users_are_found_by_the_whole_of_what_they_present() {

@@ -49,7 +49,7 @@ pub struct RelayServerLimits {
     pub relay: RelayLimits,
     /// For a chunk to come in, all of it. 30 s.
     pub body: Duration,
-    /// Chunks that come in at one time; more wait, within that time. 256.
+    /// Chunks of 64 KiB that come in at one time; larger ones count for several, and more wait, within that time. 256.
     pub bodies: usize,
 }
 

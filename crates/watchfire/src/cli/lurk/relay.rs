@@ -32,7 +32,7 @@ pub struct RelayArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub metrics: Option<HostPort>,
     /// Octets of one chunk; the protocol wants 64K at least
-    #[arg(long, default_value = "64K", value_name = "OCTETS", help_heading = "Limits")]
+    #[arg(long, default_value = "1M", value_name = "OCTETS", help_heading = "Limits")]
     pub max_chunk: Octets,
     /// Octets of all chunks of one user, or of one address without --post-auth
     #[arg(long, default_value = "4M", value_name = "OCTETS", help_heading = "Limits")]
