@@ -433,7 +433,8 @@ impl Reader<'_> {
                 let DeValue::String(text) = value.get_ref() else { continue };
                 let (line, column) = self.source.line_column(value.span().start);
                 let place = format!("{}:{line}:{column}: {dotted}.{}", self.source.path().display(), key.get_ref());
-                let path = text.split_once(':').filter(|_| has_scheme(text)).map_or(text.as_ref(), |(_, path)| path);
+                let path =
+                    text.split_once(':').filter(|_| has_scheme(text)).map_or_else(|| text.as_ref(), |(_, path)| path);
                 if !text.contains("://") {
                     named.push(Named { path: self.source.folder().join(path), place });
                 }
