@@ -1,13 +1,13 @@
 //! What services hold they hold no longer than they live: a start that fails, a reload and a drain leave nothing behind.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
 use serde_json::Value;
-use watchfire_tests::{PATIENCE, Service, Site, get, is_ready, readiness, until};
+use watchfire_tests::{PATIENCE, Service, Site, get, is_ready, readiness, until, wait_for, watchfire};
 
 use crate::running::everything;
 
@@ -235,4 +235,24 @@ fn what_has_ended_by_itself_neither_goes_on_nor_ends_at_a_reload() {
     assert_eq!(counts(&said), [0, 1, 1], "{said}");
     service.signal("TERM");
     assert_eq!(service.wait(), 0, "{}", service.log());
+}
+
+/// Who reads its log may go: then nothing is logged any more, and nothing else is different.
+#[test]
+fn a_service_whose_log_nobody_reads_ends_when_it_is_told() {
+    let mut command = watchfire(&["lurk", "relay", "--json", "--listen", "127.0.0.1:0"]);
+    let mut child = command.env("RUST_LOG", "trace").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    lines.read_line(&mut first).unwrap();
+    let listening: Value = serde_json::from_str(&first).unwrap();
+    drop(child.stderr.take());
+    let address = listening["addr"].as_str().unwrap();
+    for _ in 0..3 {
+        assert!(get(address, "/nothing").unwrap().contains("404"), "it goes on to answer");
+    }
+    let kill = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    let ended = wait_for(|| "it does not end".to_owned(), || child.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(0), "{ended}");
 }

@@ -30,6 +30,8 @@ pub fn init_or(format: LogFormat, level: &str) -> Result<(), Failure> {
         }
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // That a line cannot be written would be said on standard error as well, which panics when that is closed.
+    let builder = builder.log_internal_errors(false);
     let started = match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -56,9 +56,9 @@ pub fn install() -> Result<(CancellationToken, Reload), Failure> {
                 tracing::warn!("{name} again: ending at once");
                 std::process::exit(code);
             }
-            tracing::info!("{name}: draining; once more ends at once");
             is_asked = true;
             token.cancel();
+            tracing::info!("{name}: draining; once more ends at once");
         }
     });
     Ok((shutdown, reload))
