@@ -175,7 +175,7 @@ fn what_is_no_file_is_a_fault_of_the_configuration_and_is_not_waited_for() {
     site.write("c.toml", &slow);
     let said = reloaded(&service);
     let message = said["message"].as_str().unwrap();
-    assert!(message.starts_with(&format!("{}: not a file", site.file("slow.pem"))), "{message}");
+    assert!(message.contains(&format!("repute.serve.cert: {}: not a file", site.file("slow.pem"))), "{message}");
     // The same of the configuration itself.
     std::fs::remove_file(&config).unwrap();
     make_fifo(&config);
