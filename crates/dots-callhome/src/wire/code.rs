@@ -136,3 +136,31 @@ impl fmt::Debug for Code {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_octet_is_a_class_and_a_detail() {
+        for octet in 0..=u8::MAX {
+            let code = Code::from_code(octet);
+            let (class, detail) = (octet / 32, octet % 32);
+            assert_eq!((code.code(), code.class(), code.detail()), (octet, class, detail));
+            assert_eq!(Code::new(class, detail), code);
+            assert_eq!(Code::new(class + 8, detail + 32), code, "only the lowest bits count");
+            let expected = (class == 0 && detail > 0, (2..=5).contains(&class), class == 2, class == 7);
+            assert_eq!(
+                (code.is_request(), code.is_response(), code.is_success(), code.is_signal()),
+                expected,
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn codes_are_written_with_a_dot() {
+        assert_eq!(Code::PUT.to_string(), "0.03");
+        assert_eq!(format!("{:?}", Code::TOO_MANY_REQUESTS), "4.29");
+    }
+}
