@@ -413,7 +413,6 @@ mod tests {
 
     use super::*;
     use crate::cli::{Cli, Command, LurkCommand};
-    use crate::lurk::ca::CaService;
     use crate::signals::Reload;
     use crate::testing::TempDir;
 
@@ -474,17 +473,12 @@ mod tests {
         }
         is_free(&dir.path().join("one/state.db")).await;
 
-        // Something that fails when files are open already.
-        let words = ["watchfire", "lurk", "ca", "--listen", "127.0.0.1:0", "--dir", &file("ca")];
-        let Command::Lurk(LurkCommand::Ca(ca)) = Cli::try_parse_from(words).unwrap().command else { panic!() };
-        let ca = CaService::start(&ca, &context()).await.unwrap();
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let metrics = taken.local_addr().unwrap().to_string();
-        let mut late = args(&file("two"), ca.directory(), ["--metrics", &metrics]);
-        late.upstream_ca = Some(dir.path().join("ca/ca.pem"));
-        let context_of_two = context();
-        let error = IdoService::start(&late, &context_of_two).await.unwrap_err().to_string();
-        assert!(error.contains(&metrics), "{error}");
+        // Something that fails when the state is open already.
+        std::fs::create_dir_all(dir.path().join("two/audit.ndjson")).unwrap();
+        let late = args(&file("two"), "https://127.0.0.1:9/directory", ["--http01-listen", "127.0.0.1:0"]);
+        let error = IdoService::start(&late, &context()).await.unwrap_err().to_string();
+        assert!(error.contains("audit.ndjson"), "{error}");
+        assert!(dir.path().join("two/state.db").exists());
         is_free(&dir.path().join("two/state.db")).await;
     }
 }
